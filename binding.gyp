@@ -1,0 +1,47 @@
+# Built by node-gyp for development and for prebuilt binaries. The sources and the flags of each ISA are
+# listed once, in native/sources.json, which CMakeLists.txt reads too.
+{
+  "variables": {
+    "openssl_fips": "",
+    "list": "node scripts/list-sources.mjs"
+  },
+  "target_defaults": {
+    "include_dirs": ["native"],
+    "cflags!": ["-fno-exceptions"],
+    "cflags_cc!": ["-fno-exceptions", "-std=gnu++17", "-fno-rtti"],
+    "cflags": ["-fPIC", "-O3", "-fvisibility=hidden", "-ffp-contract=off", "-Wall", "-Wextra", "-pthread"],
+    "cflags_cc": ["-std=c++20", "-fexceptions"],
+    "ldflags": ["-pthread"]
+  },
+  "targets": [
+    { "target_name": "kernels_ref", "type": "static_library", "standalone_static_library": 1,
+      "sources": ["<!@(<(list) kernels.ref)"], "cflags_cc": ["<!@(<(list) flags.ref)"] },
+    { "target_name": "kernels_avx2", "type": "static_library", "standalone_static_library": 1,
+      "sources": ["<!@(<(list) kernels.avx2)"], "cflags_cc": ["<!@(<(list) flags.avx2)"] },
+    { "target_name": "kernels_avxvnni", "type": "static_library", "standalone_static_library": 1,
+      "sources": ["<!@(<(list) kernels.avxvnni)"], "cflags_cc": ["<!@(<(list) flags.avxvnni)"] },
+    { "target_name": "kernels_avx512", "type": "static_library", "standalone_static_library": 1,
+      "sources": ["<!@(<(list) kernels.avx512)"], "cflags_cc": ["<!@(<(list) flags.avx512)"] },
+    { "target_name": "kernels_vnni", "type": "static_library", "standalone_static_library": 1,
+      "sources": ["<!@(<(list) kernels.vnni)"], "cflags_cc": ["<!@(<(list) flags.vnni)"] },
+    { "target_name": "kernels_amx", "type": "static_library", "standalone_static_library": 1,
+      "sources": ["<!@(<(list) kernels.amx)"], "cflags_cc": ["<!@(<(list) flags.amx)"] },
+    {
+      "target_name": "whittle_core", "type": "static_library", "standalone_static_library": 1,
+      "sources": ["<!@(<(list) core)"],
+      "dependencies": ["kernels_ref", "kernels_avx2", "kernels_avxvnni", "kernels_avx512", "kernels_vnni", "kernels_amx"]
+    },
+    {
+      "target_name": "whittle",
+      "sources": ["<!@(<(list) addon)"],
+      "dependencies": ["whittle_core"],
+      "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
+      "defines": ["NAPI_VERSION=8", "NODE_ADDON_API_CPP_EXCEPTIONS", "NODE_ADDON_API_DISABLE_DEPRECATED"]
+    },
+    {
+      "target_name": "whittle_native_tests", "type": "executable",
+      "sources": ["<!@(<(list) test)"],
+      "dependencies": ["whittle_core"]
+    }
+  ]
+}

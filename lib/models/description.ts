@@ -1,0 +1,50 @@
+/** A transformer described by data. The table in architectures.ts maps Hugging Face model types to it. */
+import type { Task } from '../data/dataset.js';
+
+export interface ModelDescription {
+  /** `model_type` of config.json, e.g. `bert`. */
+  architecture: string;
+  layers: number;
+  hidden: number;
+  heads: number;
+  headSize: number;
+  intermediate: number;
+  vocabulary: number;
+  positions: number;
+  /** Position of the first token: 0 for BERT, 2 for RoBERTa and MPNet. */
+  positionOffset: number;
+  /** 0 if the model has none. */
+  tokenTypes: number;
+  activation: 'gelu';
+  normPlacement: 'post';
+  normEpsilon: number;
+  hasPooler: boolean;
+  hiddenDropout: number;
+  attentionDropout: number;
+  padTokenId: number;
+}
+
+/**
+ * whittle's own names of the parameters, the same for every architecture; shapes as Hugging Face stores them
+ * (linear weights `[out, in]`):
+ *
+ * - `embeddings.word` [vocabulary, hidden], `embeddings.position` [positions, hidden],
+ *   `embeddings.tokenType` [tokenTypes, hidden], `embeddings.norm.weight`, `embeddings.norm.bias` [hidden]
+ * - `layers.N.attention.{query,key,value,output}.{weight,bias}` [hidden, hidden], [hidden]
+ * - `layers.N.attention.norm.{weight,bias}` [hidden]
+ * - `layers.N.intermediate.{weight,bias}` [intermediate, hidden], [intermediate]
+ * - `layers.N.output.{weight,bias}` [hidden, intermediate], [hidden]
+ * - `layers.N.output.norm.{weight,bias}` [hidden]
+ * - `pooler.{weight,bias}` [hidden, hidden], [hidden] (text classification only)
+ * - `classifier.{weight,bias}` [labels, hidden], [labels]
+ *
+ * Parameter groups that stages name: `head` is pooler and classifier; `embeddings`; `layers.4-5` or `layers.3`; `all`.
+ */
+export type ParameterName = string;
+
+/** The head on top of the encoder. */
+export interface TaskHead {
+  task: Task;
+  /** Index is the class id. */
+  labels: string[];
+}

@@ -1,0 +1,15 @@
+// Registers every glue file's functions with Node. One `add_*` a file.
+#include <napi.h>
+
+#include "addon/glue.h"
+
+namespace {
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  whittle::add_machine_glue(env, exports);
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(whittle, init)

@@ -1,0 +1,34 @@
+// What this CPU, this operating system and this container allow. Detected once.
+#pragma once
+
+#include <string>
+
+#include "cpu/isa.h"
+
+namespace whittle {
+
+struct CpuInfo {
+  std::string vendor;
+  std::string model;
+  // CPU has it and the OS saves its registers (XCR0); for AMX the kernel also granted tile data (arch_prctl).
+  bool avx2 = false;  // with FMA and F16C
+  bool avxvnni = false;
+  bool avx512 = false;  // F, BW, DQ, VL
+  bool avx512_vnni = false;
+  bool avx512_bf16 = false;
+  bool amx_int8 = false;
+  bool amx_bf16 = false;
+  std::string amx_note;    // why AMX is off although the CPU has it; empty otherwise
+  int logical_cpus = 1;    // of the machine
+  int affinity_cpus = 1;   // this process may run on
+  double cgroup_cpus = 0;  // CPU quota of the cgroup (v1 or v2) in CPUs; 0: none
+  int threads = 1;         // min(affinity, ceil(quota)), at least 1
+  long l1d_bytes = 0, l2_bytes = 0, l3_bytes = 0;
+
+  bool supports(Isa isa) const;
+  Isa best_isa() const;
+};
+
+const CpuInfo& cpu_info();
+
+}  // namespace whittle

@@ -1,0 +1,3 @@
+#include "cpu/thread_pool.h"
+
+namespace whittle {}

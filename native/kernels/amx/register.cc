@@ -1,0 +1,7 @@
+#include "kernels/kernel_table.h"
+
+namespace whittle {
+
+void register_amx(KernelTable&) {}
+
+}  // namespace whittle

@@ -1,0 +1,112 @@
+// The one table of kernels. A kernel is a pure function over pointers and shapes: no allocation, no threads,
+// no global state. native/kernels/dispatch.cc fills the table from ref/ upwards to the chosen ISA: an ISA that
+// has no kernel of its own for an operation keeps the one of the ISA below it.
+#pragma once
+
+#include <cstdint>
+
+#include "cpu/isa.h"
+
+namespace whittle {
+
+using bf16 = uint16_t;  // the upper half of a float32
+
+// Columns of an int8 or bf16 left operand are padded with zeros to a multiple of this many elements.
+inline constexpr int64_t kPadK = 64;
+inline int64_t padded_k(int64_t k) {
+  return (k + kPadK - 1) / kPadK * kPadK;
+}
+
+// A product C[m, n] = A[m, k] * W[n, k]^T with W packed once in the layout of the ISA.
+// A: row-major; T_A is int8, bf16 or float; for int8 and bf16 columns [k, padded_k(k)) of A exist and are zero.
+template <typename TA, typename TC>
+struct PackedProduct {
+  // Columns of C that one panel of W covers: n ranges given to run() start at a multiple of it.
+  int64_t panel;
+  int64_t (*packed_bytes)(int64_t n, int64_t k);
+  // W element (r, c) is w[r * row_stride + c * column_stride]: packs a matrix or its transpose.
+  // Packs the panels that cover [n_begin, n_end), so that several threads can share the work.
+  void (*pack)(const TA* w, int64_t row_stride, int64_t column_stride, int64_t n, int64_t k, int64_t n_begin,
+               int64_t n_end, void* packed);
+  // c: [m, n_end - n_begin] written at c[row * c_stride + (column - n_begin)]. accumulate: adds to c.
+  void (*run)(const TA* a, int64_t a_stride, const void* packed, int64_t m, int64_t n, int64_t k, int64_t n_begin,
+              int64_t n_end, TC* c, int64_t c_stride, bool accumulate);
+};
+
+enum class Activation : int { none = 0, gelu, tanh };  // gelu: x * (1 + erf(x / sqrt 2)) / 2
+
+struct KernelTable {
+  Isa isa;
+  bool native_bf16;  // the ISA multiplies bf16 natively (AVX-512 BF16 or AMX); else the engine uses float32
+
+  // --- products -----------------------------------------------------------------------------------------
+  PackedProduct<int8_t, int32_t> gemm_s8;  // exact: every ISA gives the same int32
+  PackedProduct<float, float> gemm_f32;
+  PackedProduct<bf16, float> gemm_bf16;  // pack takes bf16; see also convert_f32_bf16
+
+  // --- row-wise -----------------------------------------------------------------------------------------
+  // q[r, c] = round_half_even(x[r, c] * (127 / m_r)), m_r = max |x[r, :]|, scales[r] = m_r / 127; a row of zeros has
+  // scale 0. Columns [cols, padded_k(cols)) of q are set to zero. Bit-identical on every ISA.
+  void (*quantize_rows_s8)(const float* x, int64_t x_stride, int64_t rows, int64_t cols, int8_t* q, int64_t q_stride,
+                           float* scales);
+  // Round to nearest even; columns [cols, padded_k(cols)) of y are set to zero.
+  void (*convert_f32_bf16)(const float* x, int64_t x_stride, int64_t rows, int64_t cols, bf16* y, int64_t y_stride);
+  // y = act(c * row_scales[r] * column_scales[c] + bias[c]) + residual[r, c]; bias and residual may be null.
+  void (*epilogue_s8)(const int32_t* c, int64_t c_stride, int64_t rows, int64_t cols, const float* row_scales,
+                      const float* column_scales, const float* bias, Activation act, const float* residual,
+                      int64_t residual_stride, float* y, int64_t y_stride);
+  // y = act(c + bias[c]) + residual[r, c]; y may be c.
+  void (*epilogue_f32)(const float* c, int64_t c_stride, int64_t rows, int64_t cols, const float* bias, Activation act,
+                       const float* residual, int64_t residual_stride, float* y, int64_t y_stride);
+  // y = (x - mean) / sqrt(variance + eps) * gamma + beta, row by row; mean and rstd [rows] may be null. y may be x.
+  void (*layer_norm)(const float* x, int64_t x_stride, int64_t rows, int64_t cols, const float* gamma,
+                     const float* beta, float eps, float* y, int64_t y_stride, float* mean, float* rstd);
+  // dx from dy; dgamma and dbeta [cols] are added to.
+  void (*layer_norm_backward)(const float* dy, const float* x, const float* gamma, const float* mean, const float* rstd,
+                              int64_t rows, int64_t cols, float* dx, float* dgamma, float* dbeta);
+  // Row by row, with the maximum taken off; y may be x.
+  void (*softmax)(const float* x, int64_t x_stride, int64_t rows, int64_t cols, float* y, int64_t y_stride);
+  void (*gelu)(const float* x, int64_t count, float* y);
+  void (*gelu_backward)(const float* x, const float* dy, int64_t count, float* dx);  // dx = dy * gelu'(x)
+
+  // --- attention, one head of one sequence ----------------------------------------------------------------
+  // out[i, :] = softmax_j(scale * q_i . k_j + score_bias[i, j]) v_j. q, k, v, out: [length, head_size], rows `stride`
+  // (`out_stride`) apart. score_bias: [length, length] or null. scratch: attention_scratch(length, head_size) floats.
+  // lse [length] (log-sum-exp of the scores, for the backward pass) may be null.
+  int64_t (*attention_scratch)(int64_t length, int64_t head_size);
+  void (*attention)(const float* q, const float* k, const float* v, int64_t stride, int64_t length, int64_t head_size,
+                    float scale, const float* score_bias, float* scratch, float* out, int64_t out_stride, float* lse);
+  // The same with bf16 products, where the table says native_bf16; float32 softmax.
+  void (*attention_bf16)(const float* q, const float* k, const float* v, int64_t stride, int64_t length,
+                         int64_t head_size, float scale, const float* score_bias, float* scratch, float* out,
+                         int64_t out_stride, float* lse);
+
+  // --- compression and optimization ---------------------------------------------------------------------
+  // counts[b] += how many |x| have their upper 16 bits (sign off) equal b, b in [0, 32768): one pass of the radix
+  // selection of a magnitude threshold.
+  void (*magnitude_histogram)(const float* x, int64_t count, int64_t* counts);
+  // mask[i] = |x[i]| > threshold ? 1 : 0.
+  void (*magnitude_mask)(const float* x, int64_t count, float threshold, uint8_t* mask);
+  // x[i] = mask[i] ? x[i] : 0.
+  void (*apply_mask)(float* x, const uint8_t* mask, int64_t count);
+  // AdamW (Loshchilov and Hutter 2019): m, v are updated; p -= lr * (m_hat / (sqrt(v_hat) + eps) + decay * p).
+  // g is scaled by grad_scale first (clipping). correction1 = 1 - beta1^t, correction2 = 1 - beta2^t.
+  void (*adamw)(float* p, const float* g, float* m, float* v, int64_t count, float learning_rate, float beta1,
+                float beta2, float eps, float weight_decay, float grad_scale, float correction1, float correction2);
+};
+
+// The table of the best ISA, or of WHITTLE_ISA. Throws std::runtime_error with one sentence if the variable names no
+// ISA or one that this machine lacks.
+const KernelTable& kernels();
+// The table of a given ISA, for tests and forced choices; null if the machine lacks it.
+const KernelTable* kernels_for(Isa isa);
+
+// Each folder's register.cc. Overwrites the entries that its ISA does better.
+void register_ref(KernelTable& table);
+void register_avx2(KernelTable& table);
+void register_avxvnni(KernelTable& table);
+void register_avx512(KernelTable& table);
+void register_vnni(KernelTable& table, bool with_bf16);
+void register_amx(KernelTable& table);
+
+}  // namespace whittle
