@@ -33,6 +33,14 @@ struct PackedProduct {
               int64_t n_end, TC* c, int64_t c_stride, bool accumulate);
 };
 
+// Which elements dropout keeps, one bit an element (bit c % 8 of byte c / 8), rows `stride` bytes apart; those kept are
+// multiplied by scale = 1 / (1 - rate). dropout_bits makes them.
+struct KeepMask {
+  const uint8_t* bits;
+  int64_t stride;
+  float scale;
+};
+
 enum class Activation : int { none = 0, gelu, tanh };  // gelu: x * (1 + erf(x / sqrt 2)) / 2
 
 struct KernelTable {
@@ -72,14 +80,40 @@ struct KernelTable {
   // --- attention, one head of one sequence ----------------------------------------------------------------
   // out[i, :] = softmax_j(scale * q_i . k_j + score_bias[i, j]) v_j. q, k, v, out: [length, head_size], rows `stride`
   // (`out_stride`) apart. score_bias: [length, length] or null. scratch: attention_scratch(length, head_size) floats.
-  // lse [length] (log-sum-exp of the scores, for the backward pass) may be null.
+  // lse [length] (log-sum-exp of the scores, for the backward pass) may be null. keep (training only, else null):
+  // dropout of the probabilities, [length, length], stride an even number of bytes.
   int64_t (*attention_scratch)(int64_t length, int64_t head_size);
   void (*attention)(const float* q, const float* k, const float* v, int64_t stride, int64_t length, int64_t head_size,
-                    float scale, const float* score_bias, float* scratch, float* out, int64_t out_stride, float* lse);
+                    float scale, const float* score_bias, float* scratch, float* out, int64_t out_stride, float* lse,
+                    const KeepMask* keep);
   // The same with bf16 products, where the table says native_bf16; float32 softmax.
   void (*attention_bf16)(const float* q, const float* k, const float* v, int64_t stride, int64_t length,
                          int64_t head_size, float scale, const float* score_bias, float* scratch, float* out,
-                         int64_t out_stride, float* lse);
+                         int64_t out_stride, float* lse, const KeepMask* keep);
+  // Gradients dq, dk, dv (rows `stride` apart like q, k, v; overwritten) from dout [length, head_size] and from out and
+  // lse as attention gave them; out and dout have rows `out_stride` apart. scratch: attention_backward_scratch floats.
+  int64_t (*attention_backward_scratch)(int64_t length, int64_t head_size);
+  void (*attention_backward)(const float* q, const float* k, const float* v, int64_t stride, int64_t length,
+                             int64_t head_size, float scale, const float* score_bias, const float* out,
+                             const float* dout, int64_t out_stride, const float* lse, const KeepMask* keep,
+                             float* scratch, float* dq, float* dk, float* dv);
+
+  // --- dropout --------------------------------------------------------------------------------------------
+  // Keep bits of `count` elements from Philox4x32-10 (Salmon et al. 2011) with the given key and counter
+  // {block, counter[0], counter[1], counter[2]}. A block is 16 counters, 4 words each, seen as 128 uint16 in the order
+  // word, counter, half; element c of block c / 128 is kept where its uint16 >= threshold (= rate * 65536, rounded).
+  // Writes whole blocks: ceil(count / 128) * 16 bytes. Bit-identical on every ISA.
+  void (*dropout_bits)(const uint32_t key[2], const uint32_t counter[3], uint32_t threshold, int64_t count,
+                       uint8_t* bits);
+  // y[r, c] = keep[r, c] * (x[r, c] + bias[c]) + residual[r, c]; all rows cols apart; bias and residual may be null;
+  // y may be x.
+  void (*dropout)(const float* x, int64_t rows, int64_t cols, const float* bias, const KeepMask& keep,
+                  const float* residual, float* y);
+
+  // --- sums -----------------------------------------------------------------------------------------------
+  // sums[c] += sum over rows of x[r, c].
+  void (*column_sums)(const float* x, int64_t x_stride, int64_t rows, int64_t cols, float* sums);
+  double (*sum_of_squares)(const float* x, int64_t count);
 
   // --- compression and optimization ---------------------------------------------------------------------
   // counts[b] += how many |x| have their upper 16 bits (sign off) equal b, b in [0, 32768): one pass of the radix
