@@ -1,9 +1,37 @@
-// What addon.cc needs of each glue file.
+// What every glue file needs: how functions are exported, and what addon.cc calls.
 #pragma once
 
 #include <napi.h>
 
+#include <exception>
+
 namespace whittle {
+
+// A JavaScript error with the property `code`: that of whittle::Error, INTERNAL for every other exception.
+// bindings/load.ts turns it into a WhittleError.
+Napi::Error javascript_error(Napi::Env env, const std::exception& error);
+
+namespace detail {
+
+template <Napi::Value (*function)(const Napi::CallbackInfo&)>
+Napi::Value guarded(const Napi::CallbackInfo& info) {
+  try {
+    return function(info);
+  } catch (const Napi::Error&) {
+    throw;
+  } catch (const std::exception& error) {
+    throw javascript_error(info.Env(), error);
+  }
+}
+
+}  // namespace detail
+
+// exports[name] = function, with C++ exceptions turned into JavaScript ones:
+//   export_function<machine_info>(exports, "machineInfo");
+template <Napi::Value (*function)(const Napi::CallbackInfo&)>
+void export_function(Napi::Object exports, const char* name) {
+  exports.Set(name, Napi::Function::New<detail::guarded<function>>(exports.Env(), name));
+}
 
 void add_machine_glue(Napi::Env env, Napi::Object exports);
 

@@ -13,8 +13,8 @@ Napi::Value machine_info(const Napi::CallbackInfo& info) {
 
 }  // namespace
 
-void add_machine_glue(Napi::Env env, Napi::Object exports) {
-  exports.Set("machineInfo", Napi::Function::New(env, machine_info, "machineInfo"));
+void add_machine_glue(Napi::Env, Napi::Object exports) {
+  export_function<machine_info>(exports, "machineInfo");
 }
 
 }  // namespace whittle

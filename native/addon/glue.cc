@@ -1,0 +1,17 @@
+#include "addon/glue.h"
+
+#include <new>
+
+#include "cpu/error.h"
+
+namespace whittle {
+
+Napi::Error javascript_error(Napi::Env env, const std::exception& error) {
+  const auto* ours = dynamic_cast<const Error*>(&error);
+  const bool out_of_memory = dynamic_cast<const std::bad_alloc*>(&error) != nullptr;
+  Napi::Error result = Napi::Error::New(env, out_of_memory ? "not enough memory" : error.what());
+  result.Value().Set("code", Napi::String::New(env, ours ? ours->code() : "INTERNAL"));
+  return result;
+}
+
+}  // namespace whittle
