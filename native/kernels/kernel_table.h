@@ -100,8 +100,9 @@ struct KernelTable {
 
   // --- dropout --------------------------------------------------------------------------------------------
   // Keep bits of `count` elements from Philox4x32-10 (Salmon et al. 2011) with the given key and counter
-  // {block, counter[0], counter[1], counter[2]}. A block is 16 counters, 4 words each, seen as 128 uint16 in the order
-  // word, counter, half; element c of block c / 128 is kept where its uint16 >= threshold (= rate * 65536, rounded).
+  // {n, counter[0], counter[1], counter[2]}. A block is n = 16 * block up to 16 * block + 15, 4 words each, seen as
+  // 128 uint16 in the order word, n, half; element c, of block c / 128, is kept where its uint16 >= threshold
+  // (= rate * 65536, rounded).
   // Writes whole blocks: ceil(count / 128) * 16 bytes. Bit-identical on every ISA.
   void (*dropout_bits)(const uint32_t key[2], const uint32_t counter[3], uint32_t threshold, int64_t count,
                        uint8_t* bits);

@@ -1,0 +1,13 @@
+#include "kernels/kernel_table.h"
+
+namespace whittle::ref {
+
+void column_sums(const float* x, int64_t x_stride, int64_t rows, int64_t cols, float* sums) {
+  for (int64_t c = 0; c < cols; ++c) {
+    double sum = sums[c];
+    for (int64_t r = 0; r < rows; ++r) sum += x[r * x_stride + c];
+    sums[c] = static_cast<float>(sum);
+  }
+}
+
+}  // namespace whittle::ref

@@ -1,0 +1,11 @@
+#include <cmath>
+
+#include "kernels/kernel_table.h"
+
+namespace whittle::ref {
+
+void magnitude_mask(const float* x, int64_t count, float threshold, uint8_t* mask) {
+  for (int64_t i = 0; i < count; ++i) mask[i] = std::fabs(x[i]) > threshold;
+}
+
+}  // namespace whittle::ref

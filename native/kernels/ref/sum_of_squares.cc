@@ -1,0 +1,11 @@
+#include "kernels/kernel_table.h"
+
+namespace whittle::ref {
+
+double sum_of_squares(const float* x, int64_t count) {
+  double sum = 0;
+  for (int64_t i = 0; i < count; ++i) sum += static_cast<double>(x[i]) * x[i];
+  return sum;
+}
+
+}  // namespace whittle::ref

@@ -1,0 +1,37 @@
+// Self-attention over a ragged batch.
+#pragma once
+
+#include <cstdint>
+
+#include "ops/context.h"
+#include "ops/dropout.h"
+#include "ops/gemm.h"
+
+namespace whittle {
+
+struct Attention {
+  // [tokens, heads * head_size] each, rows `stride` apart; head h has columns [h * head_size, (h + 1) * head_size).
+  const float* q;
+  const float* k;
+  const float* v;
+  int64_t stride;
+  const int32_t* offsets;  // [sequences + 1]
+  int64_t sequences;
+  int64_t heads;
+  int64_t head_size;
+  float* out;  // [tokens, heads * head_size]
+  int64_t out_stride;
+  float* lse;              // [heads, tokens], for the backward pass, or null
+  const Dropout* dropout;  // of the probabilities, or null
+};
+
+// out = dropout(softmax(q k^T / sqrt(head_size))) v, sequence by sequence and head by head. precision bfloat16: bf16
+// products where the table has them.
+void attention(const Attention& arguments, Precision precision, const Context& context);
+
+// dq, dk, dv (laid out as q, k, v; overwritten) from out, lse and dropout as attention was given them and
+// dout [tokens, heads * head_size] with rows out_stride apart. Products in float32.
+void attention_backward(const Attention& forward, const float* dout, float* dq, float* dk, float* dv,
+                        const Context& context);
+
+}  // namespace whittle
