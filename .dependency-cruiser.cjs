@@ -21,7 +21,7 @@ const layering = Object.entries(allowed).map(([folder, others]) => ({
   from: { path: `^lib/${folder}/` },
   to: {
     path: '^(lib|test|bench|examples|scripts)/',
-    pathNot: [`^lib/(${[folder, ...others].join('|')})/`, '^lib/(step|options)\\.ts$'],
+    pathNot: [`^lib/(${[folder, ...others].join('|')})/`, '^lib/(step|options|atomic)\\.ts$'],
     dependencyTypesNot: ['type-only'],
   },
 }));

@@ -16,8 +16,23 @@ export interface MachineBinding {
   machineInfo(): MachineInfo;
 }
 
-/** Element types of safetensors that whittle reads. */
-export type TensorDtype = 'F32' | 'F16' | 'BF16' | 'I8' | 'I32' | 'I64';
+/** Element types of safetensors; parameters are F32, F16, BF16 or, with scales, I8. */
+export type TensorDtype =
+  | 'F32'
+  | 'F16'
+  | 'BF16'
+  | 'I8'
+  | 'I16'
+  | 'I32'
+  | 'I64'
+  | 'U8'
+  | 'U16'
+  | 'U32'
+  | 'U64'
+  | 'F64'
+  | 'F8_E4M3'
+  | 'F8_E5M2'
+  | 'BOOL';
 
 /** Where one tensor lies: `bytes` bytes at `offset` (from the start) of `file`, row-major. */
 export interface StoredTensor {
@@ -71,7 +86,6 @@ export interface EngineSpec {
   task: 'none' | 'text-classification' | 'token-classification';
   /** Classes of the head; 0 without one. */
   labels: number;
-  hasPooler: boolean;
   precision: Precision;
   /** By whittle's parameter names. */
   parameters: Record<string, StoredParameter>;

@@ -1,0 +1,109 @@
+/** Files and folders that appear whole or not at all: written aside, synced, renamed. A leaf. */
+import { randomBytes } from 'node:crypto';
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { WhittleError } from '../bindings/errors.js';
+
+/**
+ * Writes a file so that readers see the old content or the new, never a part.
+ * @throws WhittleError IO: full disk, permissions.
+ * @example
+ * await writeFileWhole('runs/a/report.json', JSON.stringify(report));
+ */
+export async function writeFileWhole(path: string, content: string | Uint8Array): Promise<void> {
+  const target = resolve(path);
+  const aside = join(dirname(target), `.${basename(target)}.${process.pid}-${unique()}`);
+  try {
+    await mkdir(dirname(target), { recursive: true });
+    const file = await open(aside, 'wx');
+    try {
+      await file.writeFile(content);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(aside, target);
+    await syncPath(dirname(target));
+  } catch (error) {
+    await rm(aside, { force: true });
+    throw writeError(error, path);
+  }
+}
+
+/**
+ * Writes a folder through `fill`, which gets an empty temporary folder beside it. On success the temporary folder
+ * takes the place of `folder`, which is replaced if it exists; on failure nothing is left behind.
+ * @throws what `fill` throws, with file system errors turned into WhittleError IO.
+ * @example
+ * await writeFolderWhole('runs/a/quantize', async (aside) => writeFile(join(aside, 'config.json'), '{}'));
+ */
+export async function writeFolderWhole(folder: string, fill: (aside: string) => Promise<void>): Promise<void> {
+  const target = resolve(folder);
+  let aside: string | undefined;
+  try {
+    await mkdir(dirname(target), { recursive: true });
+    aside = join(dirname(target), `.${basename(target)}.aside-${process.pid}-${unique()}`);
+    await mkdir(aside);
+    await fill(aside);
+    await syncTree(aside);
+    await replaceFolder(aside, target);
+    await syncPath(dirname(target));
+  } catch (error) {
+    if (aside) await rm(aside, { recursive: true, force: true });
+    throw writeError(error, folder);
+  }
+}
+
+async function replaceFolder(aside: string, target: string): Promise<void> {
+  const exists = await stat(target).then(
+    () => true,
+    () => false,
+  );
+  if (!exists) return rename(aside, target);
+  const old = join(dirname(target), `.${basename(target)}.old-${process.pid}-${unique()}`);
+  await rename(target, old);
+  try {
+    await rename(aside, target);
+  } catch (error) {
+    await rename(old, target);
+    throw error;
+  }
+  await rm(old, { recursive: true, force: true });
+}
+
+async function syncTree(folder: string): Promise<void> {
+  for (const entry of await readdir(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) await syncTree(path);
+    else await syncPath(path);
+  }
+  await syncPath(folder);
+}
+
+async function syncPath(path: string): Promise<void> {
+  const handle = await open(path, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** A file system error as WhittleError IO; every other error as it is. */
+export function writeError(error: unknown, path: string): unknown {
+  const { code, syscall, message } = error as NodeJS.ErrnoException;
+  if (error instanceof WhittleError || syscall === undefined) return error;
+  const causes: Record<string, string> = {
+    ENOSPC: 'the disk is full',
+    EDQUOT: 'the disk quota is used up',
+    EACCES: 'permission denied',
+    EPERM: 'permission denied',
+    EROFS: 'the file system is read-only',
+  };
+  return new WhittleError('IO', `${path} could not be written: ${causes[code ?? ''] ?? message}`, { cause: error });
+}
+
+/** Tells apart what the threads of this process write at once. */
+function unique(): string {
+  return randomBytes(4).toString('hex');
+}

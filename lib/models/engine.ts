@@ -1,0 +1,109 @@
+/** The inference engine: a checkpoint with packed weights that runs ragged batches off the JavaScript thread. */
+import { withAbortCell } from '../../bindings/abort.js';
+import { native } from '../../bindings/load.js';
+import type { EngineHandle, EngineInfo, EngineOutput, Precision } from '../../bindings/native.js';
+import type { RaggedBatch } from '../data/batch.js';
+import type { Checkpoint } from './checkpoint.js';
+import type { ModelDescription, TaskHead } from './description.js';
+
+export interface EngineOptions {
+  /**
+   * `auto`: int8 for checkpoints quantized with dynamic activations, float32 for all others, so that a model gives the
+   * same answers on every machine. `int8` for a floating point checkpoint quantizes its encoder layers while loading.
+   * `bfloat16` needs a CPU that multiplies bf16 (AVX-512 BF16 or AMX).
+   */
+  precision?: 'auto' | Precision;
+  signal?: AbortSignal | undefined;
+}
+
+export interface RunOptions {
+  output: EngineOutput;
+  /** At most; 0, the default, is the machine's. Results do not depend on it, nor on what else is in the batch. */
+  threads?: number;
+  signal?: AbortSignal | undefined;
+  onProgress?: (doneSequences: number, totalSequences: number) => void;
+}
+
+/**
+ * A checkpoint ready to run. Engines of one process (worker threads too) that load the same files at the same
+ * precision share the packed weights.
+ *
+ * @example
+ * await using engine = await Engine.load(await openCheckpoint('models/minilm-l6'), { precision: 'int8' });
+ * const hidden = await engine.run(raggedBatch(examples), { output: 'hidden' }); // [tokens, 384]
+ */
+export class Engine implements AsyncDisposable {
+  readonly description: ModelDescription;
+  readonly head: TaskHead | undefined;
+  readonly #handle: EngineHandle;
+
+  private constructor(handle: EngineHandle, { description, head }: Checkpoint) {
+    this.#handle = handle;
+    this.description = description;
+    this.head = head;
+  }
+
+  /**
+   * Loads and packs the weights.
+   * @throws WhittleError UNSUPPORTED if this machine cannot run the precision; BAD_CHECKPOINT or IO if the weights
+   *   cannot be read; ABORTED.
+   */
+  static async load(checkpoint: Checkpoint, options: EngineOptions = {}): Promise<Engine> {
+    const { description, head, quantization } = checkpoint;
+    const chosen = options.precision ?? 'auto';
+    const precision = chosen !== 'auto' ? chosen : quantization === 'int8-dynamic' ? 'int8' : 'float32';
+    const handle = await withAbortCell(options.signal, (abort) =>
+      native.engineLoad(
+        {
+          layers: description.layers,
+          hidden: description.hidden,
+          heads: description.heads,
+          intermediate: description.intermediate,
+          vocabulary: description.vocabulary,
+          positions: description.positions,
+          positionOffset: description.positionOffset,
+          tokenTypes: description.tokenTypes,
+          normEpsilon: description.normEpsilon,
+          task: head?.task ?? 'none',
+          labels: head?.labels.length ?? 0,
+          precision,
+          parameters: Object.fromEntries(checkpoint.tensors),
+        },
+        abort,
+      ),
+    );
+    return new Engine(handle, checkpoint);
+  }
+
+  /** Precision, ISA, bytes of the packed weights and how many engines share them. */
+  get info(): EngineInfo {
+    return native.engineInfo(this.#handle);
+  }
+
+  /**
+   * Runs a ragged batch. `logits`: `[sequences, labels]` (text classification) or `[tokens, labels]`; `hidden`:
+   * `[tokens, hidden]`, the last layer's states; `pooled`: `[sequences, hidden]`, the pooler's.
+   * @throws WhittleError BAD_OPTION for ids outside the vocabulary, empty or too long sequences, or an output that the
+   *   model has not; ABORTED; DISPOSED.
+   */
+  async run(batch: Pick<RaggedBatch, 'inputIds' | 'tokenTypeIds' | 'offsets'>, options: RunOptions): Promise<Float32Array> {
+    const { output, threads = 0, signal, onProgress } = options;
+    return withAbortCell(signal, (abort) =>
+      native.engineRun(this.#handle, batch.inputIds, batch.tokenTypeIds, batch.offsets, {
+        output,
+        threads,
+        abort,
+        ...(onProgress && { onProgress }),
+      }),
+    );
+  }
+
+  /** Waits for running work, then frees the weights unless another engine shares them. May be called twice. */
+  dispose(): Promise<void> {
+    return native.engineDispose(this.#handle);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+}
