@@ -4,6 +4,8 @@
 
 namespace whittle::ref {
 
+namespace {
+
 void adamw(float* p, const float* g, float* m, float* v, int64_t count, float learning_rate, float beta1, float beta2,
            float eps, float weight_decay, float grad_scale, float correction1, float correction2) {
   for (int64_t i = 0; i < count; ++i) {
@@ -15,6 +17,12 @@ void adamw(float* p, const float* g, float* m, float* v, int64_t count, float le
     double step = first / correction1 / (std::sqrt(second / correction2) + eps);
     p[i] = static_cast<float>(p[i] - learning_rate * (step + weight_decay * static_cast<double>(p[i])));
   }
+}
+
+}  // namespace
+
+void add_adamw(KernelTable& table) {
+  table.adamw = adamw;
 }
 
 }  // namespace whittle::ref

@@ -5,6 +5,8 @@
 
 namespace whittle::ref {
 
+namespace {
+
 int64_t attention_scratch(int64_t length, int64_t) {
   return length;
 }
@@ -36,6 +38,13 @@ void attention(const float* q, const float* k, const float* v, int64_t stride, i
       out[i * out_stride + d] = static_cast<float>(total);
     }
   }
+}
+
+}  // namespace
+
+void add_attention(KernelTable& table) {
+  table.attention_scratch = attention_scratch;
+  table.attention = attention;
 }
 
 }  // namespace whittle::ref

@@ -4,6 +4,8 @@
 
 namespace whittle::ref {
 
+namespace {
+
 int64_t attention_backward_scratch(int64_t, int64_t) {
   return 0;
 }
@@ -40,6 +42,13 @@ void attention_backward(const float* q, const float* k, const float* v, int64_t 
       }
     }
   }
+}
+
+}  // namespace
+
+void add_attention_backward(KernelTable& table) {
+  table.attention_backward_scratch = attention_backward_scratch;
+  table.attention_backward = attention_backward;
 }
 
 }  // namespace whittle::ref

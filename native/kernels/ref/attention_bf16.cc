@@ -16,8 +16,6 @@ float rounded_to_bf16(float value) {
   return value;
 }
 
-}  // namespace
-
 // q, k, v and the unnormalized probabilities exp(s - max) are rounded to bf16; sums stay in higher precision.
 void attention_bf16(const float* q, const float* k, const float* v, int64_t stride, int64_t length, int64_t head_size,
                     float scale, const float* score_bias, float* scratch, float* out, int64_t out_stride, float* lse,
@@ -49,6 +47,12 @@ void attention_bf16(const float* q, const float* k, const float* v, int64_t stri
       out[i * out_stride + d] = static_cast<float>(total * factor);
     }
   }
+}
+
+}  // namespace
+
+void add_attention_bf16(KernelTable& table) {
+  table.attention_bf16 = attention_bf16;
 }
 
 }  // namespace whittle::ref

@@ -2,12 +2,20 @@
 
 namespace whittle::ref {
 
+namespace {
+
 void column_sums(const float* x, int64_t x_stride, int64_t rows, int64_t cols, float* sums) {
   for (int64_t c = 0; c < cols; ++c) {
     double sum = sums[c];
     for (int64_t r = 0; r < rows; ++r) sum += x[r * x_stride + c];
     sums[c] = static_cast<float>(sum);
   }
+}
+
+}  // namespace
+
+void add_column_sums(KernelTable& table) {
+  table.column_sums = column_sums;
 }
 
 }  // namespace whittle::ref

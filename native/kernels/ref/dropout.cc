@@ -2,6 +2,8 @@
 
 namespace whittle::ref {
 
+namespace {
+
 void dropout(const float* x, int64_t rows, int64_t cols, const float* bias, const KeepMask& keep, const float* residual,
              float* y) {
   for (int64_t r = 0; r < rows; ++r) {
@@ -11,6 +13,12 @@ void dropout(const float* x, int64_t rows, int64_t cols, const float* bias, cons
       y[r * cols + c] = (kept ? value * keep.scale : 0) + (residual ? residual[r * cols + c] : 0);
     }
   }
+}
+
+}  // namespace
+
+void add_dropout(KernelTable& table) {
+  table.dropout = dropout;
 }
 
 }  // namespace whittle::ref

@@ -19,8 +19,6 @@ void philox(uint32_t words[4], uint32_t key0, uint32_t key1) {
   }
 }
 
-}  // namespace
-
 void dropout_bits(const uint32_t key[2], const uint32_t counter[3], uint32_t threshold, int64_t count, uint8_t* bits) {
   for (int64_t block = 0; block * 128 < count; ++block) {
     uint8_t* out = bits + block * 16;
@@ -37,6 +35,12 @@ void dropout_bits(const uint32_t key[2], const uint32_t counter[3], uint32_t thr
       }
     }
   }
+}
+
+}  // namespace
+
+void add_dropout_bits(KernelTable& table) {
+  table.dropout_bits = dropout_bits;
 }
 
 }  // namespace whittle::ref

@@ -4,6 +4,8 @@
 
 namespace whittle::ref {
 
+namespace {
+
 void layer_norm(const float* x, int64_t x_stride, int64_t rows, int64_t cols, const float* gamma, const float* beta,
                 float eps, float* y, int64_t y_stride, float* mean, float* rstd) {
   for (int64_t r = 0; r < rows; ++r) {
@@ -18,6 +20,12 @@ void layer_norm(const float* x, int64_t x_stride, int64_t rows, int64_t cols, co
     if (mean) mean[r] = static_cast<float>(center);
     if (rstd) rstd[r] = static_cast<float>(scale);
   }
+}
+
+}  // namespace
+
+void add_layer_norm(KernelTable& table) {
+  table.layer_norm = layer_norm;
 }
 
 }  // namespace whittle::ref

@@ -2,6 +2,8 @@
 
 namespace whittle::ref {
 
+namespace {
+
 // With n = (x - mean) * rstd and g = dy * gamma: dx = rstd * (g - average(g) - n * average(g * n)).
 void layer_norm_backward(const float* dy, const float* x, const float* gamma, const float* mean, const float* rstd,
                          int64_t rows, int64_t cols, float* dx, float* dgamma, float* dbeta) {
@@ -24,6 +26,12 @@ void layer_norm_backward(const float* dy, const float* x, const float* gamma, co
       out[c] = static_cast<float>(scale * (g - sum_g - n * sum_gn));
     }
   }
+}
+
+}  // namespace
+
+void add_layer_norm_backward(KernelTable& table) {
+  table.layer_norm_backward = layer_norm_backward;
 }
 
 }  // namespace whittle::ref

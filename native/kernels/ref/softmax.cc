@@ -5,6 +5,8 @@
 
 namespace whittle::ref {
 
+namespace {
+
 void softmax(const float* x, int64_t x_stride, int64_t rows, int64_t cols, float* y, int64_t y_stride) {
   for (int64_t r = 0; r < rows; ++r) {
     const float* in = x + r * x_stride;
@@ -16,6 +18,12 @@ void softmax(const float* x, int64_t x_stride, int64_t rows, int64_t cols, float
       out[c] = static_cast<float>(std::exp(static_cast<double>(in[c]) - highest) / sum);
     }
   }
+}
+
+}  // namespace
+
+void add_softmax(KernelTable& table) {
+  table.softmax = softmax;
 }
 
 }  // namespace whittle::ref
