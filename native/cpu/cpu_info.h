@@ -31,4 +31,8 @@ struct CpuInfo {
 
 const CpuInfo& cpu_info();
 
+// The smallest CPU quota, in CPUs, on the way from this process's cgroup to the root; 0 where there is none.
+// `proc_root` and `cgroup_root` are "/proc/self" and "/sys/fs/cgroup" except in tests.
+double cgroup_cpu_quota(const std::string& proc_root, const std::string& cgroup_root);
+
 }  // namespace whittle

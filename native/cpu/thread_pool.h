@@ -2,9 +2,32 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
+#include <memory>
+#include <type_traits>
+#include <utility>
 
 namespace whittle {
+
+// A reference to something that can be called: like std::function, but it allocates nothing and owns nothing. The
+// callable must outlive the call it is passed to, as a lambda written in the argument list does.
+template <typename Signature>
+class FunctionRef;
+
+template <typename Result, typename... Arguments>
+class FunctionRef<Result(Arguments...)> {
+ public:
+  template <typename F, typename = std::enable_if_t<!std::is_same_v<std::remove_cvref_t<F>, FunctionRef>>>
+  FunctionRef(F&& callable)  // NOLINT: implicit, so that a lambda can be passed
+      : object_(const_cast<void*>(static_cast<const void*>(std::addressof(callable)))),
+        call_([](void* object, Arguments... arguments) -> Result {
+          return (*static_cast<std::remove_reference_t<F>*>(object))(std::forward<Arguments>(arguments)...);
+        }) {}
+  Result operator()(Arguments... arguments) const { return call_(object_, std::forward<Arguments>(arguments)...); }
+
+ private:
+  void* object_;
+  Result (*call_)(void*, Arguments...);
+};
 
 class ThreadPool {
  public:
@@ -12,12 +35,13 @@ class ThreadPool {
   static ThreadPool& instance();
 
   // Calls task(index) for every index in [0, tasks), on at most `threads` threads with the caller among them;
-  // returns when all are done. Concurrent calls from several threads are allowed (they take turns or run inline).
-  // A task must not throw and must not call run().
-  void run(int64_t tasks, int threads, const std::function<void(int64_t)>& task);
+  // returns when all are done. Which thread takes which index is left to the moment. A caller that finds the pool busy
+  // with another caller's job runs its own tasks itself, as does a task that calls run(). If tasks throw, the first
+  // exception is thrown again here once all are done.
+  void run(int64_t tasks, int threads, FunctionRef<void(int64_t)> task);
 
   // Splits [0, count) into contiguous ranges of at least `grain`, a multiple of `grain` each except the last.
-  void split(int64_t count, int64_t grain, int threads, const std::function<void(int64_t, int64_t)>& range);
+  void split(int64_t count, int64_t grain, int threads, FunctionRef<void(int64_t, int64_t)> range);
 
   // Default of `threads` for everything in this process; CpuInfo::threads unless set.
   int default_threads() const;

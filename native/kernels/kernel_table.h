@@ -13,20 +13,23 @@ using bf16 = uint16_t;  // the upper half of a float32
 
 // Columns of an int8 or bf16 left operand are padded with zeros to a multiple of this many elements.
 inline constexpr int64_t kPadK = 64;
-inline int64_t padded_k(int64_t k) {
+static inline int64_t padded_k(int64_t k) {  // static: no copy of it compiled for one ISA may serve another
   return (k + kPadK - 1) / kPadK * kPadK;
 }
 
 // A product C[m, n] = A[m, k] * W[n, k]^T with W packed once in the layout of the ISA.
-// A: row-major; T_A is int8, bf16 or float; for int8 and bf16 columns [k, padded_k(k)) of A exist and are zero.
-template <typename TA, typename TC>
+// A: row-major; TA is int8, bf16 or float; for int8 and bf16 columns [k, padded_k(k)) of A exist and are zero.
+// TW is what pack() reads: float for a bf16 product, which rounds to nearest even while it packs.
+// Every element of C is one chain of additions in the order of k: it depends neither on m nor on the range of n.
+template <typename TA, typename TW, typename TC>
 struct PackedProduct {
-  // Columns of C that one panel of W covers: n ranges given to run() start at a multiple of it.
+  // Columns of C that one panel of W covers: n ranges given to pack() and run() start at a multiple of it.
   int64_t panel;
+  int64_t rows;  // Rows of C that the inner loop computes at once: blocks of a multiple of it are fastest.
   int64_t (*packed_bytes)(int64_t n, int64_t k);
   // W element (r, c) is w[r * row_stride + c * column_stride]: packs a matrix or its transpose.
   // Packs the panels that cover [n_begin, n_end), so that several threads can share the work.
-  void (*pack)(const TA* w, int64_t row_stride, int64_t column_stride, int64_t n, int64_t k, int64_t n_begin,
+  void (*pack)(const TW* w, int64_t row_stride, int64_t column_stride, int64_t n, int64_t k, int64_t n_begin,
                int64_t n_end, void* packed);
   // c: [m, n_end - n_begin] written at c[row * c_stride + (column - n_begin)]. accumulate: adds to c.
   void (*run)(const TA* a, int64_t a_stride, const void* packed, int64_t m, int64_t n, int64_t k, int64_t n_begin,
@@ -48,17 +51,21 @@ struct KernelTable {
   bool native_bf16;  // the ISA multiplies bf16 natively (AVX-512 BF16 or AMX); else the engine uses float32
 
   // --- products -----------------------------------------------------------------------------------------
-  PackedProduct<int8_t, int32_t> gemm_s8;  // exact: every ISA gives the same int32
-  PackedProduct<float, float> gemm_f32;
-  PackedProduct<bf16, float> gemm_bf16;  // pack takes bf16; see also convert_f32_bf16
+  PackedProduct<int8_t, int8_t, int32_t> gemm_s8;  // exact for all of [-128, 127]: every ISA gives the same int32
+  PackedProduct<float, float, float> gemm_f32;
+  PackedProduct<bf16, float, float> gemm_bf16;  // A by convert_f32_bf16
 
   // --- row-wise -----------------------------------------------------------------------------------------
-  // q[r, c] = round_half_even(x[r, c] * (127 / m_r)), m_r = max |x[r, :]|, scales[r] = m_r / 127; a row of zeros has
-  // scale 0. Columns [cols, padded_k(cols)) of q are set to zero. Bit-identical on every ISA.
+  // q[r, c] = round_half_even(x[r, c] * (127 / m_r)), m_r = max |x[r, :]|, scales[r] = m_r / 127; a row with
+  // m_r < 1e-36 counts as zeros, with scale 0. Columns [cols, padded_k(cols)) of q are set to zero. x is finite.
+  // Bit-identical on every ISA; -128 does not occur.
   void (*quantize_rows_s8)(const float* x, int64_t x_stride, int64_t rows, int64_t cols, int8_t* q, int64_t q_stride,
                            float* scales);
   // Round to nearest even; columns [cols, padded_k(cols)) of y are set to zero.
   void (*convert_f32_bf16)(const float* x, int64_t x_stride, int64_t rows, int64_t cols, bf16* y, int64_t y_stride);
+  // y[c, r] = x[r, c]; the second rounds as convert_f32_bf16 does and sets columns [rows, padded_k(rows)) of y to zero.
+  void (*transpose_f32)(const float* x, int64_t x_stride, int64_t rows, int64_t cols, float* y, int64_t y_stride);
+  void (*transpose_f32_bf16)(const float* x, int64_t x_stride, int64_t rows, int64_t cols, bf16* y, int64_t y_stride);
   // y = act(c * row_scales[r] * column_scales[c] + bias[c]) + residual[r, c]; bias and residual may be null.
   void (*epilogue_s8)(const int32_t* c, int64_t c_stride, int64_t rows, int64_t cols, const float* row_scales,
                       const float* column_scales, const float* bias, Activation act, const float* residual,
@@ -130,7 +137,7 @@ struct KernelTable {
                 float beta2, float eps, float weight_decay, float grad_scale, float correction1, float correction2);
 };
 
-// The table of the best ISA, or of WHITTLE_ISA. Throws std::runtime_error with one sentence if the variable names no
+// The table of the best ISA, or of WHITTLE_ISA. Throws Error (BAD_OPTION) with one sentence if the variable names no
 // ISA or one that this machine lacks.
 const KernelTable& kernels();
 // The table of a given ISA, for tests and forced choices; null if the machine lacks it.

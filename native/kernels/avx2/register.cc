@@ -1,7 +1,18 @@
 #include "kernels/kernel_table.h"
 
+// One line a kernel: ADD(name) calls add_name of name.cc in this folder.
+#define WHITTLE_KERNELS(ADD)
+
 namespace whittle {
 
-void register_avx2(KernelTable&) {}
+namespace avx2 {
+#define WHITTLE_DECLARE(name) void add_##name(KernelTable& table);
+WHITTLE_KERNELS(WHITTLE_DECLARE)
+}  // namespace avx2
+
+void register_avx2([[maybe_unused]] KernelTable& table) {
+#define WHITTLE_ADD(name) avx2::add_##name(table);
+  WHITTLE_KERNELS(WHITTLE_ADD)
+}
 
 }  // namespace whittle

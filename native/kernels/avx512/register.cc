@@ -1,7 +1,18 @@
 #include "kernels/kernel_table.h"
 
+// One line a kernel: ADD(name) calls add_name of name.cc in this folder.
+#define WHITTLE_KERNELS(ADD)
+
 namespace whittle {
 
-void register_avx512(KernelTable&) {}
+namespace avx512 {
+#define WHITTLE_DECLARE(name) void add_##name(KernelTable& table);
+WHITTLE_KERNELS(WHITTLE_DECLARE)
+}  // namespace avx512
+
+void register_avx512([[maybe_unused]] KernelTable& table) {
+#define WHITTLE_ADD(name) avx512::add_##name(table);
+  WHITTLE_KERNELS(WHITTLE_ADD)
+}
 
 }  // namespace whittle

@@ -17,7 +17,15 @@
   ADD(magnitude_histogram)   \
   ADD(magnitude_mask)        \
   ADD(apply_mask)            \
-  ADD(adamw)
+  ADD(adamw)                 \
+  ADD(gemm_s8)               \
+  ADD(gemm_f32)              \
+  ADD(gemm_bf16)             \
+  ADD(quantize_rows_s8)      \
+  ADD(convert_f32_bf16)      \
+  ADD(transpose_f32)         \
+  ADD(epilogue_s8)           \
+  ADD(epilogue_f32)
 
 namespace whittle {
 

@@ -1,0 +1,52 @@
+// Packed: panels of 16 rows of W; in a panel, element (r, c) lies at c * 16 + r. Sums in double: this is the oracle.
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/kernel_table.h"
+
+namespace whittle::ref {
+
+namespace {
+
+constexpr int64_t kPanel = 16;
+
+int64_t packed_bytes(int64_t n, int64_t k) {
+  return (n + kPanel - 1) / kPanel * kPanel * k * static_cast<int64_t>(sizeof(float));
+}
+
+void pack(const float* w, int64_t row_stride, int64_t column_stride, int64_t n, int64_t k, int64_t n_begin,
+          int64_t n_end, void* packed) {
+  for (int64_t j = n_begin; j < n_end; j += kPanel) {
+    float* panel = static_cast<float*>(packed) + j * k;
+    for (int64_t c = 0; c < k; ++c) {
+      for (int64_t r = 0; r < kPanel; ++r) {
+        panel[c * kPanel + r] = j + r < n ? w[(j + r) * row_stride + c * column_stride] : 0.0f;
+      }
+    }
+  }
+}
+
+void run(const float* a, int64_t a_stride, const void* packed, int64_t m, int64_t, int64_t k, int64_t n_begin,
+         int64_t n_end, float* c, int64_t c_stride, bool accumulate) {
+  for (int64_t j = n_begin; j < n_end; j += kPanel) {
+    const float* panel = static_cast<const float*>(packed) + j * k;
+    int64_t columns = n_end - j < kPanel ? n_end - j : kPanel;
+    for (int64_t i = 0; i < m; ++i) {
+      double sums[kPanel] = {};
+      for (int64_t l = 0; l < k; ++l) {
+        double value = a[i * a_stride + l];
+        for (int64_t r = 0; r < kPanel; ++r) sums[r] += value * panel[l * kPanel + r];
+      }
+      float* out = c + i * c_stride + (j - n_begin);
+      for (int64_t r = 0; r < columns; ++r) out[r] = static_cast<float>(accumulate ? out[r] + sums[r] : sums[r]);
+    }
+  }
+}
+
+}  // namespace
+
+void add_gemm_f32(KernelTable& table) {
+  table.gemm_f32 = {kPanel, 1, packed_bytes, pack, run};
+}
+
+}  // namespace whittle::ref

@@ -1,0 +1,216 @@
+#include "ops/gemm.h"
+
+#include <string>
+
+#include "cpu/error.h"
+#include "ops/blocked_product.h"
+
+namespace whittle {
+
+namespace {
+
+// Packs the panels of W on all threads. W element (r, c) is w[r * row_stride + c * column_stride].
+template <typename TA, typename TW, typename TC>
+void pack_panels(const PackedProduct<TA, TW, TC>& product, const TW* w, int64_t row_stride, int64_t column_stride,
+                 int64_t n, int64_t k, void* packed, int threads, const Context& context) {
+  context.pool.split(n, product.panel, threads, [&](int64_t begin, int64_t end) {
+    product.pack(w, row_stride, column_stride, n, k, begin, end, packed);
+  });
+}
+
+template <typename TA, typename TW, typename TC>
+void pack_into(PackedWeight& weight, const PackedProduct<TA, TW, TC>& product, const TW* w, int64_t row_stride,
+               const Context& context) {
+  weight.data = AlignedBuffer(static_cast<size_t>(product.packed_bytes(weight.n, weight.k)));
+  pack_panels(product, w, row_stride, 1, weight.n, weight.k, weight.data.as<void>(), context.threads, context);
+}
+
+void check_shape(int64_t n, int64_t k) {
+  if (n <= 0 || k <= 0) {
+    throw Error("INTERNAL", "Expected a weight matrix of at least 1 x 1 but it is " + std::to_string(n) + " x " +
+                                std::to_string(k));
+  }
+}
+
+// How the left operand of a linear layer gets into the form that the product reads.
+struct DirectRows {
+  const float* x;
+  int64_t stride;
+  static constexpr int64_t scratch_bytes(int64_t, int64_t) { return 0; }
+  Rows<float> operator()(int64_t begin, int64_t, void*) const { return {x + begin * stride, stride, nullptr}; }
+};
+
+struct Bf16Rows {
+  const KernelTable& kernels;
+  const float* x;
+  int64_t stride, k;
+  static int64_t scratch_bytes(int64_t rows, int64_t k) {
+    return rows * padded_k(k) * static_cast<int64_t>(sizeof(bf16));
+  }
+  Rows<bf16> operator()(int64_t begin, int64_t rows, void* scratch) const {
+    bf16* converted = static_cast<bf16*>(scratch);
+    kernels.convert_f32_bf16(x + begin * stride, stride, rows, k, converted, padded_k(k));
+    return {converted, padded_k(k), nullptr};
+  }
+};
+
+struct QuantizedRows {
+  const KernelTable& kernels;
+  const float* x;
+  int64_t stride, k;
+  // The int8 rows, then one scale a row.
+  static int64_t scratch_bytes(int64_t rows, int64_t k) {
+    return rows * padded_k(k) + rows * static_cast<int64_t>(sizeof(float));
+  }
+  Rows<int8_t> operator()(int64_t begin, int64_t rows, void* scratch) const {
+    int8_t* quantized = static_cast<int8_t*>(scratch);
+    float* scales = reinterpret_cast<float*>(quantized + rows * padded_k(k));
+    kernels.quantize_rows_s8(x + begin * stride, stride, rows, k, quantized, padded_k(k), scales);
+    return {quantized, padded_k(k), scales};
+  }
+};
+
+// The left operand of matmul: any strides.
+struct StridedRows {
+  const KernelTable& kernels;
+  const float* a;
+  int64_t a_row, a_column, k;
+  static int64_t scratch_bytes(int64_t rows, int64_t k) { return rows * k * static_cast<int64_t>(sizeof(float)); }
+  Rows<float> operator()(int64_t begin, int64_t rows, void* scratch) const {
+    float* packed = static_cast<float*>(scratch);
+    const float* from = a + begin * a_row;
+    if (a_row == 1) {
+      kernels.transpose_f32(from, a_column, k, rows, packed, k);
+    } else {
+      for (int64_t i = 0; i < rows; ++i) {
+        for (int64_t l = 0; l < k; ++l) packed[i * k + l] = from[i * a_row + l * a_column];
+      }
+    }
+    return {packed, k, nullptr};
+  }
+};
+
+struct StridedBf16Rows {
+  const KernelTable& kernels;
+  const float* a;
+  int64_t a_row, a_column, k;
+  // The bf16 rows, then one float32 row.
+  static int64_t scratch_bytes(int64_t rows, int64_t k) {
+    return rows * padded_k(k) * static_cast<int64_t>(sizeof(bf16)) + k * static_cast<int64_t>(sizeof(float));
+  }
+  Rows<bf16> operator()(int64_t begin, int64_t rows, void* scratch) const {
+    bf16* packed = static_cast<bf16*>(scratch);
+    const float* from = a + begin * a_row;
+    if (a_column == 1) {
+      kernels.convert_f32_bf16(from, a_row, rows, k, packed, padded_k(k));
+    } else if (a_row == 1) {
+      kernels.transpose_f32_bf16(from, a_column, k, rows, packed, padded_k(k));
+    } else {
+      float* row = reinterpret_cast<float*>(packed + rows * padded_k(k));
+      for (int64_t i = 0; i < rows; ++i) {
+        for (int64_t l = 0; l < k; ++l) row[l] = from[i * a_row + l * a_column];
+        kernels.convert_f32_bf16(row, k, 1, k, packed + i * padded_k(k), padded_k(k));
+      }
+    }
+    return {packed, padded_k(k), nullptr};
+  }
+};
+
+// Products that end in a float32 tile.
+template <typename Prepare, typename TA>
+void linear_float(const Linear& g, const PackedProduct<TA, float, float>& product, const Prepare& prepare,
+                  const Context& context) {
+  const PackedWeight& w = *g.weight;
+  Cut cut = cut_product(g.m, w.n, w.k, product.panel, product.rows, context.threads);
+  if (!g.bias && g.activation == Activation::none && !g.residual) {
+    blocked_product(product, w.data.as<void>(), g.m, w.n, w.k, cut, prepare, direct_tile(g.y, g.y_stride), context);
+    return;
+  }
+  auto finish = [&](const Tile<float>& t) {
+    context.kernels.epilogue_f32(t.data, t.stride, t.rows, t.columns, g.bias ? g.bias + t.column : nullptr,
+                                 g.activation, g.residual ? g.residual + t.row * g.residual_stride + t.column : nullptr,
+                                 g.residual_stride, g.y + t.row * g.y_stride + t.column, g.y_stride);
+  };
+  blocked_product(product, w.data.as<void>(), g.m, w.n, w.k, cut, prepare, scratch_tile(finish), context);
+}
+
+void linear_s8(const Linear& g, const Context& context) {
+  const PackedWeight& w = *g.weight;
+  const auto& product = context.kernels.gemm_s8;
+  auto finish = [&](const Tile<int32_t>& t) {
+    context.kernels.epilogue_s8(t.data, t.stride, t.rows, t.columns, t.row_scales, w.scales.data() + t.column,
+                                g.bias ? g.bias + t.column : nullptr, g.activation,
+                                g.residual ? g.residual + t.row * g.residual_stride + t.column : nullptr,
+                                g.residual_stride, g.y + t.row * g.y_stride + t.column, g.y_stride);
+  };
+  Cut cut = cut_product(g.m, w.n, w.k, product.panel, product.rows, context.threads);
+  blocked_product(product, w.data.as<void>(), g.m, w.n, w.k, cut, QuantizedRows{context.kernels, g.x, g.x_stride, w.k},
+                  scratch_tile(finish), context);
+}
+
+// Packs B (as W = B^T) and multiplies.
+template <typename Prepare, typename TA>
+void matmul_packed(const Matmul& g, const PackedProduct<TA, float, float>& product, const Prepare& prepare,
+                   const Context& context) {
+  Cut cut = cut_product(g.m, g.n, g.k, product.panel, product.rows, context.threads);
+  Arena::Scope scope(context.arena);
+  void* packed = context.arena.take<char>(product.packed_bytes(g.n, g.k));
+  pack_panels(product, g.b, g.b_column, g.b_row, g.n, g.k, packed, cut.threads, context);
+  blocked_product(product, packed, g.m, g.n, g.k, cut, prepare, direct_tile(g.c, g.c_row, g.accumulate), context);
+}
+
+}  // namespace
+
+PackedWeight pack_weight(const float* w, int64_t n, int64_t k, Precision precision, const Context& context) {
+  check_shape(n, k);
+  if (precision == Precision::bfloat16 && !context.kernels.native_bf16) precision = Precision::float32;
+  if (precision == Precision::int8) {
+    AlignedBuffer quantized(static_cast<size_t>(n * padded_k(k)));
+    std::vector<float> scales(static_cast<size_t>(n));
+    context.pool.split(n, 16, context.threads, [&](int64_t begin, int64_t end) {
+      context.kernels.quantize_rows_s8(w + begin * k, k, end - begin, k, quantized.as<int8_t>() + begin * padded_k(k),
+                                       padded_k(k), scales.data() + begin);
+    });
+    PackedWeight weight{precision, n, k, {}, std::move(scales)};
+    pack_into(weight, context.kernels.gemm_s8, quantized.as<const int8_t>(), padded_k(k), context);
+    return weight;
+  }
+  PackedWeight weight{precision, n, k, {}, {}};
+  if (precision == Precision::bfloat16) pack_into(weight, context.kernels.gemm_bf16, w, k, context);
+  if (precision == Precision::float32) pack_into(weight, context.kernels.gemm_f32, w, k, context);
+  return weight;
+}
+
+PackedWeight pack_weight_s8(const int8_t* q, const float* scales, int64_t n, int64_t k, const Context& context) {
+  check_shape(n, k);
+  PackedWeight weight{Precision::int8, n, k, {}, std::vector<float>(scales, scales + n)};
+  pack_into(weight, context.kernels.gemm_s8, q, k, context);
+  return weight;
+}
+
+void linear(const Linear& arguments, const Context& context) {
+  if (arguments.m <= 0) return;
+  const int64_t k = arguments.weight->k;
+  switch (arguments.weight->precision) {
+    case Precision::float32:
+      return linear_float(arguments, context.kernels.gemm_f32, DirectRows{arguments.x, arguments.x_stride}, context);
+    case Precision::bfloat16:
+      return linear_float(arguments, context.kernels.gemm_bf16,
+                          Bf16Rows{context.kernels, arguments.x, arguments.x_stride, k}, context);
+    case Precision::int8:
+      return linear_s8(arguments, context);
+  }
+}
+
+void matmul(const Matmul& g, Precision precision, const Context& context) {
+  if (g.m <= 0 || g.n <= 0) return;
+  if (precision == Precision::int8) throw Error("INTERNAL", "Expected matmul in float32 or bfloat16 but found int8");
+  if (precision == Precision::bfloat16 && context.kernels.native_bf16) {
+    return matmul_packed(g, context.kernels.gemm_bf16, StridedBf16Rows{context.kernels, g.a, g.a_row, g.a_column, g.k},
+                         context);
+  }
+  if (g.a_column == 1) return matmul_packed(g, context.kernels.gemm_f32, DirectRows{g.a, g.a_row}, context);
+  matmul_packed(g, context.kernels.gemm_f32, StridedRows{context.kernels, g.a, g.a_row, g.a_column, g.k}, context);
+}
+
+}  // namespace whittle

@@ -1,0 +1,166 @@
+// The products of every ISA against sums in double (floats) or int64 (int8), over all sizes around the block edges.
+#include "test/buffers.h"
+#include "test/kernel_variants.h"
+#include "test/test.h"
+
+using namespace whittle;
+using namespace whittle::test;
+
+namespace {
+
+const int64_t kSizes[] = {1, 2, 13, 15, 16, 17, 31, 32, 33, 63, 64, 65, 97};
+
+// What distinguishes the three products in a test.
+struct Int8 {
+  using A = int8_t;
+  using W = int8_t;
+  using C = int32_t;
+  static constexpr bool exact = true;
+  static const PackedProduct<A, W, C>& of(const KernelTable& t) { return t.gemm_s8; }
+  static std::vector<W> random(std::mt19937_64& g, int64_t count) { return random_int8(g, count); }
+  static double read_a(A a) { return a; }
+  static double read_w(W w) { return w; }
+  static A store(W value) { return value; }
+};
+struct Float32 {
+  using A = float;
+  using W = float;
+  using C = float;
+  static constexpr bool exact = false;
+  static const PackedProduct<A, W, C>& of(const KernelTable& t) { return t.gemm_f32; }
+  static std::vector<W> random(std::mt19937_64& g, int64_t count) { return random_floats(g, count); }
+  static double read_a(A a) { return a; }
+  static double read_w(W w) { return w; }
+  static A store(W value) { return value; }
+};
+struct Bfloat16 {
+  using A = bf16;
+  using W = float;
+  using C = float;
+  static constexpr bool exact = false;
+  static const PackedProduct<A, W, C>& of(const KernelTable& t) { return t.gemm_bf16; }
+  static std::vector<W> random(std::mt19937_64& g, int64_t count) { return random_floats(g, count); }
+  static double read_a(A a) {
+    uint32_t bits = static_cast<uint32_t>(a) << 16;
+    float value;
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+  }
+  static double read_w(W w) { return rounded_to_bf16(w); }
+  static A store(W value) { return bf16_bits(value); }
+};
+
+// One shape: packs W (or its transpose, by halves), multiplies a range of columns, checks each element.
+template <typename Kind>
+void check_shape(int64_t m, int64_t n, int64_t k, std::mt19937_64& random) {
+  using A = typename Kind::A;
+  using C = typename Kind::C;
+  int64_t a_stride = (Kind::exact || !std::is_same_v<A, float>) ? padded_k(k) + 64 * (random() % 2) : k + random() % 3;
+  std::vector<A> a(static_cast<size_t>((m - 1) * a_stride + (std::is_same_v<A, float> ? k : padded_k(k))), A{0});
+  auto a_values = Kind::random(random, m * k);
+  for (int64_t i = 0; i < m; ++i) {
+    for (int64_t l = 0; l < k; ++l)
+      a[static_cast<size_t>(i * a_stride + l)] = Kind::store(a_values[static_cast<size_t>(i * k + l)]);
+  }
+  bool transposed = random() % 2, accumulate = random() % 2;
+  auto w = Kind::random(random, n * k);
+  int64_t row_stride = transposed ? 1 : k, column_stride = transposed ? n : 1;
+  std::vector<double> expected(static_cast<size_t>(m * n)), magnitude(static_cast<size_t>(m * n));
+  std::vector<double> wide(static_cast<size_t>(n * k));
+  for (int64_t j = 0; j < n; ++j) {
+    for (int64_t l = 0; l < k; ++l)
+      wide[static_cast<size_t>(j * k + l)] = Kind::read_w(w[static_cast<size_t>(j * row_stride + l * column_stride)]);
+  }
+  for (int64_t i = 0; i < m; ++i) {
+    for (int64_t j = 0; j < n; ++j) {
+      double sum = 0, sizes = 0;
+      for (int64_t l = 0; l < k; ++l) {
+        double product = Kind::read_a(a[static_cast<size_t>(i * a_stride + l)]) * wide[static_cast<size_t>(j * k + l)];
+        sum += product;
+        sizes += std::fabs(product);
+      }
+      expected[static_cast<size_t>(i * n + j)] = sum;
+      magnitude[static_cast<size_t>(i * n + j)] = sizes;
+    }
+  }
+  for (const KernelVariant& variant : kernel_variants()) {
+    const auto& product = Kind::of(*variant.table);
+    std::vector<char> packed(static_cast<size_t>(product.packed_bytes(n, k)) + 64, 0x5a);
+    char* aligned = packed.data() + (64 - reinterpret_cast<uintptr_t>(packed.data()) % 64) % 64;
+    int64_t middle = std::min(n, (n / 2 + product.panel - 1) / product.panel * product.panel);
+    product.pack(w.data(), row_stride, column_stride, n, k, middle, n, aligned);
+    product.pack(w.data(), row_stride, column_stride, n, k, 0, middle, aligned);
+    int64_t begin = random() % 2 ? 0 : std::min(n - 1, middle) / product.panel * product.panel;
+    int64_t columns = n - begin, stride = columns + static_cast<int64_t>(random() % 5);
+    Guarded<C> c(m, columns, stride);
+    for (int64_t i = 0; i < m; ++i) {
+      for (int64_t j = 0; j < columns; ++j) {
+        if (accumulate) c.at(i, j) = static_cast<C>(i - 2 * j);
+      }
+    }
+    product.run(a.data(), a_stride, aligned, m, n, k, begin, n, c.data(), stride, accumulate);
+    std::ostringstream what;
+    what << variant.name << " m=" << m << " n=" << n << " k=" << k << " columns from " << begin
+         << (transposed ? " transposed" : "") << (accumulate ? " accumulating" : "");
+    c.check_guards(what.str());
+    for (int64_t i = 0; i < m; ++i) {
+      for (int64_t j = 0; j < columns; ++j) {
+        size_t at = static_cast<size_t>(i * n + begin + j);
+        double start = accumulate ? static_cast<double>(i - 2 * j) : 0, wanted = expected[at] + start;
+        // Rounding error of a chain of k float32 additions: each rounds a partial sum of at most `magnitude`.
+        double bound = Kind::exact ? 0 : (k + 2) * std::ldexp(magnitude[at] + std::fabs(start), -24);
+        if (!(std::fabs(c.at(i, j) - wanted) <= bound)) {
+          WHITTLE_FAIL(what.str() << ": element (" << i << ", " << j << ") is " << c.at(i, j) << " but expected "
+                                  << wanted << " within " << bound);
+        }
+      }
+    }
+  }
+}
+
+template <typename Kind>
+void check_all_shapes(uint64_t stream) {
+  auto random = generator(stream);
+  for (int64_t m : kSizes) {
+    for (int64_t n : kSizes) {
+      for (int64_t k : kSizes) check_shape<Kind>(m, n, k, random);
+    }
+  }
+  // Longer than any block of k.
+  check_shape<Kind>(37, 70, 1543, random);
+  check_shape<Kind>(1, 130, 3072, random);
+  check_shape<Kind>(101, 257, 769, random);
+}
+
+}  // namespace
+
+TEST(gemm_s8, every_isa_is_exact) {
+  check_all_shapes<Int8>(1);
+}
+
+TEST(gemm_f32, every_isa_is_within_rounding) {
+  check_all_shapes<Float32>(2);
+}
+
+TEST(gemm_bf16, every_isa_is_within_rounding) {
+  check_all_shapes<Bfloat16>(3);
+}
+
+TEST(gemm_s8, extremes_do_not_saturate) {
+  for (int a_value : {-128, -127, 127}) {
+    for (int w_value : {-128, -127, 127}) {
+      const int64_t m = 7, n = 33, k = 320;
+      std::vector<int8_t> a(m * padded_k(k), static_cast<int8_t>(a_value)), w(n * k, static_cast<int8_t>(w_value));
+      for (const KernelVariant& variant : kernel_variants()) {
+        const auto& product = variant.table->gemm_s8;
+        std::vector<int64_t> packed(static_cast<size_t>(product.packed_bytes(n, k)) / 8 + 16);
+        char* aligned = reinterpret_cast<char*>(packed.data());
+        aligned += (64 - reinterpret_cast<uintptr_t>(aligned) % 64) % 64;
+        product.pack(w.data(), k, 1, n, k, 0, n, aligned);
+        std::vector<int32_t> c(m * n);
+        product.run(a.data(), padded_k(k), aligned, m, n, k, 0, n, c.data(), n, false);
+        for (int32_t sum : c) CHECK_EQUAL(sum, a_value * w_value * k);
+      }
+    }
+  }
+}
