@@ -1,0 +1,46 @@
+/** Arrays kept for reuse, so that a training step in its steady state allocates little. */
+export class BufferPool {
+  /** Smaller arrays are cheaper to allocate than to look up. */
+  static readonly smallest = 1024;
+  /** Floats kept at most; what comes back beyond that is left to the garbage collector. */
+  readonly limit: number;
+  /** Idle arrays by capacity. */
+  readonly #idle = new Map<number, ArrayBufferLike[]>();
+  #kept = 0;
+
+  constructor(limit = 2 ** 28) {
+    this.limit = limit;
+  }
+
+  /** Floats that idle arrays hold. */
+  get kept(): number {
+    return this.#kept;
+  }
+
+  /** An array of this length with arbitrary content. */
+  take(length: number): Float32Array {
+    if (length < BufferPool.smallest) return new Float32Array(length);
+    const capacity = capacityFor(length);
+    const buffer = this.#idle.get(capacity)?.pop();
+    if (!buffer) return new Float32Array(new ArrayBuffer(capacity * 4), 0, length);
+    this.#kept -= capacity;
+    return new Float32Array(buffer, 0, length);
+  }
+
+  /** Takes back an array from `take` that nobody uses any more. */
+  give(values: Float32Array): void {
+    if (values.length < BufferPool.smallest || values.byteOffset !== 0) return;
+    const capacity = values.buffer.byteLength / 4;
+    if (this.#kept + capacity > this.limit) return;
+    const idle = this.#idle.get(capacity);
+    if (idle) idle.push(values.buffer);
+    else this.#idle.set(capacity, [values.buffer]);
+    this.#kept += capacity;
+  }
+}
+
+/** Batches differ in their tokens, so lengths are rounded up to eighths of a power of two to be found again. */
+function capacityFor(length: number): number {
+  const unit = 2 ** Math.max(0, Math.floor(Math.log2(length)) - 3);
+  return Math.ceil(length / unit) * unit;
+}

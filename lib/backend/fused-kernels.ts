@@ -1,0 +1,276 @@
+/**
+ * Kernels that exist on the backend `whittle` alone, each one entry on the gradient tape: `TransformerBlock`,
+ * `Embedding`, `SoftmaxCrossEntropy`, `LayerNorm` and `Gelu`. What a backward pass needs beside its inputs is kept in
+ * a buffer of the pool that travels in the call's attributes, beside the tape, and returns to the pool afterwards.
+ */
+import * as tf from '@tensorflow/tfjs-core';
+import { native } from '../../bindings/load.js';
+import {
+  blockParameterNames,
+  embeddingParameterNames,
+  type BlockSpec,
+  type EmbeddingSpec,
+} from '../../bindings/native.js';
+import { backendName, type WhittleBackend } from './whittle-backend.js';
+
+/** Which gradients a call will be asked for; with none, nothing is saved. */
+export interface Wanted {
+  input: boolean;
+  /** In the order of the parameters. */
+  parameters: readonly boolean[];
+}
+
+/** Tokens as the native kernels take them. */
+export interface RaggedIds {
+  /** `[tokens]` */
+  inputIds: Int32Array;
+  /** `[tokens]` */
+  tokenTypeIds: Int32Array;
+  /** `[sequences + 1]` */
+  offsets: Int32Array;
+}
+
+/** What one call's forward pass leaves for its backward pass. */
+interface Memory {
+  saved: Float32Array | null;
+}
+
+interface FusedKernel<A> {
+  name: string;
+  /** Names of the inputs, in order; all of them are saved for the backward pass. */
+  inputs: readonly string[];
+  forward: (inputs: Float32Array[], infos: tf.TensorInfo[], attributes: A, backend: WhittleBackend) => tf.TensorInfo;
+  /** Gradients in the order of the inputs; null for those not wanted. */
+  backward: (
+    dy: Float32Array,
+    inputs: Float32Array[],
+    infos: tf.Tensor[],
+    attributes: A,
+    backend: WhittleBackend,
+  ) => (Float32Array | null)[];
+}
+
+const parameterKeys = (names: readonly string[]) => names.map((_, index) => `p${index}`);
+const currentBackend = () => tf.backend() as unknown as WhittleBackend;
+const zeros = (tensor: tf.Tensor) => tf.zeros(tensor.shape);
+
+/** Registers the kernel and its gradient, and returns the operation. */
+function define<A extends object>(kernel: FusedKernel<A>): (inputs: tf.Tensor[], attributes: A) => tf.Tensor {
+  const inOrder = <T>(inputs: Record<string, T>) => kernel.inputs.map((name) => inputs[name]!);
+  tf.registerKernel({
+    kernelName: kernel.name,
+    backendName,
+    kernelFunc: ({ inputs, attrs, backend: any }) => {
+      const backend = any as WhittleBackend;
+      const infos = inOrder(inputs as Record<string, tf.TensorInfo>);
+      return kernel.forward(
+        infos.map((info) => backend.valuesOf(info)),
+        infos,
+        attrs as unknown as A,
+        backend,
+      );
+    },
+  });
+  tf.registerGradient({
+    kernelName: kernel.name,
+    inputsToSave: [...kernel.inputs],
+    gradFunc: (dy, saved, attrs) => {
+      const backend = currentBackend();
+      const values = saved.map((tensor) => backend.valuesOf(tensor));
+      const gradients = kernel.backward(
+        backend.valuesOf((Array.isArray(dy) ? dy[0]! : dy) as tf.Tensor),
+        values,
+        saved,
+        attrs as unknown as A,
+        backend,
+      );
+      return Object.fromEntries(
+        kernel.inputs.map((name, index) => [
+          name,
+          () => {
+            const gradient = gradients[index];
+            const input = saved[index]!;
+            if (!gradient) return zeros(input);
+            return tf.engine().makeTensorFromTensorInfo(backend.tensorInfo(input.shape, gradient), backend);
+          },
+        ]),
+      );
+    },
+  });
+  return (inputs, attributes) =>
+    tf
+      .engine()
+      .runKernel(
+        kernel.name,
+        Object.fromEntries(kernel.inputs.map((name, index) => [name, inputs[index]!])),
+        attributes as unknown as tf.NamedAttrMap,
+      );
+}
+
+/** Takes the buffer of a call's forward pass; a second backward pass of the same call is a defect. */
+function claim(memory: Memory, kernelName: string): Float32Array {
+  const { saved } = memory;
+  if (!saved) throw new Error(`${kernelName}: its forward pass saved nothing, or its backward pass ran before`);
+  memory.saved = null;
+  return saved;
+}
+
+const wantsAny = (wanted: Wanted) => wanted.input || wanted.parameters.some(Boolean);
+
+const runBlock = define<{ spec: BlockSpec; offsets: Int32Array; wanted: Wanted; memory: Memory }>({
+  name: 'TransformerBlock',
+  inputs: ['x', ...parameterKeys(blockParameterNames)],
+  forward: ([x, ...parameters], [info], { spec, offsets, wanted, memory }, backend) => {
+    const tokens = info!.shape[0]!;
+    const y = backend.floats(x!.length);
+    memory.saved = wantsAny(wanted)
+      ? backend.pool.take(native.blockSavedFloats(spec, tokens, offsets.length - 1))
+      : null;
+    native.blockForward(spec, x!, offsets, parameters, y, memory.saved);
+    return backend.tensorInfo(info!.shape, y);
+  },
+  backward: (dy, [x, ...parameters], _, { spec, offsets, wanted, memory }, backend) => {
+    const saved = claim(memory, 'TransformerBlock');
+    const dx = wanted.input ? backend.floats(x!.length) : null;
+    const gradients = parameters.map((values, index) =>
+      wanted.parameters[index] ? backend.floats(values.length) : null,
+    );
+    native.blockBackward(spec, x!, offsets, parameters, saved, dy, dx, gradients);
+    backend.pool.give(saved);
+    return [dx, ...gradients];
+  },
+});
+
+/**
+ * One post-norm encoder layer over a ragged batch: `[tokens, hidden]` to `[tokens, hidden]`.
+ * @param parameters in the order of blockParameterNames.
+ */
+export function transformerBlock(
+  x: tf.Tensor2D,
+  parameters: readonly tf.Tensor[],
+  offsets: Int32Array,
+  spec: BlockSpec,
+  wanted: Wanted,
+): tf.Tensor2D {
+  return runBlock([x, ...parameters], { spec, offsets, wanted, memory: { saved: null } }) as tf.Tensor2D;
+}
+
+const runEmbedding = define<{ spec: EmbeddingSpec; ids: RaggedIds; wanted: Wanted; memory: Memory }>({
+  name: 'Embedding',
+  inputs: parameterKeys(embeddingParameterNames),
+  forward: (parameters, _, { spec, ids, wanted, memory }, backend) => {
+    const tokens = ids.inputIds.length;
+    const y = backend.floats(tokens * spec.hidden);
+    memory.saved = wantsAny(wanted) ? backend.pool.take(native.embeddingSavedFloats(spec, tokens)) : null;
+    const { inputIds, tokenTypeIds, offsets } = ids;
+    native.embeddingForward(spec, inputIds, tokenTypeIds, offsets, present(parameters), y, memory.saved);
+    return backend.tensorInfo([tokens, spec.hidden], y);
+  },
+  backward: (dy, parameters, _, { spec, ids, wanted, memory }, backend) => {
+    const saved = claim(memory, 'Embedding');
+    // The native kernel writes only the rows that occur in the batch.
+    const gradients = parameters.map((values, index) =>
+      wanted.parameters[index] ? backend.floats(values.length).fill(0) : null,
+    );
+    const { inputIds, tokenTypeIds, offsets } = ids;
+    native.embeddingBackward(
+      spec,
+      inputIds,
+      tokenTypeIds,
+      offsets,
+      present(parameters),
+      saved,
+      dy,
+      gradients.map((gradient) => (gradient?.length ? gradient : null)),
+    );
+    backend.pool.give(saved);
+    return gradients;
+  },
+});
+
+/** A model without token types has an empty table of them. */
+function present(parameters: Float32Array[]): (Float32Array | null)[] {
+  return parameters.map((values) => (values.length ? values : null));
+}
+
+/**
+ * Word, position and token type embeddings, LayerNorm, dropout: `[tokens, hidden]`.
+ * @param parameters in the order of embeddingParameterNames; `[0, hidden]` in place of token types that a model lacks.
+ */
+export function embedding(
+  ids: RaggedIds,
+  parameters: readonly tf.Tensor[],
+  spec: EmbeddingSpec,
+  wanted: Wanted,
+): tf.Tensor2D {
+  return runEmbedding([...parameters], { spec, ids, wanted, memory: { saved: null } }) as tf.Tensor2D;
+}
+
+const runCrossEntropy = define<{ labels: Int32Array; memory: Memory }>({
+  name: 'SoftmaxCrossEntropy',
+  inputs: ['logits'],
+  forward: ([logits], [info], { labels, memory }, backend) => {
+    memory.saved = backend.pool.take(logits!.length);
+    const { loss } = native.softmaxCrossEntropy(logits!, labels, info!.shape[1]!, memory.saved);
+    return backend.tensorInfo([], Float32Array.of(loss));
+  },
+  backward: ([dy], _, __, { memory }, backend) => {
+    const saved = claim(memory, 'SoftmaxCrossEntropy');
+    const gradient = backend.floats(saved.length);
+    for (let index = 0; index < saved.length; index++) gradient[index] = saved[index]! * dy!;
+    backend.pool.give(saved);
+    return [gradient];
+  },
+});
+
+/** Mean cross-entropy of `logits` `[rows, classes]` against `labels` `[rows]`; rows labelled -100 count nothing. */
+export function nativeCrossEntropy(logits: tf.Tensor2D, labels: Int32Array): tf.Scalar {
+  return runCrossEntropy([logits], { labels, memory: { saved: null } }) as tf.Scalar;
+}
+
+const runLayerNorm = define<{ epsilon: number; memory: Memory }>({
+  name: 'LayerNorm',
+  inputs: ['x', 'gamma', 'beta'],
+  forward: ([x, gamma, beta], [info], { epsilon, memory }, backend) => {
+    const rows = x!.length / gamma!.length;
+    const y = backend.floats(x!.length);
+    memory.saved = backend.pool.take(2 * rows);
+    const [mean, rstd] = [memory.saved.subarray(0, rows), memory.saved.subarray(rows)];
+    native.layerNorm(x!, gamma!, beta!, epsilon, y, mean, rstd);
+    return backend.tensorInfo(info!.shape, y);
+  },
+  backward: (dy, [x, gamma], _, { memory }, backend) => {
+    const saved = claim(memory, 'LayerNorm');
+    const rows = saved.length / 2;
+    const dx = backend.floats(x!.length);
+    const [dgamma, dbeta] = [backend.floats(gamma!.length), backend.floats(gamma!.length)];
+    native.layerNormBackward(dy, x!, gamma!, saved.subarray(0, rows), saved.subarray(rows), dx, dgamma, dbeta);
+    backend.pool.give(saved);
+    return [dx, dgamma, dbeta];
+  },
+});
+
+/** LayerNorm over the last axis. */
+export function nativeLayerNorm(x: tf.Tensor, gamma: tf.Tensor1D, beta: tf.Tensor1D, epsilon: number): tf.Tensor {
+  return runLayerNorm([x, gamma, beta], { epsilon, memory: { saved: null } });
+}
+
+const runGelu = define<object>({
+  name: 'Gelu',
+  inputs: ['x'],
+  forward: ([x], [info], _, backend) => {
+    const y = backend.floats(x!.length);
+    native.gelu(x!, y);
+    return backend.tensorInfo(info!.shape, y);
+  },
+  backward: (dy, [x], _, __, backend) => {
+    const dx = backend.floats(x!.length);
+    native.geluBackward(x!, dy, dx);
+    return [dx];
+  },
+});
+
+/** GELU in its erf form. */
+export function nativeGelu(x: tf.Tensor): tf.Tensor {
+  return runGelu([x], {});
+}

@@ -1,0 +1,112 @@
+/** The encoder from ordinary TensorFlow.js operations over padded batches: runs on any backend, float32. */
+import * as tf from '@tensorflow/tfjs-core';
+import { gelu, layerNorm } from '../backend/operations.js';
+import type { Encoder, EncoderContext, Pass } from './encoder.js';
+import { dropoutFactors, generator } from './random.js';
+
+/** Where dropout happens in a layer: part of the stream that its generator draws from. */
+const site = { embedding: 0, attention: 1, attentionOutput: 2, output: 3 };
+
+export function compositeEncoder({ description, parameter }: EncoderContext): Encoder {
+  const { hidden, heads, headSize, normEpsilon, positionOffset } = description;
+  const matrix = (name: string) => parameter(name) as tf.Tensor2D;
+  const linear = (x: tf.Tensor2D, name: string) =>
+    tf.add(tf.matMul(x, matrix(`${name}.weight`), false, true), parameter(`${name}.bias`)) as tf.Tensor2D;
+  const norm = (x: tf.Tensor, name: string) =>
+    layerNorm(
+      x,
+      parameter(`${name}.weight`) as tf.Tensor1D,
+      parameter(`${name}.bias`) as tf.Tensor1D,
+      normEpsilon,
+    ) as tf.Tensor2D;
+
+  /** x `[sequences * length, hidden]`; padded positions are computed too and never looked at. */
+  function layer(x: tf.Tensor2D, { sequences, length, keyBias }: Padding, index: number, pass: Pass): tf.Tensor2D {
+    const name = `layers.${index}`;
+    const split = (rows: tf.Tensor2D) =>
+      tf.transpose(tf.reshape(rows, [sequences, length, heads, headSize]), [0, 2, 1, 3]);
+    const [query, key, value] = ['query', 'key', 'value'].map((part) => split(linear(x, `${name}.attention.${part}`)));
+    const scores = tf.add(tf.mul(tf.matMul(query!, key!, false, true), 1 / Math.sqrt(headSize)), keyBias);
+    const weights = dropout(tf.softmax(scores), pass.attentionDropout, pass, index, site.attention);
+    const merged = tf.reshape(tf.transpose(tf.matMul(weights, value!), [0, 2, 1, 3]), [-1, hidden]) as tf.Tensor2D;
+    const attended = dropout(
+      linear(merged, `${name}.attention.output`),
+      pass.hiddenDropout,
+      pass,
+      index,
+      site.attentionOutput,
+    );
+    const middle = norm(tf.add(attended, x), `${name}.attention.norm`);
+    const wide = gelu(linear(middle, `${name}.intermediate`)) as tf.Tensor2D;
+    const output = dropout(linear(wide, `${name}.output`), pass.hiddenDropout, pass, index, site.output);
+    return norm(tf.add(output, middle), `${name}.output.norm`);
+  }
+
+  return {
+    embed({ inputIds, tokenTypeIds, offsets }, pass) {
+      const positions = new Int32Array(inputIds.length);
+      for (let sequence = 0; sequence + 1 < offsets.length; sequence++)
+        for (let token = offsets[sequence]!; token < offsets[sequence + 1]!; token++)
+          positions[token] = token - offsets[sequence]! + positionOffset;
+      let sum = tf.add(
+        tf.gather(matrix('embeddings.word'), tf.tensor1d(inputIds)),
+        tf.gather(matrix('embeddings.position'), tf.tensor1d(positions)),
+      );
+      if (description.tokenTypes > 0)
+        sum = tf.add(sum, tf.gather(matrix('embeddings.tokenType'), tf.tensor1d(tokenTypeIds)));
+      return dropout(norm(sum, 'embeddings.norm'), pass.hiddenDropout, pass, -1, site.embedding);
+    },
+    layers(x, offsets, from, to, pass) {
+      if (from === to) return x;
+      const padding = paddingOf(offsets);
+      let padded = tf.gather(x, padding.tokenOf) as tf.Tensor2D;
+      for (let index = from; index < to; index++) padded = layer(padded, padding, index, pass);
+      return tf.gather(padded, padding.placeOf);
+    },
+  };
+}
+
+interface Padding {
+  sequences: number;
+  length: number;
+  /** `[sequences * length]` the token at each place; padding repeats a sequence's first token. */
+  tokenOf: tf.Tensor1D;
+  /** `[tokens]` the place of each token. */
+  placeOf: tf.Tensor1D;
+  /** `[sequences, 1, 1, length]` 0 for tokens, a large negative number for padding. */
+  keyBias: tf.Tensor4D;
+}
+
+function paddingOf(offsets: Int32Array): Padding {
+  const sequences = offsets.length - 1;
+  let length = 0;
+  for (let sequence = 0; sequence < sequences; sequence++)
+    length = Math.max(length, offsets[sequence + 1]! - offsets[sequence]!);
+  const tokenOf = new Int32Array(sequences * length);
+  const placeOf = new Int32Array(offsets[sequences]!);
+  const keyBias = new Float32Array(sequences * length).fill(-1e30);
+  for (let sequence = 0; sequence < sequences; sequence++) {
+    const [first, end] = [offsets[sequence]!, offsets[sequence + 1]!];
+    tokenOf.fill(first, sequence * length, (sequence + 1) * length);
+    for (let token = first; token < end; token++) {
+      const place = sequence * length + token - first;
+      tokenOf[place] = token;
+      placeOf[token] = place;
+      keyBias[place] = 0;
+    }
+  }
+  return {
+    sequences,
+    length,
+    tokenOf: tf.tensor1d(tokenOf),
+    placeOf: tf.tensor1d(placeOf),
+    keyBias: tf.tensor4d(keyBias, [sequences, 1, 1, length]),
+  };
+}
+
+/** Seeded by the pass and by where in the model it happens, so that a repeated step draws the same. */
+export function dropout<T extends tf.Tensor>(x: T, rate: number, pass: Pass, layer: number, place: number): T {
+  if (rate === 0) return x;
+  const factors = dropoutFactors(x.size, rate, generator(pass.seed, pass.step, layer, place));
+  return tf.mul(x, tf.tensor(factors, x.shape)) as T;
+}

@@ -1,0 +1,204 @@
+/** An encoder with a head whose parameters are TensorFlow.js variables. */
+import * as tf from '@tensorflow/tfjs-core';
+import { WhittleError } from '../../bindings/errors.js';
+import type { TrainingPrecision } from '../../bindings/native.js';
+import { useWhittleBackend } from '../backend/register.js';
+import { backendName } from '../backend/whittle-backend.js';
+import type { ModelDescription, ParameterName, TaskHead } from '../models/description.js';
+import { parameterShapes, type Parameters } from '../models/parameters.js';
+import { compositeEncoder, dropout } from './composite-encoder.js';
+import type { Encoder, Pass, RaggedTokens } from './encoder.js';
+import { fusedEncoder } from './fused-encoder.js';
+import { generator, normalValues } from './random.js';
+import { WordTable } from './word-table.js';
+
+export interface ModelOptions {
+  description: ModelDescription;
+  head: TaskHead;
+  /** Those that the model lacks (a new head) are initialized; those that it has no use for are left out. */
+  parameters: Parameters;
+  seed: number;
+  /**
+   * `fused`: one native kernel a layer over ragged batches, on the backend `whittle`. `composite`: ordinary operations
+   * over padded batches, on TensorFlow.js's current backend.
+   */
+  form?: 'fused' | 'composite';
+  /** Of the fused form's matrix products; bfloat16 is float32 where the machine lacks it. */
+  precision?: TrainingPrecision;
+}
+
+/** What the frozen lower part of the model gives for a batch. */
+export interface FrozenOutput {
+  /** The first layer still to run; the number of layers if only the head is. */
+  depth: number;
+  /** `[tokens, hidden]`, or `[sequences, hidden]` of the first tokens if that is all the head reads. */
+  hidden: tf.Tensor2D;
+}
+
+/** A pass that trains nothing: no dropout, no gradients. */
+export const evaluation: Pass = { trained: new Set(), hiddenDropout: 0, attentionDropout: 0, seed: 0, step: 0 };
+
+const headSite = 4;
+let models = 0;
+
+export class TrainableModel {
+  readonly description: ModelDescription;
+  readonly head: TaskHead;
+  readonly form: 'fused' | 'composite';
+  readonly #variables = new Map<ParameterName, tf.Variable>();
+  readonly #encoder: Encoder;
+  readonly #noTokenTypes: tf.Tensor;
+  #words: WordTable | undefined;
+
+  constructor(options: ModelOptions) {
+    const { head, seed, form = 'fused', precision = 'float32' } = options;
+    this.head = head;
+    this.form = form;
+    this.description = { ...options.description, hasPooler: head.task === 'text-classification' };
+    if (form === 'fused') useWhittleBackend();
+    const prefix = `whittle/${models++}`;
+    for (const [index, [name, shape]] of [...parameterShapes(this.description, head)].entries()) {
+      const found = options.parameters.get(name);
+      const fits = found && found.shape.join() === shape.join();
+      if (!fits && (!/^(pooler|classifier)\./.test(name) || (found && name.startsWith('pooler.'))))
+        throw new WhittleError(
+          'BAD_CHECKPOINT',
+          `Expected parameter ${name} of shape [${shape.join(', ')}] but found ${found ? `[${found.shape.join(', ')}]` : 'none'}`,
+        );
+      const values = fits ? found.data.slice() : initialValues(name, shape, seed, index);
+      const initial = tf.tensor(values, shape, 'float32');
+      this.#variables.set(name, tf.variable(initial, true, `${prefix}/${name}`));
+      initial.dispose();
+    }
+    this.#noTokenTypes = tf.keep(tf.zeros([0, this.description.hidden]));
+    const context = {
+      description: this.description,
+      precision,
+      parameter: (name: ParameterName) =>
+        this.#variables.get(name) ?? (name === 'embeddings.tokenType' ? this.#noTokenTypes : missing(name)),
+    };
+    this.#encoder = form === 'fused' ? fusedEncoder(context) : compositeEncoder(context);
+  }
+
+  /**
+   * The trainable parameters by whittle's names. While the vocabulary is restricted, `embeddings.word` holds only the
+   * rows in use.
+   */
+  get parameters(): ReadonlyMap<ParameterName, tf.Variable> {
+    return this.#variables;
+  }
+
+  /** The word table's rows in use, while it is restricted. */
+  get words(): WordTable | undefined {
+    return this.#words;
+  }
+
+  /**
+   * Logits `[sequences, labels]` (text classification) or `[tokens, labels]` (token classification).
+   * @param frozen in place of running what lies below `frozen.depth`.
+   */
+  forward(tokens: RaggedTokens, pass: Pass, frozen?: FrozenOutput): tf.Tensor2D {
+    this.#useBackend();
+    const { layers } = this.description;
+    const { offsets } = tokens;
+    let hidden = frozen?.hidden ?? this.#encoder.embed(this.#remapped(tokens), pass);
+    hidden = this.#encoder.layers(hidden, offsets, frozen?.depth ?? 0, layers, pass);
+    return this.#headLogits(hidden, offsets, pass);
+  }
+
+  /** What the layers below `depth` give, dropout off; the first tokens alone where the head reads no others. */
+  frozenOutput(tokens: RaggedTokens, depth: number): FrozenOutput {
+    this.#useBackend();
+    const hidden = tf.tidy(() => {
+      const embedded = this.#encoder.embed(this.#remapped(tokens), evaluation);
+      const output = this.#encoder.layers(embedded, tokens.offsets, 0, depth, evaluation);
+      return this.readsFirstTokens(depth) ? firstTokens(output, tokens.offsets) : output;
+    });
+    return { depth, hidden };
+  }
+
+  /** True if of the output of the layers below `depth` only each sequence's first token is read. */
+  readsFirstTokens(depth: number): boolean {
+    return depth === this.description.layers && this.head.task === 'text-classification';
+  }
+
+  /** Keeps only the rows of these ids in the word table's variable until `releaseVocabulary`. */
+  restrictVocabulary(ids: Iterable<Int32Array>): void {
+    if (this.#words) throw new Error('the vocabulary is restricted already');
+    this.#useBackend();
+    this.#words = new WordTable(this.#variables.get('embeddings.word')!, ids);
+    this.#replaceWords(this.#words.rows);
+  }
+
+  releaseVocabulary(): void {
+    if (!this.#words) return;
+    this.#useBackend();
+    const whole = this.#words.whole(this.#variables.get('embeddings.word')!);
+    this.#words = undefined;
+    this.#replaceWords(whole);
+  }
+
+  /** A copy of all parameters, for writing a checkpoint. */
+  toParameters(): Parameters {
+    const result: Parameters = new Map();
+    for (const [name, variable] of this.#variables) {
+      if (name === 'embeddings.word' && this.#words) result.set(name, this.#words.whole(variable));
+      else result.set(name, { shape: [...variable.shape], data: Float32Array.from(variable.dataSync()) });
+    }
+    return result;
+  }
+
+  dispose(): void {
+    for (const variable of this.#variables.values()) variable.dispose();
+    this.#variables.clear();
+    this.#noTokenTypes.dispose();
+  }
+
+  #headLogits(hidden: tf.Tensor2D, offsets: Int32Array, pass: Pass): tf.Tensor2D {
+    const linear = (x: tf.Tensor2D, name: string) => {
+      const weight = this.#variables.get(`${name}.weight`)! as tf.Tensor as tf.Tensor2D;
+      return tf.add(tf.matMul(x, weight, false, true), this.#variables.get(`${name}.bias`)!) as tf.Tensor2D;
+    };
+    let features = hidden;
+    if (this.head.task === 'text-classification') {
+      // A frozen lower part may have left the first tokens alone.
+      if (hidden.shape[0] !== offsets.length - 1) features = firstTokens(hidden, offsets);
+      features = tf.tanh(linear(features, 'pooler'));
+    }
+    features = dropout(features, pass.hiddenDropout, pass, this.description.layers, headSite);
+    return linear(features, 'classifier');
+  }
+
+  #remapped(tokens: RaggedTokens): RaggedTokens {
+    return this.#words ? { ...tokens, inputIds: this.#words.remap(tokens.inputIds) } : tokens;
+  }
+
+  #replaceWords({ shape, data }: { shape: number[]; data: Float32Array }): void {
+    const old = this.#variables.get('embeddings.word')!;
+    const { name } = old;
+    old.dispose();
+    const initial = tf.tensor(data, shape, 'float32');
+    this.#variables.set('embeddings.word', tf.variable(initial, true, name));
+    initial.dispose();
+  }
+
+  /** Other code may have changed TensorFlow.js's current backend since. */
+  #useBackend(): void {
+    if (this.form === 'fused' && tf.getBackend() !== backendName) useWhittleBackend();
+  }
+}
+
+/** `[tokens, hidden]` to `[sequences, hidden]` */
+function firstTokens(hidden: tf.Tensor2D, offsets: Int32Array): tf.Tensor2D {
+  return tf.gather(hidden, tf.tensor1d(offsets.slice(0, -1), 'int32'));
+}
+
+/** As BERT initializes a new head: weights from a normal distribution with deviation 0.02, biases 0. */
+function initialValues(name: ParameterName, shape: number[], seed: number, stream: number): Float32Array {
+  const count = shape.reduce((product, length) => product * length, 1);
+  return name.endsWith('.bias') ? new Float32Array(count) : normalValues(count, 0.02, generator(seed, 0x1417, stream));
+}
+
+function missing(name: ParameterName): never {
+  throw new Error(`the model has no parameter ${name}`);
+}
