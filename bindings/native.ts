@@ -362,4 +362,38 @@ export interface TrainingBinding {
   scatterAddRows(dy: Float32Array, width: number, ids: Int32Array, dtable: Float32Array): void;
 }
 
-export type NativeBinding = MachineBinding & FormatsBinding & EngineBinding & TrainingBinding;
+/** native/addon/compress_glue.cc */
+export interface CompressBinding {
+  /**
+   * A mask for each tensor, 0 where the element is among the `cut` smallest magnitudes of all tensors together (equal
+   * ones: the first in order of tensor and index), else 1. `threshold` is the largest magnitude cut, -1 if none is;
+   * `zeros[t]` is how many elements of tensor t are cut. Rejects with BAD_CHECKPOINT if a tensor holds NaN or infinity.
+   */
+  magnitudeMasks(
+    names: string[],
+    tensors: Float32Array[],
+    cut: number,
+    threads: number,
+    abort?: Int32Array,
+  ): Promise<{ threshold: number; masks: Uint8Array[]; zeros: number[] }>;
+  /** values[i] = mask[i] ? values[i] : 0, in place. */
+  applyMask(values: Float32Array, mask: Uint8Array): void;
+  /**
+   * `values` `[rows, columns]` as int8 with one scale a row, rounded half to even; scale = max |row| / 127.
+   * `relativeError` is the norm of the difference divided by the norm of `values`.
+   */
+  quantizeWeight(
+    name: string,
+    values: Float32Array,
+    rows: number,
+    columns: number,
+    threads: number,
+    abort?: Int32Array,
+  ): Promise<{ values: Int8Array; scales: Float32Array; relativeError: number }>;
+}
+
+export type NativeBinding = MachineBinding &
+  FormatsBinding &
+  EngineBinding &
+  TrainingBinding &
+  CompressBinding;
