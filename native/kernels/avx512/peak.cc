@@ -11,6 +11,7 @@ namespace {
 
 int64_t peak_f32(int64_t rounds) {
   __m512 sums[24], x = _mm512_set1_ps(1e-9f);
+#pragma GCC unroll 24
   for (auto& sum : sums) sum = x;
   for (int64_t round = 0; round < rounds; ++round) {
 #pragma GCC unroll 24
@@ -23,6 +24,7 @@ int64_t peak_f32(int64_t rounds) {
 
 int64_t peak_s8(int64_t rounds) {
   __m512i sums[24], x = _mm512_set1_epi16(3);
+#pragma GCC unroll 24
   for (auto& sum : sums) sum = x;
   for (int64_t round = 0; round < rounds; ++round) {
 #pragma GCC unroll 24

@@ -41,15 +41,18 @@ int32_t offset_of_row(const int8_t* a, int64_t depth) {
   return _mm512_reduce_add_epi32(sum);
 }
 
+// Accumulators say what their lanes are: GCC would copy accumulators of type __m512i in and out of every dpbusd.
+typedef int32_t Lanes __attribute__((vector_size(64)));
+
 // C[R, V * 16] (+)= A[R, depth] * W^T for V / 2 adjacent panels; masks: which columns of each 16 exist.
 template <int R, int V>
 void multiply(const int8_t* a, int64_t a_stride, const uint8_t* w, int64_t panel_stride, int64_t depth,
               const int32_t* offsets, int32_t* c, int64_t c_stride, const __mmask16* masks, bool accumulate) {
-  __m512i sums[R][V];
+  Lanes sums[R][V];
 #pragma GCC unroll 16
   for (int i = 0; i < R; ++i) {
 #pragma GCC unroll 8
-    for (int v = 0; v < V; ++v) sums[i][v] = _mm512_set1_epi32(-offsets[i]);
+    for (int v = 0; v < V; ++v) sums[i][v] = (Lanes)_mm512_set1_epi32(-offsets[i]);
   }
   for (int64_t l = 0; l < depth; l += 4) {
     __m512i columns[V];
@@ -61,7 +64,9 @@ void multiply(const int8_t* a, int64_t a_stride, const uint8_t* w, int64_t panel
       __builtin_memcpy(&four, a + i * a_stride + l, sizeof four);
       __m512i values = _mm512_set1_epi32(four);
 #pragma GCC unroll 8
-      for (int v = 0; v < V; ++v) sums[i][v] = _mm512_dpbusd_epi32(sums[i][v], columns[v], values);
+      for (int v = 0; v < V; ++v) {
+        sums[i][v] = (Lanes)_mm512_dpbusd_epi32((__m512i)sums[i][v], columns[v], values);
+      }
     }
   }
 #pragma GCC unroll 16
@@ -70,7 +75,7 @@ void multiply(const int8_t* a, int64_t a_stride, const uint8_t* w, int64_t panel
     for (int v = 0; v < V; ++v) {
       int32_t* out = c + i * c_stride + v * 16;
       __m512i before = accumulate ? _mm512_maskz_loadu_epi32(masks[v], out) : _mm512_setzero_si512();
-      _mm512_mask_storeu_epi32(out, masks[v], _mm512_add_epi32(before, sums[i][v]));
+      _mm512_mask_storeu_epi32(out, masks[v], _mm512_add_epi32(before, (__m512i)sums[i][v]));
     }
   }
 }

@@ -11,6 +11,7 @@ namespace {
 
 int64_t peak_s8(int64_t rounds) {
   __m512i sums[24], x = _mm512_set1_epi8(3);
+#pragma GCC unroll 24
   for (auto& sum : sums) sum = x;
   for (int64_t round = 0; round < rounds; ++round) {
 #pragma GCC unroll 24
@@ -24,6 +25,7 @@ int64_t peak_s8(int64_t rounds) {
 int64_t peak_bf16(int64_t rounds) {
   __m512 sums[24];
   __m512i x = _mm512_set1_epi16(0x3f80);
+#pragma GCC unroll 24
   for (auto& sum : sums) sum = _mm512_setzero_ps();
   for (int64_t round = 0; round < rounds; ++round) {
 #pragma GCC unroll 24
