@@ -89,4 +89,10 @@ class Arena {
   size_t block_ = 0, used_ = 0;
 };
 
+// The scratch memory of the calling thread.
+inline Arena& thread_arena() {
+  static thread_local Arena arena;
+  return arena;
+}
+
 }  // namespace whittle

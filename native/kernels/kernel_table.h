@@ -61,7 +61,7 @@ struct KernelTable {
   // Bit-identical on every ISA; -128 does not occur.
   void (*quantize_rows_s8)(const float* x, int64_t x_stride, int64_t rows, int64_t cols, int8_t* q, int64_t q_stride,
                            float* scales);
-  // Round to nearest even; columns [cols, padded_k(cols)) of y are set to zero. Numbers below 1.2e-38 may become zero.
+  // Round to nearest even; columns [cols, padded_k(cols)) of y are set to zero.
   void (*convert_f32_bf16)(const float* x, int64_t x_stride, int64_t rows, int64_t cols, bf16* y, int64_t y_stride);
   // y[c, r] = x[r, c]; the second rounds as convert_f32_bf16 does and sets columns [rows, padded_k(rows)) of y to zero.
   void (*transpose_f32)(const float* x, int64_t x_stride, int64_t rows, int64_t cols, float* y, int64_t y_stride);
@@ -87,23 +87,22 @@ struct KernelTable {
   // --- attention, one head of one sequence ----------------------------------------------------------------
   // out[i, :] = softmax_j(scale * q_i . k_j + score_bias[i, j]) v_j. q, k, v, out: [length, head_size], rows `stride`
   // (`out_stride`) apart. score_bias: [length, length] or null. scratch: attention_scratch(length, head_size) floats.
-  // lse [length] (log-sum-exp of the scores, for the backward pass) may be null. keep (training only, else null):
-  // dropout of the probabilities, [length, length], stride an even number of bytes.
+  // keep (training only, else null): dropout of the probabilities, [length, length], stride an even number of bytes.
   int64_t (*attention_scratch)(int64_t length, int64_t head_size);
   void (*attention)(const float* q, const float* k, const float* v, int64_t stride, int64_t length, int64_t head_size,
-                    float scale, const float* score_bias, float* scratch, float* out, int64_t out_stride, float* lse,
+                    float scale, const float* score_bias, float* scratch, float* out, int64_t out_stride,
                     const KeepMask* keep);
   // The same with bf16 products, where the table says native_bf16; float32 softmax.
   void (*attention_bf16)(const float* q, const float* k, const float* v, int64_t stride, int64_t length,
                          int64_t head_size, float scale, const float* score_bias, float* scratch, float* out,
-                         int64_t out_stride, float* lse, const KeepMask* keep);
-  // Gradients dq, dk, dv (rows `stride` apart like q, k, v; overwritten) from dout [length, head_size] and from out and
-  // lse as attention gave them; out and dout have rows `out_stride` apart. scratch: attention_backward_scratch floats.
+                         int64_t out_stride, const KeepMask* keep);
+  // Gradients dq, dk, dv (rows `stride` apart like q, k, v; overwritten) from dout [length, head_size], rows
+  // `dout_stride` apart. scratch: attention_backward_scratch(length, head_size) floats.
   int64_t (*attention_backward_scratch)(int64_t length, int64_t head_size);
   void (*attention_backward)(const float* q, const float* k, const float* v, int64_t stride, int64_t length,
-                             int64_t head_size, float scale, const float* score_bias, const float* out,
-                             const float* dout, int64_t out_stride, const float* lse, const KeepMask* keep,
-                             float* scratch, float* dq, float* dk, float* dv);
+                             int64_t head_size, float scale, const float* score_bias, const float* dout,
+                             int64_t dout_stride, const KeepMask* keep, float* scratch, float* dq, float* dk,
+                             float* dv);
 
   // --- dropout --------------------------------------------------------------------------------------------
   // Keep bits of `count` elements from Philox4x32-10 (Salmon et al. 2011) with the given key and counter
@@ -132,16 +131,9 @@ struct KernelTable {
   // x[i] = mask[i] ? x[i] : 0.
   void (*apply_mask)(float* x, const uint8_t* mask, int64_t count);
   // AdamW (Loshchilov and Hutter 2019): m, v are updated; p -= lr * (m_hat / (sqrt(v_hat) + eps) + decay * p).
-  // g is scaled by grad_scale first (clipping). correction1 = 1 - beta1^t, correction2 = 1 - beta2^t.
+  // g, null for zeros, is scaled by grad_scale first (clipping). correction1 = 1 - beta1^t, correction2 = 1 - beta2^t.
   void (*adamw)(float* p, const float* g, float* m, float* v, int64_t count, float learning_rate, float beta1,
                 float beta2, float eps, float weight_decay, float grad_scale, float correction1, float correction2);
-
-  // --- measurement --------------------------------------------------------------------------------------
-  // Multiplies and adds from registers as fast as the ISA can, on the calling thread; returns how many operations it
-  // did, a multiplication and an addition counting as two. Null where the table has no such product of its own.
-  int64_t (*peak_s8)(int64_t rounds);
-  int64_t (*peak_f32)(int64_t rounds);
-  int64_t (*peak_bf16)(int64_t rounds);
 };
 
 // The table of the best ISA, or of WHITTLE_ISA. Throws Error (BAD_OPTION) with one sentence if the variable names no

@@ -21,7 +21,6 @@ struct Attention {
   int64_t head_size;
   float* out;  // [tokens, heads * head_size]
   int64_t out_stride;
-  float* lse;              // [heads, tokens], for the backward pass, or null
   const Dropout* dropout;  // of the probabilities, or null
 };
 
@@ -29,7 +28,7 @@ struct Attention {
 // products where the table has them.
 void attention(const Attention& arguments, Precision precision, const Context& context);
 
-// dq, dk, dv (laid out as q, k, v; overwritten) from out, lse and dropout as attention was given them and
+// dq, dk, dv (laid out as q, k, v; overwritten) from what attention was given (out is not read) and
 // dout [tokens, heads * head_size] with rows out_stride apart. Products in float32.
 void attention_backward(const Attention& forward, const float* dout, float* dq, float* dk, float* dv,
                         const Context& context);

@@ -12,7 +12,7 @@ int64_t attention_scratch(int64_t length, int64_t) {
 }
 
 void attention(const float* q, const float* k, const float* v, int64_t stride, int64_t length, int64_t head_size,
-               float scale, const float* score_bias, float* scratch, float* out, int64_t out_stride, float* lse,
+               float scale, const float* score_bias, float* scratch, float* out, int64_t out_stride,
                const KeepMask* keep) {
   float* probabilities = scratch;  // [length]
   for (int64_t i = 0; i < length; ++i) {
@@ -26,7 +26,6 @@ void attention(const float* q, const float* k, const float* v, int64_t stride, i
     }
     double sum = 0;
     for (int64_t j = 0; j < length; ++j) sum += std::exp(static_cast<double>(probabilities[j]) - highest);
-    if (lse) lse[i] = static_cast<float>(highest + std::log(sum));
     for (int64_t j = 0; j < length; ++j) {
       double probability = std::exp(static_cast<double>(probabilities[j]) - highest) / sum;
       if (keep) probability *= (keep->bits[i * keep->stride + j / 8] >> (j % 8) & 1) ? keep->scale : 0;

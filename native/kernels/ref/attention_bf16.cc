@@ -18,7 +18,7 @@ float rounded_to_bf16(float value) {
 
 // q, k, v and the unnormalized probabilities exp(s - max) are rounded to bf16; sums stay in higher precision.
 void attention_bf16(const float* q, const float* k, const float* v, int64_t stride, int64_t length, int64_t head_size,
-                    float scale, const float* score_bias, float* scratch, float* out, int64_t out_stride, float* lse,
+                    float scale, const float* score_bias, float* scratch, float* out, int64_t out_stride,
                     const KeepMask* keep) {
   float* weights = scratch;  // [length]
   for (int64_t i = 0; i < length; ++i) {
@@ -38,7 +38,6 @@ void attention_bf16(const float* q, const float* k, const float* v, int64_t stri
       bool kept = !keep || (keep->bits[i * keep->stride + j / 8] >> (j % 8) & 1);
       weights[j] = kept ? rounded_to_bf16(static_cast<float>(weight)) : 0;
     }
-    if (lse) lse[i] = static_cast<float>(highest + std::log(sum));
     double factor = (keep ? keep->scale : 1) / sum;
     for (int64_t d = 0; d < head_size; ++d) {
       double total = 0;

@@ -1,0 +1,502 @@
+// The training core and the operations of the TensorFlow.js backend. Everything is synchronous: TensorFlow.js kernels
+// are. Shapes are checked here, so that the core never reads or writes outside the arrays it is given.
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "addon/arguments.h"
+#include "addon/glue.h"
+#include "cpu/error.h"
+#include "ops/adamw.h"
+#include "ops/embedding.h"
+#include "ops/gelu.h"
+#include "ops/gemm.h"
+#include "ops/layer_norm.h"
+#include "ops/softmax.h"
+#include "training/cross_entropy.h"
+#include "training/embedding.h"
+#include "training/transformer_block.h"
+
+namespace whittle {
+
+namespace {
+
+constexpr int64_t kMostElements = int64_t{1} << 40;  // keeps products of sizes far from overflow
+
+Context context() {
+  ThreadPool& pool = ThreadPool::instance();
+  return {kernels(), pool, pool.default_threads(), thread_arena()};
+}
+
+bool absent(const Napi::Value& value) {
+  return value.IsUndefined() || value.IsNull();
+}
+
+float* floats(const Napi::Value& value, const char* name, int64_t count = -1) {
+  return elements<float>(value, name, count).data;
+}
+
+float* optional_floats(const Napi::Value& value, const char* name, int64_t count) {
+  return absent(value) ? nullptr : floats(value, name, count);
+}
+
+float rate(const Napi::Object& spec, const char* name) {
+  const double value = number(spec.Get(name), name);
+  if (!(value >= 0 && value < 1)) {
+    throw Error("BAD_OPTION",
+                std::string("Expected a rate in [0, 1) for ") + name + " but received " + std::to_string(value));
+  }
+  return static_cast<float>(value);
+}
+
+Precision precision(const Napi::Value& value) {
+  if (absent(value)) return Precision::float32;
+  const std::string name = text(value, "precision");
+  if (name == "float32") return Precision::float32;
+  if (name == "bfloat16") return Precision::bfloat16;
+  throw Error("BAD_OPTION", "Expected 'float32' or 'bfloat16' for precision but received '" + name + "'");
+}
+
+uint64_t seed(const Napi::Object& spec) {
+  return static_cast<uint64_t>(integer(spec.Get("seed"), "seed", 0, (int64_t{1} << 53) - 1));
+}
+
+uint32_t step(const Napi::Object& spec) {
+  return static_cast<uint32_t>(integer(spec.Get("step"), "step", 0, (int64_t{1} << 32) - 1));
+}
+
+// Offsets [sequences + 1] that start at 0, never fall, and end at `tokens` (-1: anywhere).
+Elements<int32_t> read_offsets(const Napi::Value& value, int64_t tokens) {
+  const Elements<int32_t> offsets = elements<int32_t>(value, "offsets");
+  bool good = offsets.count >= 1 && offsets.data[0] == 0;
+  for (int64_t i = 1; good && i < offsets.count; ++i) good = offsets.data[i] >= offsets.data[i - 1];
+  if (!good) throw Error("BAD_OPTION", "Expected offsets to start at 0 and to never fall");
+  if (offsets.data[offsets.count - 1] != tokens) {
+    throw Error("BAD_OPTION", "Expected offsets to end at the " + std::to_string(tokens) +
+                                  " tokens given but they end at " + std::to_string(offsets.data[offsets.count - 1]));
+  }
+  return offsets;
+}
+
+int64_t rows_of(int64_t count, int64_t width, const char* name) {
+  if (width <= 0 || count % width != 0) {
+    throw Error("BAD_OPTION", "Expected " + std::string(name) + " to hold whole rows of " + std::to_string(width) +
+                                  " but it has " + std::to_string(count) + " elements");
+  }
+  return count / width;
+}
+
+// --- encoder layer ------------------------------------------------------------------------------------------
+
+constexpr int kBlockParameters = 16;  // blockParameterNames in bindings/native.ts has their order
+
+struct BlockSpec {
+  int64_t hidden, heads, intermediate;
+  BlockOptions options;
+
+  explicit BlockSpec(const Napi::Value& value) {
+    const Napi::Object spec = object(value, "spec");
+    hidden = integer(spec.Get("hidden"), "hidden", 1, 1 << 20);
+    heads = integer(spec.Get("heads"), "heads", 1, hidden);
+    intermediate = integer(spec.Get("intermediate"), "intermediate", 1, 1 << 22);
+    if (hidden % heads != 0) {
+      throw Error("BAD_OPTION", "Expected heads to divide hidden = " + std::to_string(hidden) + " but received " +
+                                    std::to_string(heads));
+    }
+    options.norm_epsilon = static_cast<float>(number(spec.Get("normEpsilon"), "normEpsilon"));
+    options.hidden_dropout = rate(spec, "hiddenDropout");
+    options.attention_dropout = rate(spec, "attentionDropout");
+    options.seed = seed(spec);
+    options.step = step(spec);
+    options.layer = static_cast<uint32_t>(integer(spec.Get("layer"), "layer", 0, 1 << 20));
+    options.precision = precision(spec.Get("precision"));
+  }
+
+  BlockShape shape(const Elements<int32_t>& offsets) const {
+    return {offsets.data, offsets.count - 1, hidden, heads, intermediate};
+  }
+  int64_t saved_floats(int64_t tokens) const { return BlockSaved::floats(tokens, hidden, intermediate); }
+  // Elements of parameter `index`.
+  int64_t parameter_count(int index) const {
+    switch (index) {
+      case 0:
+      case 2:
+      case 4:
+      case 6:
+        return hidden * hidden;
+      case 10:
+      case 12:
+        return hidden * intermediate;
+      case 11:
+        return intermediate;
+      default:
+        return hidden;
+    }
+  }
+};
+
+template <typename T>
+BlockTensors<T> block_tensors(const Napi::Value& value, const char* name, const BlockSpec& spec, bool may_be_null) {
+  const Napi::Array list = array(value, name);
+  if (list.Length() != kBlockParameters) {
+    throw Error("BAD_OPTION", std::string("Expected 16 ") + name + " but received " + std::to_string(list.Length()));
+  }
+  T* parts[kBlockParameters];
+  for (int i = 0; i < kBlockParameters; ++i) {
+    const Napi::Value part = list.Get(static_cast<uint32_t>(i));
+    const std::string part_name = std::string(name) + "[" + std::to_string(i) + "]";
+    parts[i] = may_be_null ? optional_floats(part, part_name.c_str(), spec.parameter_count(i))
+                           : floats(part, part_name.c_str(), spec.parameter_count(i));
+  }
+  return {parts[0], parts[1], parts[2],  parts[3],  parts[4],  parts[5],  parts[6],  parts[7],
+          parts[8], parts[9], parts[10], parts[11], parts[12], parts[13], parts[14], parts[15]};
+}
+
+Napi::Value block_saved_floats(const Napi::CallbackInfo& info) {
+  const BlockSpec spec(info[0]);
+  return Napi::Number::New(info.Env(), static_cast<double>(spec.saved_floats(integer(info[1], "tokens", 0, 1 << 28))));
+}
+
+float* saved_buffer(const Napi::Value& value, int64_t needed) {
+  const Elements<float> saved = elements<float>(value, "saved");
+  if (saved.count < needed) {
+    throw Error("BAD_OPTION", "Expected at least " + std::to_string(needed) + " elements for saved but received " +
+                                  std::to_string(saved.count));
+  }
+  return saved.data;
+}
+
+// (spec, x, offsets, parameters, y, saved)
+Napi::Value block_forward(const Napi::CallbackInfo& info) {
+  const BlockSpec spec(info[0]);
+  const Elements<float> x = elements<float>(info[1], "x");
+  const int64_t tokens = rows_of(x.count, spec.hidden, "x");
+  const Elements<int32_t> offsets = read_offsets(info[2], tokens);
+  const auto parameters = block_tensors<const float>(info[3], "parameters", spec, false);
+  float* y = floats(info[4], "y", x.count);
+  float* saved = absent(info[5]) ? nullptr : saved_buffer(info[5], spec.saved_floats(tokens));
+  transformer_block_forward(spec.shape(offsets), spec.options, parameters, x.data, y, saved, context());
+  return info.Env().Undefined();
+}
+
+// (spec, x, offsets, parameters, saved, dy, dx, gradients)
+Napi::Value block_backward(const Napi::CallbackInfo& info) {
+  const BlockSpec spec(info[0]);
+  const Elements<float> x = elements<float>(info[1], "x");
+  const int64_t tokens = rows_of(x.count, spec.hidden, "x");
+  const Elements<int32_t> offsets = read_offsets(info[2], tokens);
+  const auto parameters = block_tensors<const float>(info[3], "parameters", spec, false);
+  float* saved = saved_buffer(info[4], spec.saved_floats(tokens));
+  const float* dy = floats(info[5], "dy", x.count);
+  float* dx = optional_floats(info[6], "dx", x.count);
+  const auto gradients = block_tensors<float>(info[7], "gradients", spec, true);
+  transformer_block_backward(spec.shape(offsets), spec.options, parameters, x.data, saved, dy, dx, gradients,
+                             context());
+  return info.Env().Undefined();
+}
+
+// --- embedding ----------------------------------------------------------------------------------------------
+
+// (spec, inputIds, tokenTypeIds, offsets, parameters, ...)
+struct EmbeddingCall {
+  EmbeddingOptions options;
+  EmbeddingBatch batch;
+  EmbeddingTensors<const float> parameters;
+
+  explicit EmbeddingCall(const Napi::CallbackInfo& info) {
+    const Napi::Object spec = object(info[0], "spec");
+    options.hidden = integer(spec.Get("hidden"), "hidden", 1, 1 << 20);
+    options.position_offset = integer(spec.Get("positionOffset"), "positionOffset", 0, 1 << 20);
+    options.norm_epsilon = static_cast<float>(number(spec.Get("normEpsilon"), "normEpsilon"));
+    options.dropout = rate(spec, "dropout");
+    options.seed = seed(spec);
+    options.step = step(spec);
+    const Elements<int32_t> ids = elements<int32_t>(info[1], "inputIds");
+    const Elements<int32_t> types = elements<int32_t>(info[2], "tokenTypeIds", ids.count);
+    const Elements<int32_t> offsets = read_offsets(info[3], ids.count);
+    batch = {ids.data, types.data, offsets.data, offsets.count - 1};
+    const Napi::Array list = tensors(info[4], "parameters");
+    const Elements<float> word = elements<float>(list.Get(0u), "embeddings.word");
+    const Elements<float> position = elements<float>(list.Get(1u), "embeddings.position");
+    options.vocabulary = rows_of(word.count, options.hidden, "embeddings.word");
+    options.positions = rows_of(position.count, options.hidden, "embeddings.position");
+    options.token_types = 0;
+    parameters = {word.data, position.data, nullptr, floats(list.Get(3u), "embeddings.norm.weight", options.hidden),
+                  floats(list.Get(4u), "embeddings.norm.bias", options.hidden)};
+    if (!absent(list.Get(2u))) {
+      const Elements<float> token_type = elements<float>(list.Get(2u), "embeddings.tokenType");
+      options.token_types = rows_of(token_type.count, options.hidden, "embeddings.tokenType");
+      parameters.token_type = token_type.data;
+    }
+  }
+
+  static Napi::Array tensors(const Napi::Value& value, const char* name) {
+    const Napi::Array list = array(value, name);
+    if (list.Length() != 5) {
+      throw Error("BAD_OPTION", std::string("Expected 5 ") + name + " but received " + std::to_string(list.Length()));
+    }
+    return list;
+  }
+};
+
+// (spec, tokens)
+Napi::Value embedding_saved_floats_of(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(),
+                           static_cast<double>(embedding_saved_floats(integer(info[1], "tokens", 0, 1 << 28))));
+}
+
+// (spec, inputIds, tokenTypeIds, offsets, parameters, y, saved)
+Napi::Value embedding_forward_call(const Napi::CallbackInfo& info) {
+  const EmbeddingCall call(info);
+  const int64_t tokens = call.batch.tokens();
+  float* y = floats(info[5], "y", tokens * call.options.hidden);
+  float* saved = absent(info[6]) ? nullptr : saved_buffer(info[6], embedding_saved_floats(tokens));
+  embedding_forward(call.batch, call.options, call.parameters, y, saved, context());
+  return info.Env().Undefined();
+}
+
+// (spec, inputIds, tokenTypeIds, offsets, parameters, saved, dy, gradients)
+Napi::Value embedding_backward_call(const Napi::CallbackInfo& info) {
+  const EmbeddingCall call(info);
+  const int64_t tokens = call.batch.tokens(), hidden = call.options.hidden;
+  const float* saved = saved_buffer(info[5], embedding_saved_floats(tokens));
+  const float* dy = floats(info[6], "dy", tokens * hidden);
+  const Napi::Array list = EmbeddingCall::tensors(info[7], "gradients");
+  const EmbeddingTensors<float> gradients = {
+      optional_floats(list.Get(0u), "gradients[0]", call.options.vocabulary * hidden),
+      optional_floats(list.Get(1u), "gradients[1]", call.options.positions * hidden),
+      optional_floats(list.Get(2u), "gradients[2]", call.options.token_types * hidden),
+      optional_floats(list.Get(3u), "gradients[3]", hidden), optional_floats(list.Get(4u), "gradients[4]", hidden)};
+  embedding_backward(call.batch, call.options, call.parameters, saved, dy, gradients, context());
+  return info.Env().Undefined();
+}
+
+// (ids, rows)
+Napi::Value touched_rows(const Napi::CallbackInfo& info) {
+  const Elements<int32_t> ids = elements<int32_t>(info[0], "ids");
+  const int64_t rows = integer(info[1], "rows", 0, 1 << 30);
+  std::vector<int32_t> distinct(ids.data, ids.data + ids.count);
+  std::sort(distinct.begin(), distinct.end());
+  distinct.erase(std::unique(distinct.begin(), distinct.end()), distinct.end());
+  if (!distinct.empty() && (distinct.front() < 0 || distinct.back() >= rows)) {
+    throw Error("BAD_OPTION", "Expected ids from 0 to " + std::to_string(rows - 1) + " but received " +
+                                  std::to_string(distinct.front() < 0 ? distinct.front() : distinct.back()));
+  }
+  Napi::Int32Array result = Napi::Int32Array::New(info.Env(), distinct.size());
+  std::copy(distinct.begin(), distinct.end(), result.Data());
+  return result;
+}
+
+// --- loss and optimizer -------------------------------------------------------------------------------------
+
+// (logits, labels, classes, dlogits)
+Napi::Value cross_entropy_call(const Napi::CallbackInfo& info) {
+  const Elements<float> logits = elements<float>(info[0], "logits");
+  const int64_t classes = integer(info[2], "classes", 1, 1 << 30);
+  const int64_t rows = rows_of(logits.count, classes, "logits");
+  const int32_t* labels = elements<int32_t>(info[1], "labels", rows).data;
+  float* dlogits = optional_floats(info[3], "dlogits", logits.count);
+  const CrossEntropy result = softmax_cross_entropy(logits.data, labels, rows, classes, dlogits, context());
+  Napi::Object object = Napi::Object::New(info.Env());
+  object.Set("loss", result.loss);
+  object.Set("counted", static_cast<double>(result.counted));
+  return object;
+}
+
+Gradient read_gradient(const Napi::Object& tensor) {
+  const Elements<float> data = elements<float>(tensor.Get("gradient"), "gradient");
+  Gradient gradient{data.data, data.count, nullptr, 0, 1};
+  const Napi::Value rows = tensor.Get("rows");
+  if (absent(rows)) return gradient;
+  const Elements<int32_t> listed = elements<int32_t>(rows, "rows");
+  gradient.width = integer(tensor.Get("width"), "width", 1, kMostElements);
+  const int64_t all = rows_of(data.count, gradient.width, "gradient");
+  for (int64_t i = 0; i < listed.count; ++i) {
+    if (listed.data[i] < 0 || listed.data[i] >= all || (i > 0 && listed.data[i] <= listed.data[i - 1])) {
+      throw Error("BAD_OPTION", "Expected rows to be ascending ids below " + std::to_string(all) + " but rows[" +
+                                    std::to_string(i) + "] is " + std::to_string(listed.data[i]));
+    }
+  }
+  gradient.rows = listed.data;
+  gradient.row_count = listed.count;
+  return gradient;
+}
+
+// (tensors, options)
+Napi::Value adamw_call(const Napi::CallbackInfo& info) {
+  const Napi::Array list = array(info[0], "tensors");
+  const Napi::Object given = object(info[1], "options");
+  const AdamwOptions options{number(given.Get("beta1"), "beta1"), number(given.Get("beta2"), "beta2"),
+                             static_cast<float>(number(given.Get("epsilon"), "epsilon")),
+                             static_cast<float>(number(given.Get("gradientScale"), "gradientScale"))};
+  std::vector<AdamwTensor> tensors;
+  for (uint32_t i = 0; i < list.Length(); ++i) {
+    const Napi::Object entry = object(list.Get(i), "tensors[i]");
+    AdamwTensor tensor;
+    tensor.gradient = read_gradient(entry);
+    const int64_t count = tensor.gradient.count;
+    tensor.parameter = floats(entry.Get("parameter"), "parameter", count);
+    tensor.first_moment = floats(entry.Get("firstMoment"), "firstMoment", count);
+    tensor.second_moment = floats(entry.Get("secondMoment"), "secondMoment", count);
+    const Napi::Value mask = entry.Get("mask");
+    tensor.mask = absent(mask) ? nullptr : elements<uint8_t>(mask, "mask", count).data;
+    tensor.learning_rate = static_cast<float>(number(entry.Get("learningRate"), "learningRate"));
+    tensor.weight_decay = static_cast<float>(number(entry.Get("weightDecay"), "weightDecay"));
+    tensor.step = integer(entry.Get("step"), "step", 1);
+    tensors.push_back(tensor);
+  }
+  adamw(tensors, options, context());
+  return info.Env().Undefined();
+}
+
+// (tensors)
+Napi::Value gradient_norm_call(const Napi::CallbackInfo& info) {
+  const Napi::Array list = array(info[0], "tensors");
+  std::vector<Gradient> gradients;
+  for (uint32_t i = 0; i < list.Length(); ++i) gradients.push_back(read_gradient(object(list.Get(i), "tensors[i]")));
+  return Napi::Number::New(info.Env(), gradient_norm(gradients, context()));
+}
+
+// --- operations of the TensorFlow.js backend ------------------------------------------------------------------
+
+// (a, b, c, { m, n, k, transposeA, transposeB, batch, strideA, strideB, bias, precision })
+Napi::Value matmul_call(const Napi::CallbackInfo& info) {
+  const Elements<float> a = elements<float>(info[0], "a"), b = elements<float>(info[1], "b");
+  const Napi::Object given = object(info[3], "options");
+  const int64_t m = integer(given.Get("m"), "m", 0, 1 << 30), n = integer(given.Get("n"), "n", 0, 1 << 30),
+                k = integer(given.Get("k"), "k", 0, 1 << 30);
+  const auto whole = [&](const char* name, int64_t otherwise) {
+    const Napi::Value value = given.Get(name);
+    return absent(value) ? otherwise : integer(value, name, 0, kMostElements);
+  };
+  const auto flag = [&](const char* name) {
+    const Napi::Value value = given.Get(name);
+    return !absent(value) && boolean(value, name);
+  };
+  const int64_t batch = whole("batch", 1);
+  const int64_t a_stride = whole("strideA", m * k), b_stride = whole("strideB", k * n);
+  const bool transpose_a = flag("transposeA"), transpose_b = flag("transposeB");
+  const float* bias = optional_floats(given.Get("bias"), "bias", n);
+  const Precision wanted = precision(given.Get("precision"));
+  const auto check = [&](const char* name, int64_t count, int64_t stride, int64_t one) {
+    if (batch > 0 && (batch - 1) * stride + one > count) {
+      throw Error("BAD_OPTION", "Expected " + std::to_string((batch - 1) * stride + one) + " elements for " + name +
+                                    " but received " + std::to_string(count));
+    }
+  };
+  if (batch > (int64_t{1} << 20)) throw Error("BAD_OPTION", "Expected at most 2^20 products in a batch");
+  check("a", a.count, a_stride, m * k);
+  check("b", b.count, b_stride, k * n);
+  float* c = floats(info[2], "c", batch * m * n);
+
+  const Context run = context();
+  for (int64_t i = 0; i < batch && m * n > 0; ++i) {
+    float* out = c + i * m * n;
+    if (k == 0) std::fill(out, out + m * n, 0.0f);
+    if (k > 0) {
+      matmul({m, n, k, a.data + i * a_stride, transpose_a ? 1 : k, transpose_a ? m : 1, b.data + i * b_stride,
+              transpose_b ? 1 : n, transpose_b ? k : 1, out, n, false},
+             wanted, run);
+    }
+    if (bias) run.kernels.epilogue_f32(out, n, m, n, bias, Activation::none, nullptr, 0, out, n);
+  }
+  return info.Env().Undefined();
+}
+
+// (x, gamma, beta, epsilon, y, mean, rstd)
+Napi::Value layer_norm_call(const Napi::CallbackInfo& info) {
+  const Elements<float> x = elements<float>(info[0], "x"), gamma = elements<float>(info[1], "gamma");
+  const int64_t rows = rows_of(x.count, gamma.count, "x");
+  layer_norm(x.data, rows, gamma.count, gamma.data, floats(info[2], "beta", gamma.count),
+             static_cast<float>(number(info[3], "epsilon")), floats(info[4], "y", x.count),
+             optional_floats(info[5], "mean", rows), optional_floats(info[6], "rstd", rows), context());
+  return info.Env().Undefined();
+}
+
+// (dy, x, gamma, mean, rstd, dx, dgamma, dbeta)
+Napi::Value layer_norm_backward_call(const Napi::CallbackInfo& info) {
+  const Elements<float> dy = elements<float>(info[0], "dy"), gamma = elements<float>(info[2], "gamma");
+  const int64_t cols = gamma.count, rows = rows_of(dy.count, cols, "dy");
+  layer_norm_backward(dy.data, floats(info[1], "x", dy.count), gamma.data, floats(info[3], "mean", rows),
+                      floats(info[4], "rstd", rows), rows, cols, floats(info[5], "dx", dy.count),
+                      floats(info[6], "dgamma", cols), floats(info[7], "dbeta", cols), context());
+  return info.Env().Undefined();
+}
+
+// (x, cols, y)
+Napi::Value softmax_call(const Napi::CallbackInfo& info) {
+  const Elements<float> x = elements<float>(info[0], "x");
+  const int64_t cols = integer(info[1], "cols", 1, kMostElements), rows = rows_of(x.count, cols, "x");
+  softmax(x.data, rows, cols, floats(info[2], "y", x.count), context());
+  return info.Env().Undefined();
+}
+
+// (y, dy, cols, dx)
+Napi::Value softmax_backward_call(const Napi::CallbackInfo& info) {
+  const Elements<float> y = elements<float>(info[0], "y");
+  const int64_t cols = integer(info[2], "cols", 1, kMostElements), rows = rows_of(y.count, cols, "y");
+  softmax_backward(y.data, floats(info[1], "dy", y.count), rows, cols, floats(info[3], "dx", y.count), context());
+  return info.Env().Undefined();
+}
+
+// (x, y)
+Napi::Value gelu_call(const Napi::CallbackInfo& info) {
+  const Elements<float> x = elements<float>(info[0], "x");
+  gelu(x.data, x.count, floats(info[1], "y", x.count), context());
+  return info.Env().Undefined();
+}
+
+// (x, dy, dx)
+Napi::Value gelu_backward_call(const Napi::CallbackInfo& info) {
+  const Elements<float> x = elements<float>(info[0], "x");
+  gelu_backward(x.data, floats(info[1], "dy", x.count), x.count, floats(info[2], "dx", x.count), context());
+  return info.Env().Undefined();
+}
+
+// (table, width, ids, y)
+Napi::Value gather_rows_call(const Napi::CallbackInfo& info) {
+  const Elements<float> table = elements<float>(info[0], "table");
+  const int64_t width = integer(info[1], "width", 1, kMostElements), rows = rows_of(table.count, width, "table");
+  const Elements<int32_t> ids = elements<int32_t>(info[2], "ids");
+  gather_rows(table.data, rows, width, ids.data, ids.count, floats(info[3], "y", ids.count * width), context());
+  return info.Env().Undefined();
+}
+
+// (dy, width, ids, dtable)
+Napi::Value scatter_add_rows_call(const Napi::CallbackInfo& info) {
+  const int64_t width = integer(info[1], "width", 1, kMostElements);
+  const Elements<int32_t> ids = elements<int32_t>(info[2], "ids");
+  const float* dy = floats(info[0], "dy", ids.count * width);
+  const Elements<float> table = elements<float>(info[3], "dtable");
+  const int64_t rows = rows_of(table.count, width, "dtable");
+  std::fill(table.data, table.data + table.count, 0.0f);
+  scatter_add_rows(dy, ids.data, ids.count, rows, width, table.data, context());
+  return info.Env().Undefined();
+}
+
+}  // namespace
+
+void add_training_glue(Napi::Env, Napi::Object exports) {
+  export_function<block_saved_floats>(exports, "blockSavedFloats");
+  export_function<block_forward>(exports, "blockForward");
+  export_function<block_backward>(exports, "blockBackward");
+  export_function<embedding_saved_floats_of>(exports, "embeddingSavedFloats");
+  export_function<embedding_forward_call>(exports, "embeddingForward");
+  export_function<embedding_backward_call>(exports, "embeddingBackward");
+  export_function<touched_rows>(exports, "touchedRows");
+  export_function<cross_entropy_call>(exports, "softmaxCrossEntropy");
+  export_function<adamw_call>(exports, "adamw");
+  export_function<gradient_norm_call>(exports, "gradientNorm");
+  export_function<matmul_call>(exports, "matmul");
+  export_function<layer_norm_call>(exports, "layerNorm");
+  export_function<layer_norm_backward_call>(exports, "layerNormBackward");
+  export_function<softmax_call>(exports, "softmax");
+  export_function<softmax_backward_call>(exports, "softmaxBackward");
+  export_function<gelu_call>(exports, "gelu");
+  export_function<gelu_backward_call>(exports, "geluBackward");
+  export_function<gather_rows_call>(exports, "gatherRows");
+  export_function<scatter_add_rows_call>(exports, "scatterAddRows");
+}
+
+}  // namespace whittle

@@ -1,0 +1,85 @@
+// One post-norm encoder layer (Vaswani et al. 2017; Devlin et al. 2018), forward and backward, over a ragged batch:
+//
+//   attended = attention(x Wq + bq, x Wk + bk, x Wv + bv)
+//   middle   = LayerNorm(x + dropout(attended Wo + bo))
+//   y        = LayerNorm(middle + dropout(gelu(middle Wi + bi) Wout + bout))
+//
+// Weights are [out, in] as checkpoints store them, so each product is with the transpose.
+#pragma once
+
+#include <cstdint>
+
+#include "ops/context.h"
+#include "ops/gemm.h"
+
+namespace whittle {
+
+struct BlockShape {
+  const int32_t* offsets;  // [sequences + 1]
+  int64_t sequences;
+  int64_t hidden;
+  int64_t heads;
+  int64_t intermediate;
+
+  int64_t tokens() const { return offsets[sequences]; }
+};
+
+struct BlockOptions {
+  float norm_epsilon;
+  float hidden_dropout;     // rates; 0: none
+  float attention_dropout;  // of the attention probabilities
+  uint64_t seed;            // of dropout, with step and layer
+  uint32_t step;
+  uint32_t layer;
+  Precision precision;  // of the products: float32 or bfloat16
+};
+
+// The parameters of a layer (T = const float) or their gradients (T = float), where null means not wanted.
+template <typename T>
+struct BlockTensors {
+  T* query_weight;  // [hidden, hidden]
+  T* query_bias;    // [hidden]
+  T* key_weight;
+  T* key_bias;
+  T* value_weight;
+  T* value_bias;
+  T* attention_output_weight;
+  T* attention_output_bias;
+  T* attention_norm_weight;  // [hidden]
+  T* attention_norm_bias;
+  T* intermediate_weight;  // [intermediate, hidden]
+  T* intermediate_bias;    // [intermediate]
+  T* output_weight;        // [hidden, intermediate]
+  T* output_bias;          // [hidden]
+  T* output_norm_weight;
+  T* output_norm_bias;
+};
+
+// What the backward pass needs, within one buffer of saved_floats().
+struct BlockSaved {
+  float* qkv;           // [tokens, 3 * hidden]
+  float* attended;      // [tokens, hidden]
+  float* middle_sum;    // [tokens, hidden], before the attention's LayerNorm
+  float* middle_mean;   // [tokens]
+  float* middle_rstd;   // [tokens]
+  float* intermediate;  // [tokens, intermediate], before GELU
+  float* output_sum;    // [tokens, hidden], before the last LayerNorm
+  float* output_mean;   // [tokens]
+  float* output_rstd;   // [tokens]
+
+  static int64_t floats(int64_t tokens, int64_t hidden, int64_t intermediate);
+  static BlockSaved within(float* buffer, const BlockShape& shape);
+};
+
+// y [tokens, hidden] from x [tokens, hidden]. saved: null, or a buffer for the backward pass.
+void transformer_block_forward(const BlockShape& shape, const BlockOptions& options,
+                               const BlockTensors<const float>& parameters, const float* x, float* y, float* saved,
+                               const Context& context);
+
+// dx [tokens, hidden] (null: not wanted) and the gradients of the parameters, overwritten. saved is used up.
+void transformer_block_backward(const BlockShape& shape, const BlockOptions& options,
+                                const BlockTensors<const float>& parameters, const float* x, float* saved,
+                                const float* dy, float* dx, const BlockTensors<float>& gradients,
+                                const Context& context);
+
+}  // namespace whittle
