@@ -25,9 +25,16 @@ export function checkOptions<S extends z.ZodType>(
   throw new WhittleError(code, `${what}: ${problem.message}`);
 }
 
-/** Every problem of a failed parse, in the order zod found them. */
-export function describeProblems(error: z.ZodError, schema: z.ZodType): OptionProblem[] {
-  return error.issues.flatMap((issue) => describeIssue(issue as Issue, [], schema));
+/**
+ * Every problem of a failed parse, in the order zod found them.
+ * @param nameOf how a message calls the place of a key; `steps[0].finetune` unless told.
+ */
+export function describeProblems(
+  error: z.ZodError,
+  schema: z.ZodType,
+  nameOf: (path: readonly (string | number)[]) => string = formatPath,
+): OptionProblem[] {
+  return error.issues.flatMap((issue) => describeIssue(issue as Issue, [], schema, nameOf));
 }
 
 /** The candidate nearest to `word` by edit distance, if it is near enough to be a slip. */
@@ -55,9 +62,14 @@ interface Issue {
   errors?: Issue[][];
 }
 
-function describeIssue(issue: Issue, base: (string | number)[], schema: z.ZodType): OptionProblem[] {
+function describeIssue(
+  issue: Issue,
+  base: (string | number)[],
+  schema: z.ZodType,
+  nameOf: (path: readonly (string | number)[]) => string,
+): OptionProblem[] {
   const path = [...base, ...issue.path];
-  const place = path.length ? ` in ${formatPath(path)}` : '';
+  const place = path.length ? ` in ${nameOf(path)}` : '';
   if (issue.code === 'unrecognized_keys') {
     const known = keysAt(schema, path);
     return (issue.keys ?? []).map((key) => ({
@@ -70,9 +82,9 @@ function describeIssue(issue: Issue, base: (string | number)[], schema: z.ZodTyp
     const depth = (issues: Issue[]) =>
       Math.max(...issues.map((one) => one.path.length + (one.code === 'unrecognized_keys' ? 1 : 0)));
     const closest = issue.errors.reduce((best, next) => (depth(next) > depth(best) ? next : best));
-    if (depth(closest) > 0) return closest.flatMap((one) => describeIssue(one, path, schema));
+    if (depth(closest) > 0) return closest.flatMap((one) => describeIssue(one, path, schema, nameOf));
   }
-  const where = path.length ? `${formatPath(path)}: ` : '';
+  const where = path.length ? `${nameOf(path)}: ` : '';
   return [{ path, message: where + issue.message.charAt(0).toLowerCase() + issue.message.slice(1) }];
 }
 

@@ -19,10 +19,16 @@ export function sharedFolder(path: string): string | undefined {
   return existsSync(folder) ? folder : undefined;
 }
 
+const temporaryFolders: string[] = [];
+
+function removeTemporaryFolders(): void {
+  for (const folder of temporaryFolders) rmSync(folder, { recursive: true, force: true });
+}
+
 /** A new empty folder, removed when the process ends. */
 export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'whittle-test-'));
-  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+  if (temporaryFolders.push(folder) === 1) process.on('exit', removeTemporaryFolders);
   return folder;
 }
 

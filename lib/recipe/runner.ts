@@ -1,0 +1,249 @@
+/** Runs the steps of a resolved recipe one after the other, and keeps the run folder. */
+import { existsSync } from 'node:fs';
+import { readFile, readdir, stat } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { WhittleError } from '../../bindings/errors.js';
+import { writeError } from '../atomic.js';
+import type { Dataset } from '../data/dataset.js';
+import { describeMachine } from '../report/machine.js';
+import { makeReport, type Report, type StepReport } from '../report/report.js';
+import { renderHtml } from '../report/html.js';
+import type { ProgressEvent, StepContext } from '../step.js';
+import { differences, hashInputs, hashSteps, type InputHashes } from './compare.js';
+import { lockFolder } from './lock.js';
+import type { RecipeParts } from './parts.js';
+import { RunFolder, type FinishedStep } from './run-folder.js';
+import { writtenRecipe, type ResolvedRecipe, type ResolvedStep } from './schema.js';
+
+/** What a run tells while it goes on. */
+export type RunEvent =
+  | { type: 'run'; name: string; folder: string; steps: string[]; machine: string }
+  | { type: 'step'; step: string; index: number; steps: number }
+  | ({ type: 'progress' } & ProgressEvent)
+  | { type: 'stepEnd'; step: string; metrics: Record<string, number>; seconds: number; reused: boolean }
+  | { type: 'end'; folder: string; seconds: number };
+
+export interface RunOptions {
+  /** Where everything is written; `runs/<name>` in the current folder unless given. */
+  folder?: string | undefined;
+  onProgress?: ((event: RunEvent) => void) | undefined;
+  /** Stops the run: the step at work ends soon, leaves nothing half-written, and `run` rejects with `ABORTED`. */
+  signal?: AbortSignal | undefined;
+  /** Keep the finished steps of an earlier run in this folder (the default), or refuse a folder that has some. */
+  resume?: boolean | undefined;
+  /** Throw away what an earlier run left in the folder. */
+  overwrite?: boolean | undefined;
+}
+
+export interface RunResult {
+  folder: string;
+  /** The last step's checkpoint. */
+  checkpoint: string;
+  /** Checkpoint of every step, by the step's name. */
+  checkpoints: Record<string, string>;
+  /** Scores of every step, by the step's name. */
+  metrics: Record<string, Record<string, number>>;
+  report: Report;
+  /** Path of report.html. */
+  reportFile: string;
+}
+
+/** @throws WhittleError of the step that failed; `BAD_RECIPE` if the folder holds finished steps of another recipe. */
+export async function runRecipe(
+  recipe: ResolvedRecipe,
+  parts: RecipeParts,
+  options: RunOptions = {},
+): Promise<RunResult> {
+  const folder = new RunFolder(resolve(options.folder ?? join('runs', recipe.name)));
+  const unlock = await lockFolder(folder.path);
+  try {
+    return await runLocked(recipe, parts, options, folder);
+  } catch (error) {
+    throw writeError(error, folder.path);
+  } finally {
+    await unlock();
+  }
+}
+
+async function runLocked(
+  recipe: ResolvedRecipe,
+  parts: RecipeParts,
+  options: RunOptions,
+  folder: RunFolder,
+): Promise<RunResult> {
+  const started = performance.now();
+  const tell = options.onProgress ?? (() => undefined);
+  const machine = describeMachine();
+  await folder.checkIsRun();
+  const data = await parts.data.load(recipe.data, recipe.task, recipe.seed);
+  const inputs = await hashInputs(recipe, data);
+  const hashes = hashSteps(recipe, inputs);
+  if (options.overwrite) await folder.clear();
+  const finished = await readFinished(folder, recipe, hashes, inputs, options);
+  await folder.writeRecipe(recipe);
+  await folder.keepMetrics(new Set(finished.map((step) => step.name)));
+
+  tell({ type: 'run', name: recipe.name, folder: folder.path, steps: recipe.steps.map((step) => step.name), machine });
+  const checkpoints = new Map<string, string>();
+  const reports: StepReport[] = [];
+  let checkpoint = recipe.model;
+  for (const [index, step] of recipe.steps.entries()) {
+    tell({ type: 'step', step: step.name, index, steps: recipe.steps.length });
+    const reused = index < finished.length;
+    const input = checkpoint;
+    const done =
+      finished[index] ??
+      (await runStep({
+        recipe,
+        step,
+        parts,
+        options,
+        folder,
+        data,
+        inputs,
+        checkpoint,
+        checkpoints,
+        hash: hashes[index]!,
+      }));
+    checkpoint = done.checkpoint;
+    checkpoints.set(step.name, checkpoint);
+    reports.push({
+      ...done,
+      reused,
+      ...(await weighCheckpoint(checkpoint)),
+      from: nameOfCheckpoint(input, checkpoints),
+    });
+    tell({ type: 'stepEnd', step: step.name, metrics: done.metrics, seconds: done.seconds, reused });
+  }
+
+  const seconds = (performance.now() - started) / 1000;
+  const report = makeReport({ name: recipe.name, task: recipe.task, machine, seconds, steps: reports });
+  await folder.writeReport(report, renderHtml(report, writtenRecipe(recipe)));
+  tell({ type: 'end', folder: folder.path, seconds });
+  return {
+    folder: folder.path,
+    checkpoint,
+    checkpoints: Object.fromEntries(checkpoints),
+    metrics: Object.fromEntries(reports.map((step) => [step.name, step.metrics])),
+    report,
+    reportFile: join(folder.path, 'report.html'),
+  };
+}
+
+interface StepJob {
+  recipe: ResolvedRecipe;
+  step: ResolvedStep;
+  parts: RecipeParts;
+  options: RunOptions;
+  folder: RunFolder;
+  data: Dataset;
+  inputs: InputHashes;
+  checkpoint: string;
+  checkpoints: ReadonlyMap<string, string>;
+  hash: string;
+}
+
+async function runStep(job: StepJob): Promise<FinishedStep> {
+  const { recipe, step, options, folder } = job;
+  const { signal, onProgress } = options;
+  const stopped = () => {
+    if (!signal?.aborted) return;
+    throw new WhittleError('ABORTED', `stopped in step "${step.name}"; the same command goes on from this step`);
+  };
+  stopped();
+  await folder.clearStep(step.name);
+  const context: StepContext = {
+    data: job.data,
+    task: recipe.task,
+    seed: recipe.seed,
+    folder: folder.stepFolder(step.name),
+    checkpoints: job.checkpoints,
+    threads: recipe.threads,
+    log: (record) => folder.appendMetrics({ step: step.name, time: new Date().toISOString(), ...record }),
+    ...(signal && { signal }),
+    ...(onProgress && {
+      onProgress: (event: ProgressEvent) => onProgress({ ...event, type: 'progress', step: step.name }),
+    }),
+  };
+  const started = performance.now();
+  const result = await job.parts.steps[step.kind]!.run(job.checkpoint, step.options, context).catch(
+    (error: unknown) => {
+      stopped();
+      throw error;
+    },
+  );
+  stopped();
+  const seconds = (performance.now() - started) / 1000;
+  const done = { name: step.name, kind: step.kind, hash: job.hash, inputs: job.inputs, seconds, ...result };
+  await folder.writeStep(done);
+  return done;
+}
+
+/** The leading steps that an earlier run finished and that need not run again. */
+async function readFinished(
+  folder: RunFolder,
+  recipe: ResolvedRecipe,
+  hashes: string[],
+  inputs: InputHashes,
+  { resume = true }: RunOptions,
+): Promise<FinishedStep[]> {
+  const finished: FinishedStep[] = [];
+  for (const [index, step] of recipe.steps.entries()) {
+    const found = await folder.readStep(step.name);
+    if (found === undefined || !existsSync(found.checkpoint)) break;
+    if (found.hash !== hashes[index]) throw await changedRecipe(folder, recipe, found, inputs);
+    finished.push(found);
+  }
+  if (!resume && finished.length > 0) {
+    throw new WhittleError(
+      'BAD_OPTION',
+      `${folder.path}: expected no earlier run but found the finished step "${finished[0]!.name}"; ` +
+        'allow resuming it, overwrite it, or give the run another name',
+    );
+  }
+  return finished;
+}
+
+async function changedRecipe(
+  folder: RunFolder,
+  recipe: ResolvedRecipe,
+  found: FinishedStep,
+  inputs: InputHashes,
+): Promise<WhittleError> {
+  const then = comparable(await folder.readRecipe());
+  const now = comparable(writtenRecipe(recipe));
+  const changes = differences(then, now);
+  if (found.inputs.model !== inputs.model && then.model === now.model) changes.push('the files of the model');
+  if (found.inputs.data !== inputs.data) changes.push('the rows of the data');
+  return new WhittleError(
+    'BAD_RECIPE',
+    `${folder.path} holds the finished step "${found.name}" of another recipe, which differs in ` +
+      `${changes.slice(0, 5).join('; ') || 'its steps'}; run with overwrite to start anew, or under another name`,
+  );
+}
+
+/** The parts of a written recipe that results depend on. */
+function comparable(recipe: unknown): Record<string, unknown> {
+  const copy = JSON.parse(JSON.stringify(recipe ?? {})) as Record<string, unknown>;
+  for (const key of ['name', 'threads', 'study']) delete copy[key];
+  return copy;
+}
+
+/** Bytes of a checkpoint's files, and how its weights are stored. */
+async function weighCheckpoint(folder: string): Promise<{ bytes: number; precision: string }> {
+  let bytes = 0;
+  for (const name of await readdir(folder)) {
+    if (name === 'step.json' || name.startsWith('.')) continue;
+    const found = await stat(join(folder, name));
+    if (found.isFile()) bytes += found.size;
+  }
+  const text = await readFile(join(folder, 'config.json'), 'utf8').catch(() => '{}');
+  const config = JSON.parse(text) as { quantization_config?: unknown; dtype?: string; torch_dtype?: string };
+  return { bytes, precision: config.quantization_config ? 'int8' : (config.dtype ?? config.torch_dtype ?? 'float32') };
+}
+
+/** Which step made a checkpoint; `model` if none did. */
+function nameOfCheckpoint(folder: string, checkpoints: ReadonlyMap<string, string>): string {
+  for (const [name, path] of checkpoints) if (path === folder) return name;
+  return 'model';
+}
