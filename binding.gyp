@@ -42,6 +42,11 @@
       "target_name": "whittle_native_tests", "type": "executable",
       "sources": ["<!@(<(list) test)"],
       "dependencies": ["whittle_core"]
+    },
+    {
+      "target_name": "whittle_kernel_bench", "type": "executable",
+      "sources": ["native/bench/kernel_bench.cc"],
+      "dependencies": ["whittle_core"]
     }
   ]
 }

@@ -6,14 +6,50 @@
  * writing 1 into it makes the work stop soon and reject with ABORTED.
  */
 
-/** What `native/cpu` found out. */
+/** The instruction sets that whittle has kernels for, weakest first. */
+export type IsaName = 'ref' | 'avx2' | 'avxvnni' | 'avx512' | 'vnni' | 'amx';
+
+/** What the CPU, the operating system and the container allow, and what whittle chose. */
 export interface MachineInfo {
+  /** `AuthenticAMD`, `GenuineIntel`, ... */
+  vendor: string;
+  model: string;
+  /** Whose kernels run, and whether the environment variable WHITTLE_ISA or detection chose them. */
+  isa: IsaName;
+  isaFrom: 'WHITTLE_ISA' | 'detected';
+  /** Every ISA that this machine can run, weakest first. */
+  isas: IsaName[];
+  /** Whether bf16 products run natively; where not, bfloat16 means float32. */
+  nativeBf16: boolean;
+  /** CPU has it and the operating system saves its registers. */
+  features: {
+    avx2: boolean;
+    avxvnni: boolean;
+    avx512: boolean;
+    avx512Vnni: boolean;
+    avx512Bf16: boolean;
+    amxInt8: boolean;
+    amxBf16: boolean;
+  };
+  /** Why AMX is off although the CPU has it; empty otherwise. */
+  amxNote: string;
+  /** CPUs of the machine, CPUs that this process may run on, and the cgroup's quota in CPUs (0: none). */
+  logicalCpus: number;
+  affinityCpus: number;
+  cgroupCpus: number;
+  /** Threads that follow from these, and threads in use (the same unless `setThreads` was called). */
+  defaultThreads: number;
   threads: number;
+  /** Per core (l1d, l2) or shared (l3); 0 where unknown. */
+  cacheBytes: { l1d: number; l2: number; l3: number };
 }
 
 /** native/addon/machine_glue.cc */
 export interface MachineBinding {
+  /** @throws WhittleError BAD_OPTION if WHITTLE_ISA names an ISA that this machine lacks. */
   machineInfo(): MachineInfo;
+  /** Sets the threads of native work for the whole process, 1 to 1024; 0 goes back to the default. Returns the number. */
+  setThreads(threads: number): number;
 }
 
 /** Element types of safetensors; parameters are F32, F16, BF16 or, with scales, I8. */
@@ -362,4 +398,34 @@ export interface TrainingBinding {
   scatterAddRows(dy: Float32Array, width: number, ids: Int32Array, dtable: Float32Array): void;
 }
 
-export type NativeBinding = MachineBinding & FormatsBinding & EngineBinding & TrainingBinding;
+/** native/addon/compress_glue.cc */
+export interface CompressBinding {
+  /**
+   * A mask for each tensor, 0 where the element is among the `cut` smallest magnitudes of all tensors together (equal
+   * ones: the first in order of tensor and index), else 1. `threshold` is the largest magnitude cut, -1 if none is;
+   * `zeros[t]` is how many elements of tensor t are cut. Rejects with BAD_CHECKPOINT if a tensor holds NaN or infinity.
+   */
+  magnitudeMasks(
+    names: string[],
+    tensors: Float32Array[],
+    cut: number,
+    threads: number,
+    abort?: Int32Array,
+  ): Promise<{ threshold: number; masks: Uint8Array[]; zeros: number[] }>;
+  /** values[i] = mask[i] ? values[i] : 0, in place. */
+  applyMask(values: Float32Array, mask: Uint8Array): void;
+  /**
+   * `values` `[rows, columns]` as int8 with one scale a row, rounded half to even; scale = max |row| / 127.
+   * `relativeError` is the norm of the difference divided by the norm of `values`.
+   */
+  quantizeWeight(
+    name: string,
+    values: Float32Array,
+    rows: number,
+    columns: number,
+    threads: number,
+    abort?: Int32Array,
+  ): Promise<{ values: Int8Array; scales: Float32Array; relativeError: number }>;
+}
+
+export type NativeBinding = MachineBinding & FormatsBinding & EngineBinding & TrainingBinding & CompressBinding;

@@ -25,7 +25,7 @@ export async function writeFileWhole(path: string, content: string | Uint8Array)
     await rename(aside, target);
     await syncPath(dirname(target));
   } catch (error) {
-    await rm(aside, { force: true });
+    await rm(aside, { force: true }).catch(() => undefined);
     throw writeError(error, path);
   }
 }
@@ -49,7 +49,7 @@ export async function writeFolderWhole(folder: string, fill: (aside: string) => 
     await replaceFolder(aside, target);
     await syncPath(dirname(target));
   } catch (error) {
-    if (aside) await rm(aside, { recursive: true, force: true });
+    if (aside) await rm(aside, { recursive: true, force: true }).catch(() => undefined);
     throw writeError(error, folder);
   }
 }
@@ -99,6 +99,9 @@ export function writeError(error: unknown, path: string): unknown {
     EACCES: 'permission denied',
     EPERM: 'permission denied',
     EROFS: 'the file system is read-only',
+    EFBIG: 'it would be larger than this system allows',
+    EEXIST: 'a file is in the way',
+    ENOTDIR: 'a part of the path is a file',
   };
   return new WhittleError('IO', `${path} could not be written: ${causes[code ?? ''] ?? message}`, { cause: error });
 }

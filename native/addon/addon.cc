@@ -8,6 +8,7 @@ namespace {
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   whittle::add_formats_glue(env, exports);
   whittle::add_machine_glue(env, exports);
+  whittle::add_compress_glue(env, exports);
   whittle::add_training_glue(env, exports);
   return exports;
 }

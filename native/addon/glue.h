@@ -35,6 +35,7 @@ void export_function(Napi::Object exports, const char* name) {
 
 void add_formats_glue(Napi::Env env, Napi::Object exports);
 void add_machine_glue(Napi::Env env, Napi::Object exports);
+void add_compress_glue(Napi::Env env, Napi::Object exports);
 void add_training_glue(Napi::Env env, Napi::Object exports);
 
 }  // namespace whittle

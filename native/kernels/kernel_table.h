@@ -61,7 +61,7 @@ struct KernelTable {
   // Bit-identical on every ISA; -128 does not occur.
   void (*quantize_rows_s8)(const float* x, int64_t x_stride, int64_t rows, int64_t cols, int8_t* q, int64_t q_stride,
                            float* scales);
-  // Round to nearest even; columns [cols, padded_k(cols)) of y are set to zero.
+  // Round to nearest even; columns [cols, padded_k(cols)) of y are set to zero. Numbers below 1.2e-38 may become zero.
   void (*convert_f32_bf16)(const float* x, int64_t x_stride, int64_t rows, int64_t cols, bf16* y, int64_t y_stride);
   // y[c, r] = x[r, c]; the second rounds as convert_f32_bf16 does and sets columns [rows, padded_k(rows)) of y to zero.
   void (*transpose_f32)(const float* x, int64_t x_stride, int64_t rows, int64_t cols, float* y, int64_t y_stride);
@@ -134,6 +134,13 @@ struct KernelTable {
   // g, null for zeros, is scaled by grad_scale first (clipping). correction1 = 1 - beta1^t, correction2 = 1 - beta2^t.
   void (*adamw)(float* p, const float* g, float* m, float* v, int64_t count, float learning_rate, float beta1,
                 float beta2, float eps, float weight_decay, float grad_scale, float correction1, float correction2);
+
+  // --- measurement --------------------------------------------------------------------------------------
+  // Multiplies and adds from registers as fast as the ISA can, on the calling thread; returns how many operations it
+  // did, a multiplication and an addition counting as two. Null where the table has no such product of its own.
+  int64_t (*peak_s8)(int64_t rounds);
+  int64_t (*peak_f32)(int64_t rounds);
+  int64_t (*peak_bf16)(int64_t rounds);
 };
 
 // The table of the best ISA, or of WHITTLE_ISA. Throws Error (BAD_OPTION) with one sentence if the variable names no

@@ -1,0 +1,103 @@
+/** Checks single rows: whatever a file gave becomes a TextRow or TokenRow, or an error that says where and why. */
+import { WhittleError } from '../../bindings/errors.js';
+import { firstInvalidTag, parseTag, toIob2 } from './bio.js';
+import type { Row, Task, TextRow, TokenRow } from './dataset.js';
+
+/** How entity tags are written. IOB2: every entity starts with `B-`. IOB1: only one right after another of its type. */
+export type TagScheme = 'IOB2' | 'IOB1';
+
+export interface RowRules {
+  task: Task;
+  /** Whether a row must have its label or tags. If not, they are checked only where they are. */
+  labelled: boolean;
+  scheme: TagScheme;
+  columns: ColumnNames;
+}
+
+/** Fields of a text row by their names in the file. */
+export interface ColumnNames {
+  text: string;
+  textPair: string;
+  label: string;
+}
+
+/**
+ * A row of the given fields.
+ * @param place names the row in errors: `train.jsonl:17`.
+ * @throws WhittleError `BAD_DATA`
+ */
+export function checkRow(value: unknown, rules: RowRules, place: string): Row {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw badRow(place, 'a JSON object', value);
+  }
+  const fields = value as Record<string, unknown>;
+  return rules.task === 'text-classification'
+    ? checkTextRow(fields, rules, place)
+    : checkTokenRow(fields, rules, place);
+}
+
+function checkTextRow(fields: Record<string, unknown>, { labelled, columns }: RowRules, place: string): TextRow {
+  const row: TextRow = { text: checkText(fields[columns.text], columns.text, place) };
+  const textPair = fields[columns.textPair];
+  if (textPair !== undefined) row.textPair = checkText(textPair, columns.textPair, place);
+  const label = fields[columns.label];
+  if (label === undefined && !labelled) return row;
+  if (typeof label !== 'string') throw badRow(place, `"${columns.label}" to be a string`, label);
+  if (label !== '') row.label = label;
+  else if (labelled) throw badRow(place, `"${columns.label}" to hold a label`, label);
+  return row;
+}
+
+function checkText(text: unknown, name: string, place: string): string {
+  if (typeof text !== 'string') throw badRow(place, `"${name}" to be a string`, text);
+  if (text.trim() === '') throw badRow(place, `"${name}" to hold text`, text);
+  return text;
+}
+
+function checkTokenRow(fields: Record<string, unknown>, { labelled, scheme }: RowRules, place: string): TokenRow {
+  const tokens = checkStrings(fields.tokens, 'tokens', place);
+  if (tokens.length === 0) throw badRow(place, '"tokens" to hold at least one word', tokens);
+  const empty = tokens.findIndex((token) => token.trim() === '');
+  if (empty >= 0) throw badRow(place, `"tokens[${empty}]" to be a word`, tokens[empty]);
+  if (fields.tags === undefined && !labelled) return { tokens };
+  let tags = checkStrings(fields.tags, 'tags', place);
+  if (tags.length !== tokens.length) {
+    throw new WhittleError(
+      'BAD_DATA',
+      `${place}: expected as many tags as tokens but found ${tags.length} tags and ${tokens.length} tokens`,
+    );
+  }
+  if (scheme === 'IOB1') tags = toIob2(tags);
+  const invalid = firstInvalidTag(tags);
+  if (invalid >= 0) {
+    if (parseTag(tags[invalid]!) === undefined) {
+      throw badRow(place, `"tags[${invalid}]" to be O, B-TYPE or I-TYPE`, tags[invalid]);
+    }
+    const before = invalid > 0 ? `after "${tags[invalid - 1]}"` : 'at the start';
+    throw badRow(place, `"tags[${invalid}]" to begin its entity with B-`, tags[invalid], ` ${before}`);
+  }
+  return { tokens, tags };
+}
+
+function checkStrings(value: unknown, name: string, place: string): string[] {
+  if (!Array.isArray(value)) throw badRow(place, `"${name}" to be an array of strings`, value);
+  const wrong = value.findIndex((one) => typeof one !== 'string');
+  if (wrong >= 0) throw badRow(place, `"${name}[${wrong}]" to be a string`, value[wrong]);
+  return value as string[];
+}
+
+/** `train.jsonl:17: expected "text" to be a string but found number 3` */
+export function badRow(place: string, expected: string, found: unknown, after = ''): WhittleError {
+  return new WhittleError('BAD_DATA', `${place}: expected ${expected} but found ${describeValue(found)}${after}`);
+}
+
+/** A value as it stands in an error message, cut to a readable length. */
+export function describeValue(value: unknown): string {
+  if (value === undefined) return 'none';
+  if (value === null) return 'null';
+  if (Array.isArray(value)) return value.length === 0 ? 'an empty array' : `an array of ${value.length}`;
+  if (typeof value === 'object') return 'an object';
+  const text = JSON.stringify(value) ?? String(value);
+  const cut = text.length > 60 ? `${text.slice(0, 57)}...` : text;
+  return typeof value === 'string' ? cut : `${typeof value} ${cut}`;
+}

@@ -1,0 +1,80 @@
+/** Which rows train, which choose, which test. */
+import { parseTag } from './bio.js';
+import type { Row } from './dataset.js';
+import { seededRandom, shuffle } from './random.js';
+
+/**
+ * Deals rows out to parts by `shares` (which sum to 1): stratified by label (for entities: by the types in a row), equal
+ * texts in one part, every stratum at least once in the first part. The same seed gives the same split.
+ *
+ * @returns for each part the indices of its rows, ascending.
+ * @example
+ * const [train, dev, test] = splitRows(rows, [0.8, 0.1, 0.1], 13);
+ */
+export function splitRows(rows: readonly Row[], shares: readonly number[], seed: number): number[][] {
+  const random = seededRandom(seed);
+  const parts: number[][] = shares.map(() => []);
+  let dealt = 0;
+  for (const groups of strata(rows)) {
+    shuffle(groups, random).forEach((group, index) => {
+      dealt += group.length;
+      // The part that is furthest behind its share; a stratum's first group trains.
+      const behind = shares.map((share, part) => (share === 0 ? -Infinity : share * dealt - parts[part]!.length));
+      const part = index === 0 ? 0 : behind.indexOf(Math.max(...behind));
+      parts[part]!.push(...group);
+    });
+  }
+  return parts.map((part) => part.sort((a, b) => a - b));
+}
+
+/**
+ * About `count` rows, stratified as `splitRows` does and at least one of each stratum, in their order.
+ * @returns indices of rows; all of them if there are no more than `count`.
+ */
+export function sampleRows(rows: readonly Row[], count: number, seed: number): number[] {
+  if (count >= rows.length) return rows.map((_, index) => index);
+  const random = seededRandom(seed);
+  const share = count / rows.length;
+  const chosen: number[] = [];
+  const spare: number[] = [];
+  let seen = 0;
+  for (const stratum of strata(rows)) {
+    shuffle(stratum.flat(), random).forEach((row, index) => {
+      seen++;
+      if (index === 0 || share * seen - chosen.length >= 1) chosen.push(row);
+      else spare.push(row);
+    });
+  }
+  chosen.push(...spare.slice(0, Math.max(0, count - chosen.length)));
+  return chosen.slice(0, count).sort((a, b) => a - b);
+}
+
+/** What a row's label says it is: its label, or the types of its entities. */
+export function stratumOf(row: Row): string {
+  if ('text' in row) return row.label ?? '';
+  const types = new Set((row.tags ?? []).map((tag) => parseTag(tag)?.type ?? ''));
+  return [...types].filter(Boolean).sort().join(' ');
+}
+
+/** Groups of rows with equal texts, by the stratum of their first row, strata by name. */
+function strata(rows: readonly Row[]): number[][][] {
+  const groups = new Map<string, number[]>();
+  rows.forEach((row, index) => {
+    const key = textKey(row);
+    const group = groups.get(key);
+    if (group) group.push(index);
+    else groups.set(key, [index]);
+  });
+  const byStratum = new Map<string, number[][]>();
+  for (const group of groups.values()) {
+    const stratum = stratumOf(rows[group[0]!]!);
+    const members = byStratum.get(stratum);
+    if (members) members.push(group);
+    else byStratum.set(stratum, [group]);
+  }
+  return [...byStratum.keys()].sort().map((stratum) => byStratum.get(stratum)!);
+}
+
+function textKey(row: Row): string {
+  return JSON.stringify('text' in row ? [row.text, row.textPair ?? null] : row.tokens);
+}

@@ -1,0 +1,184 @@
+// Times the linear layer and the general product against what the same threads multiply from registers.
+//
+//   whittle_kernel_bench [--threads N] [--seconds S] [FILTER...]
+//
+// Prints one JSON object a line: { "work", "unit", "value", "shareOfPeak"? }. A filter is a part of the work's name.
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "cpu/thread_pool.h"
+#include "ops/gemm.h"
+
+namespace {
+
+using namespace whittle;
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+double median(std::vector<double> values) {
+  std::nth_element(values.begin(), values.begin() + static_cast<int64_t>(values.size() / 2), values.end());
+  return values[values.size() / 2];
+}
+
+class Bench {
+ public:
+  Bench(int threads, double seconds, std::vector<std::string> filters)
+      : context_{kernels(), ThreadPool::instance(), threads, arena_}, seconds_(seconds), filters_(std::move(filters)) {}
+
+  const Context& context() const { return context_; }
+
+  bool wanted(const std::string& work) const {
+    return filters_.empty() || std::any_of(filters_.begin(), filters_.end(), [&](const std::string& filter) {
+             return work.find(filter) != std::string::npos;
+           });
+  }
+
+  // Takes turns with the peak loop, so that a slow moment of the machine hits both.
+  template <typename Body>
+  void product(const std::string& work, double operations, int64_t (*peak)(int64_t), Body body) {
+    std::vector<double> rates, peaks;
+    body();
+    auto start = Clock::now();
+    while (rates.size() < 5 || seconds_since(start) < seconds_) {
+      auto turn = Clock::now();
+      int64_t calls = 0;
+      do {
+        body();
+        ++calls;
+      } while (seconds_since(turn) < seconds_ / 50);
+      rates.push_back(operations * static_cast<double>(calls) / seconds_since(turn));
+      if (peak) peaks.push_back(peak_rate(peak));
+    }
+    double rate = median(rates);
+    if (peak) {
+      std::printf("{\"work\":\"%s\",\"unit\":\"Gop/s\",\"value\":%.1f,\"shareOfPeak\":%.3f}\n", work.c_str(),
+                  rate * 1e-9, rate / median(peaks));
+    } else {
+      std::printf("{\"work\":\"%s\",\"unit\":\"Gop/s\",\"value\":%.1f}\n", work.c_str(), rate * 1e-9);
+    }
+    std::fflush(stdout);
+  }
+
+ private:
+  double peak_rate(int64_t (*peak)(int64_t)) {
+    constexpr int64_t kRounds = 100000;
+    std::vector<int64_t> operations(static_cast<size_t>(context_.threads));
+    auto start = Clock::now();
+    context_.pool.run(context_.threads, context_.threads,
+                      [&](int64_t thread) { operations[static_cast<size_t>(thread)] = peak(kRounds); });
+    double seconds = seconds_since(start), total = 0;
+    for (int64_t done : operations) total += static_cast<double>(done);
+    return total / seconds;
+  }
+
+  Arena arena_;
+  Context context_;
+  double seconds_;
+  std::vector<std::string> filters_;
+};
+
+std::vector<float> random_floats(int64_t count) {
+  static std::minstd_rand random(7);
+  std::uniform_real_distribution<float> uniform(-1, 1);
+  std::vector<float> values(static_cast<size_t>(count));
+  for (float& value : values) value = uniform(random);
+  return values;
+}
+
+struct Kind {
+  const char* name;
+  Precision precision;
+  int64_t (*peak)(int64_t);
+};
+
+void bench_linear(Bench& bench, const Kind& kind) {
+  // Query-key-value, output, intermediate and back, of MiniLM (384) and BERT-base (768).
+  const int64_t shapes[][2] = {{1152, 384}, {384, 384},  {1536, 384}, {384, 1536},
+                               {2304, 768}, {3072, 768}, {768, 3072}};
+  for (auto [n, k] : shapes) {
+    for (int64_t m : {1, 16, 128, 1024, 4096}) {
+      std::string work = std::string("linear ") + kind.name + " m=" + std::to_string(m) + " n=" + std::to_string(n) +
+                         " k=" + std::to_string(k);
+      if (!bench.wanted(work)) continue;
+      auto x = random_floats(m * k), w = random_floats(n * k), bias = random_floats(n);
+      std::vector<float> y(static_cast<size_t>(m * n));
+      PackedWeight weight = pack_weight(w.data(), n, k, kind.precision, bench.context());
+      Linear linear_layer{x.data(), k, m, &weight, bias.data(), Activation::none, nullptr, 0, y.data(), n};
+      bench.product(work, 2.0 * static_cast<double>(m * n * k), kind.peak,
+                    [&] { linear(linear_layer, bench.context()); });
+    }
+  }
+}
+
+void bench_matmul(Bench& bench, const Kind& kind) {
+  struct Shape {
+    const char* form;
+    int64_t m, n, k;
+  };
+  // Forward (NT), gradient of the input (NN), gradient of the weight (TN), and the products of one attention head.
+  const Shape shapes[] = {{"NT", 2048, 1536, 384}, {"NN", 2048, 384, 1536}, {"TN", 1536, 384, 2048},
+                          {"NT", 512, 768, 768},   {"NN", 2048, 768, 3072}, {"TN", 3072, 768, 4096},
+                          {"NT", 128, 128, 32},    {"NN", 128, 32, 128},    {"NT", 20, 20, 32},
+                          {"NN", 20, 32, 20},      {"TN", 20, 32, 20}};
+  for (const Shape& s : shapes) {
+    std::string work = std::string("matmul ") + kind.name + " " + s.form + " m=" + std::to_string(s.m) +
+                       " n=" + std::to_string(s.n) + " k=" + std::to_string(s.k);
+    if (!bench.wanted(work)) continue;
+    auto a = random_floats(s.m * s.k), b = random_floats(s.k * s.n);
+    std::vector<float> c(static_cast<size_t>(s.m * s.n));
+    bool a_transposed = s.form[0] == 'T', b_transposed = s.form[1] == 'T';
+    Matmul product{s.m,
+                   s.n,
+                   s.k,
+                   a.data(),
+                   a_transposed ? 1 : s.k,
+                   a_transposed ? s.m : 1,
+                   b.data(),
+                   b_transposed ? 1 : s.n,
+                   b_transposed ? s.k : 1,
+                   c.data(),
+                   s.n,
+                   false};
+    bench.product(work, 2.0 * static_cast<double>(s.m * s.n * s.k), kind.peak,
+                  [&] { matmul(product, kind.precision, bench.context()); });
+  }
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  int threads = ThreadPool::instance().default_threads();
+  double seconds = 0.5;
+  std::vector<std::string> filters;
+  for (int i = 1; i < count; ++i) {
+    std::string word = arguments[i];
+    if (word == "--threads" && i + 1 < count) {
+      threads = std::max(1, std::atoi(arguments[++i]));
+    } else if (word == "--seconds" && i + 1 < count) {
+      seconds = std::atof(arguments[++i]);
+    } else {
+      filters.push_back(word);
+    }
+  }
+  try {
+    Bench bench(threads, seconds, filters);
+    const KernelTable& table = kernels();
+    std::fprintf(stderr, "ISA %s, %d threads\n", isa_name(table.isa), threads);
+    std::vector<Kind> kinds = {{"float32", Precision::float32, table.peak_f32}};
+    if (table.native_bf16) kinds.push_back({"bfloat16", Precision::bfloat16, table.peak_bf16});
+    for (const Kind& kind : kinds) bench_matmul(bench, kind);
+    kinds.push_back({"int8", Precision::int8, table.peak_s8});
+    for (const Kind& kind : kinds) bench_linear(bench, kind);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "whittle_kernel_bench: %s\n", error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,62 @@
+#include "compress/quantize_weight.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "cpu/error.h"
+
+namespace whittle {
+
+namespace {
+
+struct Sums {
+  double error = 0, weight = 0;
+};
+
+Sums squares(const float* w, const int8_t* q, float scale, int64_t cols) {
+  Sums sums;
+  for (int64_t c = 0; c < cols; ++c) {
+    const double difference = w[c] - static_cast<double>(q[c]) * scale;
+    sums.error += difference * difference;
+    sums.weight += static_cast<double>(w[c]) * w[c];
+  }
+  return sums;
+}
+
+}  // namespace
+
+QuantizedWeight quantize_weight(const std::string& name, const float* w, int64_t rows, int64_t cols, int8_t* q,
+                                float* scales, const Context& context) {
+  const int64_t stride = padded_k(cols);
+  const int64_t rows_per_task = std::max<int64_t>(1, (int64_t{1} << 16) / std::max<int64_t>(stride, 1));
+  const int64_t tasks = (rows + rows_per_task - 1) / rows_per_task;
+  std::vector<Sums> sums(rows);
+  std::vector<int8_t> padded_rows(tasks * stride);
+  context.pool.run(tasks, context.threads, [&](int64_t task) {
+    int8_t* padded = padded_rows.data() + task * stride;
+    for (int64_t row = task * rows_per_task; row < std::min(rows, (task + 1) * rows_per_task); ++row) {
+      const float* values = w + row * cols;
+      context.kernels.quantize_rows_s8(values, cols, 1, cols, padded, stride, &scales[row]);
+      if (scales[row] < std::numeric_limits<float>::min()) {
+        scales[row] = 1;
+        std::memset(padded, 0, cols);
+      }
+      std::memcpy(q + row * cols, padded, cols);
+      sums[row] = squares(values, padded, scales[row], cols);
+    }
+  });
+  Sums total;
+  for (int64_t row = 0; row < rows; ++row) {
+    if (!std::isfinite(sums[row].weight))
+      throw Error("BAD_CHECKPOINT", "Expected finite weights to quantize but tensor \"" + name +
+                                        "\" holds a NaN or infinity in row " + std::to_string(row));
+    total.error += sums[row].error;
+    total.weight += sums[row].weight;
+  }
+  return {total.weight > 0 ? std::sqrt(total.error / total.weight) : 0};
+}
+
+}  // namespace whittle

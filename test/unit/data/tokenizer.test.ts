@@ -1,0 +1,169 @@
+/** Ids, offsets and word indices against Hugging Face's tokenizers (golden files of test/fixtures/make_tokenizer.py). */
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import {
+  createTokenizer,
+  loadTokenizer,
+  type Encoding,
+  type Tokenizer,
+} from '../../../lib/data/tokenizer/tokenizer.js';
+import { expectError, root, sharedFolder, skip, temporaryFolder } from '../../harness.js';
+
+interface Case {
+  tokenizer: string;
+  text?: string;
+  pair?: string;
+  input?: string[];
+  maxLength?: number;
+  truncated?: boolean;
+  ids: number[];
+  offsets: number[];
+  words: number[];
+  types?: number[];
+}
+
+const golden = JSON.parse(readFileSync(join(root, 'test/fixtures/tokenizer/cases.json'), 'utf8')) as {
+  base: { normalizer: object; model: object };
+  normalizers: Record<string, object>;
+  vocabulary: string[];
+  cases: Case[];
+};
+
+function goldenTokenizer(name: string, changes: object = {}): Tokenizer {
+  const json = {
+    ...golden.base,
+    normalizer: { ...golden.base.normalizer, ...golden.normalizers[name] },
+    model: { ...golden.base.model, vocab: Object.fromEntries(golden.vocabulary.map((token, id) => [token, id])) },
+    ...changes,
+  };
+  return createTokenizer(json, 'tokenizer.json');
+}
+
+for (const name of Object.keys(golden.normalizers)) {
+  const cases = golden.cases.filter((one) => one.tokenizer === name);
+  test(`${name}: ${cases.length} texts as Hugging Face tokenizes them`, () => {
+    const tokenizer = goldenTokenizer(name);
+    for (const one of cases) {
+      const options = { textPair: one.pair, maxLength: one.maxLength };
+      const found = one.input ? tokenizer.encodeWords(one.input, options) : tokenizer.encode(one.text!, options);
+      const what = JSON.stringify(one.input ?? one.text);
+      assert.equal([...found.inputIds], one.ids, `ids of ${what}`);
+      assert.equal([...found.offsets], one.offsets, `offsets of ${what}`);
+      assert.equal([...found.wordIds], one.words, `words of ${what}`);
+      assert.equal([...found.tokenTypeIds], one.types ?? one.ids.map(() => 0), `types of ${what}`);
+      assert.is(found.truncated, one.truncated ?? false, `truncation of ${what}`);
+    }
+  });
+}
+
+test('every text of the real data sets, with the whole vocabulary', async () => {
+  const [data, model] = [sharedFolder('data'), sharedFolder('models/minilm-l6')];
+  if (!data || !model) return skip('shared/data and shared/models/minilm-l6 are not beside this checkout');
+  const tokenizer = await loadTokenizer(model);
+  const corpora = JSON.parse(readFileSync(join(root, 'test/fixtures/tokenizer/corpora.json'), 'utf8')) as Record<
+    string,
+    { texts: number; sha256: string }
+  >;
+  for (const [path, expected] of Object.entries(corpora)) {
+    if (!existsSync(join(data, path))) continue;
+    const hash = createHash('sha256');
+    const lines = readFileSync(join(data, path), 'utf8').trimEnd().split('\n');
+    assert.is(lines.length, expected.texts, path);
+    for (const line of lines) {
+      const row = JSON.parse(line) as { text?: string; tokens?: string[] };
+      const { inputIds, offsets, wordIds } = tokenizer.encode(row.text ?? row.tokens!.join(''));
+      hash.update(`${[...inputIds, ...offsets, ...wordIds].join(',')}\n`);
+    }
+    assert.is(hash.digest('hex'), expected.sha256, path);
+  }
+});
+
+test('the same text gives the same tokens whatever was tokenized before', () => {
+  const texts = golden.cases.filter((one) => one.tokenizer === 'uncased' && one.text).map((one) => one.text!);
+  const tokenizer = goldenTokenizer('uncased');
+  const first = texts.map((text) => tokenizer.encode(text));
+  for (let word = 0; word < 80_000; word++) tokenizer.encode(`filler${word}`);
+  texts.forEach((text, index) => assert.equal(tokenizer.encode(text), first[index], JSON.stringify(text)));
+});
+
+test('a lone surrogate counts as U+FFFD', () => {
+  const clean = goldenTokenizer('uncased');
+  const raw = goldenTokenizer('raw');
+  for (const lone of ['\ud800', '\udfff', '\udc00\ud800']) {
+    const replaced = lone.replace(/[\s\S]/g, '\ufffd');
+    assert.equal(clean.encode(`a${lone}b c`), clean.encode(`a${replaced}b c`));
+    assert.equal(raw.encode(`a${lone}b c`), raw.encode(`a${replaced}b c`));
+  }
+});
+
+test('a word of a million letters is one unknown token', () => {
+  const tokenizer = goldenTokenizer('uncased');
+  const { inputIds, offsets, truncated } = tokenizer.encode(`${'a'.repeat(1_000_000)} b`);
+  assert.is(inputIds[1], golden.vocabulary.indexOf('[UNK]'));
+  assert.equal([...offsets.subarray(2, 4)], [0, 1_000_000]);
+  assert.is(truncated, false);
+});
+
+test('a long text is cut to maxLength without being tokenized to its end', () => {
+  const tokenizer = goldenTokenizer('uncased');
+  const { inputIds, truncated } = tokenizer.encode('a '.repeat(5_000_000), { maxLength: 512 });
+  assert.is(inputIds.length, 512);
+  assert.is(inputIds[511], golden.vocabulary.indexOf('[SEP]'));
+  assert.is(truncated, true);
+});
+
+test('added tokens: white space, single words, normalized text', () => {
+  const id = golden.vocabulary.length;
+  const added = (fields: object) =>
+    goldenTokenizer('uncased', {
+      added_tokens: [
+        { id, content: 'Tag', single_word: false, lstrip: false, rstrip: false, normalized: false, ...fields },
+      ],
+    });
+  const found = ({ inputIds, offsets }: Encoding) =>
+    [...inputIds].flatMap((one, row) => (one === id ? [[offsets[2 * row], offsets[2 * row + 1]]] : []));
+  assert.equal(found(added({}).encode('a Tag tag xTag')), [
+    [2, 5],
+    [11, 14],
+  ]);
+  assert.equal(found(added({ single_word: true }).encode('a Tag tag xTag')), [[2, 5]]);
+  assert.equal(found(added({ lstrip: true }).encode('a  Tag b')), [[1, 6]]);
+  assert.equal(found(added({ rstrip: true }).encode('a  Tag  b')), [[3, 8]]);
+  assert.equal(found(added({ normalized: true }).encode('TÀG Ta\u0301g tag')), [
+    [0, 3],
+    [4, 8],
+    [9, 12],
+  ]);
+});
+
+test('bad tokenizer files are named', async () => {
+  await expectError(
+    () => loadTokenizer('/nowhere'),
+    'BAD_CHECKPOINT',
+    /nowhere\/tokenizer\.json: expected the tokenizer/,
+  );
+  const folder = temporaryFolder();
+  writeFileSync(join(folder, 'tokenizer.json'), '{"model":');
+  await expectError(() => loadTokenizer(folder), 'BAD_CHECKPOINT', /tokenizer\.json: expected JSON but found/);
+  await expectError(
+    () => goldenTokenizer('uncased', { model: { type: 'BPE' } }),
+    'UNSUPPORTED',
+    /type WordPiece but found BPE/,
+  );
+  await expectError(
+    () => goldenTokenizer('uncased', { model: { type: 'WordPiece', vocab: { a: 0 } } }),
+    'BAD_CHECKPOINT',
+    /unknown token "\[UNK\]"/,
+  );
+  await expectError(() => goldenTokenizer('uncased', { normalizer: { type: 'NFC' } }), 'UNSUPPORTED', /but found NFC/);
+  await expectError(
+    () => goldenTokenizer('uncased').encode('a', { maxLength: 2 }),
+    'BAD_OPTION',
+    /at least 3.* but found 2/,
+  );
+});
+
+test.run();
