@@ -47,8 +47,9 @@ export interface EntitySpan {
 }
 
 /**
- * The entities of a sequence of tags, as seqeval finds them in its default mode (that of the conlleval script): an `I-` that continues no entity of its type begins one. `B`, `I`, `E`,
- * `S` prefixes are known; a tag without a type has type `_`.
+ * The entities of a sequence of tags, as seqeval finds them in its default mode (that of the conlleval script): an `I-`
+ * that continues no entity of its type begins one. `B`, `I`, `E`, `S` prefixes are known; a tag without a type has
+ * type `_`.
  *
  * @example
  * findEntities(['O', 'I-PER', 'I-PER', 'B-PER', 'I-LOC']);

@@ -1,0 +1,104 @@
+/** What goes into a predictor and what comes out, by task. */
+import { WhittleError } from '../../bindings/errors.js';
+import type { Task } from '../data/dataset.js';
+import { describeValue } from '../data/rows.js';
+
+/** A text, or a pair of texts, to classify. */
+export type ClassificationInput = string | { text: string; textPair?: string | undefined };
+
+/** A text to find entities in, or one that was split into words before. */
+export type EntityInput = string | WordsInput;
+export interface WordsInput {
+  tokens: readonly string[];
+}
+
+export interface ClassPrediction {
+  /** The most probable class, or null if its probability is below the threshold. */
+  label: string | null;
+  /** Probability of the most probable class. */
+  score: number;
+}
+
+/** With `allScores`. */
+export interface ScoredClassPrediction extends ClassPrediction {
+  /** Probability of every class. */
+  scores: Record<string, number>;
+}
+
+export interface Entity {
+  type: string;
+  /** Mean of its words' probabilities of their tags. */
+  score: number;
+  /** As it stands in the text; of words, joined by spaces. */
+  text: string;
+  /** Where it starts and ends: UTF-16 code units of the text (`text.slice(start, end)`), or indices of words. */
+  start: number;
+  end: number;
+}
+
+export interface EntityPrediction {
+  /** Those at or above the threshold, in the order of the text. */
+  entities: Entity[];
+}
+
+/** Of words. */
+export interface TaggedEntityPrediction extends EntityPrediction {
+  /** `[words]` tags as predicted, whatever the threshold; `O` for words beyond `maxLength`. */
+  tags: string[];
+}
+
+/** What a model for task `T` takes. */
+export type Input<T extends Task = Task> = T extends 'text-classification' ? ClassificationInput : EntityInput;
+
+/** What a model for task `T` makes of an input of type `I`, with options of type `O`. */
+export type Prediction<T extends Task = Task, I = Input<T>, O = unknown> = T extends 'text-classification'
+  ? O extends { allScores: true }
+    ? ScoredClassPrediction
+    : ClassPrediction & { scores?: Record<string, number> }
+  : I extends WordsInput
+    ? TaggedEntityPrediction
+    : EntityPrediction & { tags?: string[] };
+
+/** Probabilities of one row of logits. */
+export function softmax(logits: Float32Array): Float64Array {
+  let largest = -Infinity;
+  for (const logit of logits) largest = Math.max(largest, logit);
+  const result = new Float64Array(logits.length);
+  let sum = 0;
+  for (let index = 0; index < logits.length; index++) sum += result[index] = Math.exp(logits[index]! - largest);
+  for (let index = 0; index < logits.length; index++) result[index]! /= sum;
+  return result;
+}
+
+/** Index of the largest value, the first of equal ones. */
+export function argmax(values: ArrayLike<number>): number {
+  let best = 0;
+  for (let index = 1; index < values.length; index++) if (values[index]! > values[best]!) best = index;
+  return best;
+}
+
+/** What is wrong with an input, as an error; undefined if nothing is. Text of white space alone counts as empty. */
+export function findInputProblem(
+  input: unknown,
+  task: Task,
+  place: string,
+): { error: WhittleError; empty: boolean } | undefined {
+  const problem = (expected: string, found: unknown, empty = false) => ({
+    error: new WhittleError('BAD_DATA', `${place}: expected ${expected} but found ${describeValue(found)}`),
+    empty,
+  });
+  if (typeof input === 'string') return input.trim() === '' ? problem('a text', input, true) : undefined;
+  const fields = (typeof input === 'object' && input !== null ? input : {}) as Record<string, unknown>;
+  if (task === 'token-classification') {
+    const { tokens } = fields;
+    if (!Array.isArray(tokens)) return problem('a text or { tokens }', input);
+    if (tokens.length === 0) return problem('"tokens" to hold at least one word', tokens, true);
+    const wrong = tokens.findIndex((token) => typeof token !== 'string');
+    return wrong < 0 ? undefined : problem(`"tokens[${wrong}]" to be a string`, tokens[wrong]);
+  }
+  const { text, textPair } = fields;
+  if (typeof text !== 'string') return problem('a text or { text, textPair }', input);
+  if (textPair !== undefined && typeof textPair !== 'string') return problem('"textPair" to be a string', textPair);
+  if (text.trim() === '') return problem('"text" to hold text', text, true);
+  return undefined;
+}

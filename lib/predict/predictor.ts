@@ -1,0 +1,394 @@
+/** Texts to labels or entities: tokenizer, engine and decoding in one object. */
+import { z } from 'zod';
+import { WhittleError } from '../../bindings/errors.js';
+import type { EngineInfo } from '../../bindings/native.js';
+import { raggedBatch, type Example } from '../data/batch.js';
+import type { Task } from '../data/dataset.js';
+import { loadTokenizer, type Encoding, type Tokenizer } from '../data/tokenizer/tokenizer.js';
+import { openCheckpoint } from '../models/checkpoint.js';
+import type { ModelDescription, TaskHead } from '../models/description.js';
+import { Engine } from '../models/engine.js';
+import { checkOptions } from '../options.js';
+import { planBatches } from './batching.js';
+import { decodeClass, decodeTags, decodeText, decodeWords, type DecodeOptions } from './decode.js';
+import { findInputProblem, type Input, type Prediction } from './predictions.js';
+import { runInWindows, type Inputs } from './windows.js';
+
+const threshold = z.number().min(0).max(1);
+
+/** Options of `Predictor.load`. */
+export const predictorSchema = z.strictObject({
+  /**
+   * What the model must do; it decides the type of the predictions. `any`: whatever it does, told by `predictor.task`.
+   */
+  task: z.enum(['text-classification', 'token-classification', 'any']).default('text-classification'),
+  /** Where it runs. */
+  device: z
+    .string()
+    .regex(/^(cpu|cuda(:\d+)?)$/, 'Expected "cpu" or "cuda:N"')
+    .default('cpu'),
+  /** As `Engine.load` has it. `auto`: int8 for a checkpoint that is quantized with dynamic activations, else float32. */
+  precision: z.enum(['auto', 'float32', 'bfloat16', 'int8']).default('auto'),
+  /** Threads of the native core, at most; 0 is the machine's default. */
+  threads: z.number().int().min(0).default(0),
+  /** Most tokens of a text, special ones included; what the model can take if absent. */
+  maxLength: z.number().int().positive().optional(),
+  /** Labels and entities less probable than this are held back. */
+  threshold: threshold.default(0),
+  /** Tokens that the engine gets at once, about. */
+  batchTokens: z.number().int().positive().default(4096),
+  /** What becomes of texts with more than `maxLength` tokens. Cut ones are counted in `truncatedTexts`. */
+  longText: z.enum(['truncate', 'error']).default('truncate'),
+  /** What becomes of texts without a character: an error, or label null and no entities. */
+  emptyText: z.enum(['error', 'abstain']).default('error'),
+  signal: z.instanceof(AbortSignal).optional(),
+});
+
+export type PredictorOptions = z.input<typeof predictorSchema>;
+type CheckedOptions = z.output<typeof predictorSchema>;
+
+const predictSchema = z.strictObject({
+  /** Every class's probability (text classification). */
+  allScores: z.boolean().default(false),
+  /** In place of the predictor's. */
+  threshold: threshold.optional(),
+  signal: z.instanceof(AbortSignal).optional(),
+});
+
+export type PredictOptions = z.input<typeof predictSchema>;
+
+/** What of an engine a predictor uses. */
+export type PredictorEngine = Pick<Engine, 'run' | 'dispose' | 'info'> & {
+  readonly description: Pick<ModelDescription, 'positions' | 'positionOffset'>;
+  readonly head: TaskHead | undefined;
+};
+
+/** An input on its way: `encoding` is absent for an empty text that is abstained on. */
+interface Prepared<T extends Task> {
+  input: Input<T>;
+  encoding: Encoding | undefined;
+}
+
+/** A stream collects so many batches before it sorts them by length. */
+const batchesAWindow = 4;
+
+/**
+ * A checkpoint that predicts. Several predictors, in worker threads too, share the weights of one checkpoint.
+ *
+ * Offsets of entities are UTF-16 code units of the text as given, so that `text.slice(start, end)` is the entity.
+ * Results depend neither on the number of threads nor on what else is predicted at the same time.
+ *
+ * @example
+ * await using predictor = await Predictor.load('runs/quickstart/quantize');
+ * const { label, score } = await predictor.predict('My card never arrived');
+ * for await (const { label } of predictor.predictStream(texts)) console.log(label);
+ */
+export class Predictor<T extends Task = Task> implements AsyncDisposable {
+  /** What the model does. */
+  readonly task: T;
+  /** Names of the classes; index is the class id. */
+  readonly labels: readonly string[];
+  /** Most tokens of a text. */
+  readonly maxLength: number;
+  readonly tokenizer: Tokenizer;
+  readonly #engine: PredictorEngine;
+  readonly #options: CheckedOptions;
+  readonly #running = new Set<Promise<unknown>>();
+  #truncated = 0;
+  #disposal: Promise<void> | undefined;
+
+  /** For engines that are loaded already; `Predictor.load` is the usual way. */
+  constructor(engine: PredictorEngine, tokenizer: Tokenizer, options: PredictorOptions = {}, folder = 'the model') {
+    this.#options = checkOptions(predictorSchema, options, 'predictor options');
+    const { task, maxLength } = this.#options;
+    const { head, description } = engine;
+    if (head === undefined) {
+      throw new WhittleError(
+        'UNSUPPORTED',
+        `${folder}: expected a model with a classification head but found a bare encoder; fine-tune it first`,
+      );
+    }
+    if (task !== 'any' && head.task !== task) {
+      throw new WhittleError(
+        'BAD_OPTION',
+        `${folder}: expected a model for ${task} but found one for ${head.task}; ask for it with the option task: '${head.task}'`,
+      );
+    }
+    const longest = description.positions - description.positionOffset;
+    if (maxLength !== undefined && maxLength > longest) {
+      throw new WhittleError(
+        'BAD_OPTION',
+        `maxLength: expected at most ${longest}, the positions of ${folder}, but found ${maxLength}`,
+      );
+    }
+    this.task = head.task as T;
+    this.labels = head.labels;
+    this.maxLength = maxLength ?? longest;
+    this.tokenizer = tokenizer;
+    this.#engine = engine;
+  }
+
+  /**
+   * Loads a checkpoint folder for text classification, or for the task that `options` name.
+   *
+   * @throws WhittleError `BAD_CHECKPOINT` for a folder that is none, `BAD_OPTION` for a model of another task,
+   * `UNSUPPORTED` for a device or precision that this machine has not, `ABORTED`.
+   * @example
+   * const predictor = await Predictor.load('runs/ner/quantize', { task: 'token-classification', threads: 2 });
+   */
+  static async load(
+    folder: string,
+    options?: PredictorOptions & { task?: 'text-classification' | undefined },
+  ): Promise<Predictor<'text-classification'>>;
+  static async load<T extends Task>(folder: string, options: PredictorOptions & { task: T }): Promise<Predictor<T>>;
+  static async load(folder: string, options: PredictorOptions & { task: 'any' }): Promise<Predictor>;
+  static async load(folder: string, options?: PredictorOptions): Promise<Predictor>;
+  static async load(folder: string, options: PredictorOptions = {}): Promise<Predictor> {
+    const { device, precision, signal } = checkOptions(predictorSchema, options, 'predictor options');
+    if (device !== 'cpu') {
+      throw new WhittleError(
+        'UNSUPPORTED',
+        `device: expected "cpu" but found "${device}": this build has no CUDA engine`,
+      );
+    }
+    const [checkpoint, tokenizer] = await Promise.all([openCheckpoint(folder), loadTokenizer(folder)]);
+    const engine = await Engine.load(checkpoint, { precision, signal });
+    try {
+      return new Predictor(engine, tokenizer, options, folder);
+    } catch (error) {
+      await engine.dispose();
+      throw error;
+    }
+  }
+
+  /** Precision, instruction set and bytes of the packed weights. */
+  get info(): EngineInfo {
+    this.#expectOpen();
+    return this.#engine.info;
+  }
+
+  /** How many texts so far had more than `maxLength` tokens and lost the rest. */
+  get truncatedTexts(): number {
+    return this.#truncated;
+  }
+
+  /**
+   * The prediction for a text, or those for an array of them, in order.
+   *
+   * @param inputs texts; `{ text, textPair }` for pairs; for entities also `{ tokens }`, words split before.
+   * @throws WhittleError `BAD_DATA` naming the index of an input that is no text or (by default) empty; `ABORTED`;
+   * `DISPOSED`.
+   * @example
+   * const { label, scores } = await predictor.predict('Where is my card?', { allScores: true, threshold: 0.5 });
+   */
+  predict<I extends Input<T>, const O extends PredictOptions>(
+    inputs: readonly I[],
+    options?: O,
+  ): Promise<Prediction<T, I, O>[]>;
+  predict<I extends Input<T>, const O extends PredictOptions>(input: I, options?: O): Promise<Prediction<T, I, O>>;
+  async predict(inputs: Input<T> | readonly Input<T>[], options: PredictOptions = {}): Promise<unknown> {
+    this.#expectOpen();
+    const { signal, ...decoding } = this.#checkPredictOptions(options);
+    const isMany = Array.isArray(inputs);
+    const all = isMany ? (inputs as readonly Input<T>[]) : [inputs as Input<T>];
+    const results = await this.#track(this.#collect(all, decoding, signal));
+    return isMany ? results : results[0];
+  }
+
+  /**
+   * The predictions for a stream of any length, in order, at flat memory: as many inputs are read ahead as make a few
+   * batches. Reading, tokenizing and the engine's work overlap. Stopping early closes the source.
+   *
+   * @throws as `predict`; inputs before a bad one are still predicted.
+   * @example
+   * async function* texts() {
+   *   for await (const { row } of readRows('messages.jsonl', 'text-classification')) yield row.text;
+   * }
+   * for await (const { label, score } of predictor.predictStream(texts())) console.log(label, score);
+   */
+  predictStream<I extends Input<T>, const O extends PredictOptions>(
+    inputs: Inputs<I>,
+    options?: O,
+  ): AsyncGenerator<Prediction<T, I, O>, void, undefined>;
+  async *predictStream(
+    inputs: Inputs<Input<T>>,
+    options: PredictOptions = {},
+  ): AsyncGenerator<unknown, void, undefined> {
+    this.#expectOpen();
+    const { signal, ...decoding } = this.#checkPredictOptions(options);
+    yield* this.#windows(inputs, decoding, signal);
+  }
+
+  /**
+   * The logits of tokenized examples, in their order, for teachers and scores.
+   *
+   * @returns `[sequences, labels]` (text classification) or `[tokens, labels]`, the tokens of all examples end to end.
+   * @throws WhittleError `BAD_OPTION` for an example without tokens, with more than `maxLength` of them or with ids
+   * outside the vocabulary; `ABORTED`; `DISPOSED`.
+   */
+  async predictLogits(
+    examples: readonly Example[],
+    options: {
+      signal?: AbortSignal | undefined;
+      onProgress?: ((done: number, total: number) => void) | undefined;
+    } = {},
+  ): Promise<Float32Array> {
+    this.#expectOpen();
+    return this.#track(this.#computeLogits(examples, options));
+  }
+
+  /** Waits for running predictions, then frees the weights. May be called twice; other calls then fail with `DISPOSED`. */
+  dispose(): Promise<void> {
+    this.#disposal ??= (async () => {
+      await Promise.allSettled([...this.#running]);
+      await this.#engine.dispose();
+    })();
+    return this.#disposal;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+
+  #expectOpen(): void {
+    if (this.#disposal) throw new WhittleError('DISPOSED', 'The predictor was used after dispose()');
+  }
+
+  #checkPredictOptions(options: PredictOptions): DecodeOptions & { signal: AbortSignal | undefined } {
+    const { allScores, threshold, signal } = checkOptions(predictSchema, options, 'predict options');
+    return { allScores, threshold: threshold ?? this.#options.threshold, signal };
+  }
+
+  async #track<R>(work: Promise<R>): Promise<R> {
+    this.#running.add(work);
+    try {
+      return await work;
+    } finally {
+      this.#running.delete(work);
+    }
+  }
+
+  async #collect(inputs: readonly Input<T>[], decoding: DecodeOptions, signal?: AbortSignal): Promise<unknown[]> {
+    const results: unknown[] = [];
+    for await (const prediction of this.#windows(inputs, decoding, signal, false)) results.push(prediction);
+    return results;
+  }
+
+  #windows(inputs: Inputs<Input<T>>, decoding: DecodeOptions, signal?: AbortSignal, isStream = true) {
+    return runInWindows<Input<T>, Prepared<T>, unknown>(inputs, {
+      prepare: (input, index) => {
+        // A stream has no end of its own to wait for: what runs is finished, but nothing new is begun.
+        if (isStream) this.#expectOpen();
+        return this.#prepare(input, index);
+      },
+      size: ({ encoding }) => encoding?.inputIds.length ?? 1,
+      run: (window, stop) => this.#track(this.#runWindow(window, decoding, stop)),
+      windowTokens: batchesAWindow * this.#options.batchTokens,
+      signal,
+    });
+  }
+
+  #prepare(input: Input<T>, index: number): Prepared<T> {
+    const { emptyText, longText } = this.#options;
+    const problem = findInputProblem(input, this.task, `input ${index}`);
+    if (problem?.empty && emptyText === 'abstain') return { input, encoding: undefined };
+    if (problem) throw problem.error;
+    const encoding = this.#encode(input);
+    if (encoding.truncated) {
+      this.#truncated++;
+      if (longText === 'error') {
+        throw new WhittleError('BAD_DATA', `input ${index}: expected at most ${this.maxLength} tokens but found more`);
+      }
+    }
+    return { input, encoding };
+  }
+
+  #encode(input: Input): Encoding {
+    const { tokenizer, maxLength } = this;
+    if (typeof input === 'string') return tokenizer.encode(input, { maxLength });
+    if ('tokens' in input) return tokenizer.encodeWords(input.tokens, { maxLength });
+    return tokenizer.encode(input.text, { textPair: input.textPair, maxLength });
+  }
+
+  /** The predictions of a window, in its order. */
+  async #runWindow(window: readonly Prepared<T>[], decoding: DecodeOptions, signal: AbortSignal): Promise<unknown[]> {
+    const results: unknown[] = window.map(({ input }) => this.#abstain(input, decoding));
+    const indices = window.flatMap(({ encoding }, index) => (encoding ? [index] : []));
+    const encodings = indices.map((index) => window[index]!.encoding!);
+    await this.#runBatches(encodings, signal, (at, logits) => {
+      const { input, encoding } = window[indices[at]!]!;
+      results[indices[at]!] = this.#decode(input, encoding!, logits, decoding);
+    });
+    return results;
+  }
+
+  #decode(input: Input, encoding: Encoding, logits: Float32Array, decoding: DecodeOptions): unknown {
+    if (this.task === 'text-classification') return decodeClass(logits, this.labels, decoding);
+    if (typeof input !== 'string' && 'tokens' in input) {
+      const tags = decodeTags(logits, encoding.wordIds, input.tokens.length, this.labels);
+      return decodeWords(input.tokens, tags, decoding.threshold);
+    }
+    const words = encoding.wordIds.reduce((count, word) => Math.max(count, word + 1), 0);
+    const tags = decodeTags(logits, encoding.wordIds, words, this.labels);
+    return decodeText(input as string, encoding, tags, decoding.threshold);
+  }
+
+  /** What an empty text gets. */
+  #abstain(input: Input, { allScores }: DecodeOptions): unknown {
+    if (this.task === 'token-classification') {
+      return typeof input !== 'string' && 'tokens' in input ? { entities: [], tags: [] } : { entities: [] };
+    }
+    const scores = Object.fromEntries(this.labels.map((label) => [label, 0]));
+    return { label: null, score: 0, ...(allScores && { scores }) };
+  }
+
+  async #computeLogits(
+    examples: readonly Example[],
+    {
+      signal,
+      onProgress,
+    }: { signal?: AbortSignal | undefined; onProgress?: ((done: number, total: number) => void) | undefined },
+  ): Promise<Float32Array> {
+    const classes = this.labels.length;
+    const perToken = this.task === 'token-classification';
+    let rows = 0;
+    const starts = examples.map(({ inputIds }) => {
+      const start = rows * classes;
+      rows += perToken ? inputIds.length : 1;
+      return start;
+    });
+    const result = new Float32Array(rows * classes);
+    let done = 0;
+    await this.#runBatches(examples, signal, (index, logits) => {
+      result.set(logits, starts[index]!);
+      onProgress?.(++done, examples.length);
+    });
+    return result;
+  }
+
+  /** Runs examples in batches; `take` gets each one's logits, a view. While a batch runs the one before is taken. */
+  async #runBatches(
+    examples: readonly Pick<Example, 'inputIds' | 'tokenTypeIds'>[],
+    signal: AbortSignal | undefined,
+    take: (index: number, logits: Float32Array) => void,
+  ): Promise<void> {
+    const { threads, batchTokens } = this.#options;
+    const classes = this.labels.length;
+    const perToken = this.task === 'token-classification';
+    const lengths = examples.map(({ inputIds }) => inputIds.length);
+    let takeLast = () => {};
+    for (const indices of planBatches(lengths, batchTokens)) {
+      const batch = raggedBatch(indices.map((index) => examples[index]!));
+      const running = this.#engine.run(batch, { output: 'logits', threads, signal });
+      running.catch(() => undefined); // met below, unless `take` throws first
+      takeLast();
+      const logits = await running;
+      takeLast = () =>
+        indices.forEach((index, row) => {
+          const [from, to] = perToken ? [batch.offsets[row]!, batch.offsets[row + 1]!] : [row, row + 1];
+          take(index, logits.subarray(from * classes, to * classes));
+        });
+    }
+    takeLast();
+  }
+}
