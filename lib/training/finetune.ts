@@ -1,0 +1,56 @@
+/** The finetune step: a checkpoint and labelled data in, a trained checkpoint out. */
+import { join } from 'node:path';
+import { WhittleError } from '../../bindings/errors.js';
+import { checkOptions } from '../options.js';
+import type { StepContext, StepResult } from '../step.js';
+import { devMetricsFor } from './dev-metrics.js';
+import { finetuneSchema, type FinetuneOptions } from './options.js';
+import { openSession } from './session.js';
+import { trainStages } from './train.js';
+
+/**
+ * Fine-tunes a checkpoint in stages and writes the result to the step's folder.
+ *
+ * @param folder of the checkpoint to start from.
+ * @returns dev metrics of the weights written, and a record of each stage: curve, evaluations, tokens/s.
+ * @throws WhittleError BAD_OPTION, BAD_CHECKPOINT, BAD_DATA, ABORTED, IO; DIVERGED when the loss is no longer finite,
+ *   after writing the last good weights to `last-good` in the step's folder.
+ * @example
+ * const stages = [
+ *   { train: 'head', epochs: 1, learningRate: 1e-3 },
+ *   { train: 'all', epochs: 6, learningRate: 2e-4, earlyStopping: { metric: 'accuracy', patience: 2 } },
+ * ];
+ * const { checkpoint, metrics } = await finetune('models/minilm-l6', { stages }, context);
+ */
+export async function finetune(folder: string, options: FinetuneOptions, context: StepContext): Promise<StepResult> {
+  const checked = checkOptions(finetuneSchema, options, 'finetune');
+  const { data, seed, signal, log } = context;
+  const session = await openSession(folder, { data, seed, maxLength: checked.maxLength, precision: checked.precision });
+  const { model, trainExamples, devExamples } = session;
+  try {
+    const { stages, metrics } = await trainStages(model, {
+      stages: checked.stages,
+      trainExamples,
+      devExamples,
+      evaluateDev: devMetricsFor(data.dev, devExamples, model.head),
+      batchSize: checked.batchSize,
+      seed,
+      step: 'finetune',
+      log,
+      ...(context.onProgress && { onProgress: context.onProgress }),
+      ...(signal && { signal }),
+    }).catch((error: unknown) => keepLastGood(error, context.folder, session.write));
+    await session.write(context.folder, signal);
+    const record = { stages, truncatedRows: session.truncated, trainRows: trainExamples.length };
+    return { checkpoint: context.folder, metrics, record };
+  } finally {
+    model.dispose();
+  }
+}
+
+async function keepLastGood(error: unknown, folder: string, write: (folder: string) => Promise<void>): Promise<never> {
+  if (!(error instanceof WhittleError) || error.code !== 'DIVERGED') throw error;
+  const target = join(folder, 'last-good');
+  await write(target);
+  throw new WhittleError('DIVERGED', `${error.message}, kept in ${target}`, { cause: error });
+}

@@ -1,0 +1,99 @@
+/** What every step that trains needs: the model made trainable and the data encoded for it. */
+import { WhittleError } from '../../bindings/errors.js';
+import type { TrainingPrecision } from '../../bindings/native.js';
+import type { Example } from '../data/batch.js';
+import type { Dataset, Split, Task } from '../data/dataset.js';
+import { encodeRows, type EncodedRows } from '../data/encode.js';
+import { loadTokenizer, type Tokenizer } from '../data/tokenizer/tokenizer.js';
+import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
+import type { ModelDescription, TaskHead } from '../models/description.js';
+import { writeCheckpoint } from '../models/write-checkpoint.js';
+import { TrainableModel } from './model.js';
+
+export interface SessionOptions {
+  data: Dataset;
+  seed: number;
+  /** Tokens; 128 or what the model can take by default. */
+  maxLength?: number | undefined;
+  precision?: 'auto' | TrainingPrecision;
+}
+
+/** A checkpoint opened for training on a dataset. */
+export interface TrainingSession {
+  checkpoint: Checkpoint;
+  tokenizer: Tokenizer;
+  model: TrainableModel;
+  trainExamples: Example[];
+  devExamples: Example[];
+  /** Rows of train and dev that lost their end to `maxLength`. */
+  truncated: number;
+  /** Writes the model as it is now. */
+  write: (folder: string, signal?: AbortSignal) => Promise<void>;
+}
+
+/**
+ * Opens a checkpoint for training on a dataset: it keeps its head if that has the dataset's task and labels, and gets
+ * a new one, drawn from the seed, if not. The model must be disposed of.
+ *
+ * @throws WhittleError as openCheckpoint and encodeRows do; BAD_OPTION if `maxLength` is more than the model can take.
+ * @example
+ * const { model, trainExamples, write } = await openSession('models/minilm-l6', { data, seed: 13 });
+ */
+export async function openSession(folder: string, options: SessionOptions): Promise<TrainingSession> {
+  const { data, seed } = options;
+  const checkpoint = await openCheckpoint(folder);
+  const tokenizer = await loadTokenizer(folder);
+  const head = headFor(checkpoint.head, data);
+  const maxLength = checkedLength(options.maxLength, checkpoint.description);
+  const [train, dev] = [data.train, data.dev].map((split) => encode(split, data.task, head, tokenizer, maxLength));
+  const parameters = await checkpoint.readParameters();
+  if (head !== checkpoint.head) for (const name of ['classifier.weight', 'classifier.bias']) parameters.delete(name);
+  const precision = options.precision ?? 'auto';
+  const model = new TrainableModel({
+    description: checkpoint.description,
+    head,
+    parameters,
+    seed,
+    // The native products are float32 where the machine has no bf16.
+    precision: precision === 'auto' ? 'bfloat16' : precision,
+  });
+  return {
+    checkpoint,
+    tokenizer,
+    model,
+    trainExamples: train!.examples,
+    devExamples: dev!.examples,
+    truncated: train!.truncated + dev!.truncated,
+    write: (target, signal) =>
+      writeCheckpoint(target, {
+        config: checkpoint.config,
+        description: model.description,
+        head,
+        parameters: model.toParameters(),
+        dtype: 'float32',
+        tokenizerFrom: folder,
+        signal,
+      }),
+  };
+}
+
+/** The checkpoint's own head if it has the same task and set of labels, else a new one. */
+function headFor(existing: TaskHead | undefined, { task, labels }: Dataset): TaskHead {
+  const same =
+    existing?.task === task &&
+    existing.labels.length === labels.length &&
+    labels.every((label) => existing.labels.includes(label));
+  return same ? existing : { task, labels: [...labels] };
+}
+
+function checkedLength(wanted: number | undefined, { positions, positionOffset }: ModelDescription): number {
+  const most = positions - positionOffset;
+  if (wanted !== undefined && wanted > most)
+    throw new WhittleError('BAD_OPTION', `maxLength: expected at most the model's ${most} tokens but found ${wanted}`);
+  return wanted ?? Math.min(128, most);
+}
+
+function encode(split: Split, task: Task, head: TaskHead, tokenizer: Tokenizer, maxLength: number): EncodedRows {
+  const place = (row: number) => `${split.file}:${split.lines[row]}`;
+  return encodeRows(split.rows, task, { tokenizer, labels: head.labels, maxLength, place });
+}
