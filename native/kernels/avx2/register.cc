@@ -1,7 +1,14 @@
 #include "kernels/kernel_table.h"
 
 // One line a kernel: ADD(name) calls add_name of name.cc in this folder.
-#define WHITTLE_KERNELS(ADD)
+#define WHITTLE_KERNELS(ADD) \
+  ADD(gemm_s8)               \
+  ADD(gemm_f32)              \
+  ADD(quantize_rows_s8)      \
+  ADD(transpose_f32)         \
+  ADD(epilogue_s8)           \
+  ADD(epilogue_f32)          \
+  ADD(peak)
 
 namespace whittle {
 

@@ -1,0 +1,54 @@
+// The end of a product's row: bias, activation, residual.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+#include "kernels/avx2/erf.h"
+#include "kernels/avx2/masks.h"
+#include "kernels/kernel_table.h"
+
+namespace whittle::avx2 {
+
+namespace {
+
+template <Activation act>
+inline __m256 activate(__m256 x) {
+  if constexpr (act == Activation::gelu) return gelu_ps(x);
+  if constexpr (act == Activation::tanh) return tanh_ps(x);
+  return x;
+}
+
+// y = act(value(j, mask) + bias) + residual for one row; value gives columns j .. j + 7 of the product.
+template <Activation act, typename Value>
+inline void finish_row(int64_t cols, const float* bias, const float* residual, float* y, Value value) {
+  for (int64_t j = 0; j < cols; j += 8) {
+    __m256i mask = first_lanes(cols - j);
+    __m256 x = value(j, mask);
+    if (bias) x = _mm256_add_ps(x, _mm256_maskload_ps(bias + j, mask));
+    x = activate<act>(x);
+    if (residual) x = _mm256_add_ps(x, _mm256_maskload_ps(residual + j, mask));
+    if (j + 8 <= cols) {
+      _mm256_storeu_ps(y + j, x);
+    } else {
+      _mm256_maskstore_ps(y + j, mask, x);
+    }
+  }
+}
+
+// finish_row with the activation chosen at run time.
+template <typename Value>
+inline void finish_row(Activation act, int64_t cols, const float* bias, const float* residual, float* y, Value value) {
+  if (act == Activation::gelu) {
+    finish_row<Activation::gelu>(cols, bias, residual, y, value);
+  } else if (act == Activation::tanh) {
+    finish_row<Activation::tanh>(cols, bias, residual, y, value);
+  } else {
+    finish_row<Activation::none>(cols, bias, residual, y, value);
+  }
+}
+
+}  // namespace
+
+}  // namespace whittle::avx2
