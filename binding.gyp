@@ -3,7 +3,9 @@
 {
   "variables": {
     "openssl_fips": "",
-    "list": "node scripts/list-sources.mjs"
+    "list": "node scripts/list-sources.mjs",
+    # How native tests run the kernels of ISAs that this machine lacks: tiles, simde or none.
+    "emulation%": "<!(node scripts/choose-emulation.mjs)"
   },
   "target_defaults": {
     "include_dirs": ["native"],
@@ -41,12 +43,34 @@
     {
       "target_name": "whittle_native_tests", "type": "executable",
       "sources": ["<!@(<(list) test)"],
-      "dependencies": ["whittle_core"]
+      "dependencies": ["whittle_core"],
+      "conditions": [
+        ["emulation!='none'", {
+          "dependencies": ["kernels_emulated"],
+          "defines": ["WHITTLE_EMULATION_<(emulation)"]
+        }]
+      ]
     },
     {
       "target_name": "whittle_kernel_bench", "type": "executable",
       "sources": ["native/bench/kernel_bench.cc"],
       "dependencies": ["whittle_core"]
     }
+  ],
+  # The same kernel sources under another namespace, for native tests only: with emulated tiles, and without AVX-512
+  # with SIMDe's portable intrinsics in place of <immintrin.h>.
+  "conditions": [
+    ["emulation=='tiles'", { "targets": [
+      { "target_name": "kernels_emulated", "type": "static_library", "standalone_static_library": 1,
+        "defines": ["WHITTLE_EMULATE_TILES", "whittle=whittle_emulated"],
+        "sources": ["<!@(<(list) kernels.amx)"], "cflags_cc": ["<!@(<(list) flags.amx)"] }
+    ] }],
+    ["emulation=='simde'", { "targets": [
+      { "target_name": "kernels_emulated", "type": "static_library", "standalone_static_library": 1,
+        "defines": ["WHITTLE_EMULATE_TILES", "whittle=whittle_emulated"],
+        "include_dirs": ["native/test/simde"],
+        "sources": ["<!@(<(list) kernels.avx512)", "<!@(<(list) kernels.vnni)", "<!@(<(list) kernels.amx)"],
+        "cflags_cc": ["<!@(<(list) flags.avx2)", "-Wno-psabi"] }
+    ] }]
   ]
 }

@@ -3,6 +3,7 @@
 // One line a kernel: ADD(name) calls add_name of name.cc in this folder.
 #define WHITTLE_KERNELS(ADD) \
   ADD(gemm_f32)              \
+  ADD(gemm_s8)               \
   ADD(quantize_rows_s8)      \
   ADD(convert_f32_bf16)      \
   ADD(transpose_f32)         \

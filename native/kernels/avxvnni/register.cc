@@ -1,7 +1,9 @@
 #include "kernels/kernel_table.h"
 
 // One line a kernel: ADD(name) calls add_name of name.cc in this folder.
-#define WHITTLE_KERNELS(ADD)
+#define WHITTLE_KERNELS(ADD) \
+  ADD(gemm_s8)               \
+  ADD(peak)
 
 namespace whittle {
 

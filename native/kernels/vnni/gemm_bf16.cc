@@ -6,8 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/avx512/transpose.h"
 #include "kernels/kernel_table.h"
+#include "kernels/vnni/interleave.h"
 
 namespace whittle::vnni {
 
@@ -21,59 +21,18 @@ int64_t packed_bytes(int64_t n, int64_t k) {
   return (n + kPanel - 1) / kPanel * kPanel * padded_k(k) * static_cast<int64_t>(sizeof(bf16));
 }
 
-__m512i bits(__m512bh x) {
-  return (__m512i)x;
-}
 __m512bh pairs(__m512i x) {
   return (__m512bh)x;
-}
-
-// Lane r of the result holds (even[r], odd[r]) rounded to bf16.
-__m512i interleave_rounded(__m512 even, __m512 odd) {
-  const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21,
-                                         5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-  return _mm512_permutexvar_epi16(order, bits(_mm512_cvtne2ps_pbh(odd, even)));
-}
-
-// Packs 16 rows, `rows` of which exist (may be negative), of one panel.
-void pack_16_rows(const float* w, int64_t row_stride, int64_t column_stride, int64_t rows, int64_t k, bf16* panel) {
-  rows = rows < 0 ? 0 : rows > 16 ? 16 : rows;
-  __mmask16 mask = static_cast<__mmask16>((1u << rows) - 1);
-  if (column_stride == 1 && rows > 0) {
-    for (int64_t c = 0; c < padded_k(k); c += 16) {
-      int64_t wide = k - c < 0 ? 0 : k - c < 16 ? k - c : 16;
-      __mmask16 columns = static_cast<__mmask16>((1u << wide) - 1);
-      __m512 t[16];
-#pragma GCC unroll 16
-      for (int r = 0; r < 16; ++r) {
-        t[r] = r < rows ? _mm512_maskz_loadu_ps(columns, w + r * row_stride + c) : _mm512_setzero_ps();
-      }
-      avx512::transpose_16x16(t);
-#pragma GCC unroll 8
-      for (int i = 0; i < 16; i += 2) {
-        _mm512_store_si512(panel + (c + i) * kPanel, interleave_rounded(t[i], t[i + 1]));
-      }
-    }
-    return;
-  }
-  auto column = [&](int64_t c) {
-    if (c >= k) return _mm512_setzero_ps();
-    if (row_stride == 1) return _mm512_maskz_loadu_ps(mask, w + c * column_stride);
-    alignas(64) float values[16] = {};
-    for (int64_t r = 0; r < rows; ++r) values[r] = w[r * row_stride + c * column_stride];
-    return _mm512_load_ps(values);
-  };
-  for (int64_t c = 0; c < padded_k(k); c += 2) {
-    _mm512_store_si512(panel + c * kPanel, interleave_rounded(column(c), column(c + 1)));
-  }
 }
 
 void pack(const float* w, int64_t row_stride, int64_t column_stride, int64_t n, int64_t k, int64_t n_begin,
           int64_t n_end, void* packed) {
   for (int64_t j = n_begin; j < n_end; j += kPanel) {
     bf16* panel = static_cast<bf16*>(packed) + j * padded_k(k);
-    pack_16_rows(w + j * row_stride, row_stride, column_stride, n - j, k, panel);
-    pack_16_rows(w + (j + 16) * row_stride, row_stride, column_stride, n - j - 16, k, panel + 32);
+    pack_16_rows(w + j * row_stride, row_stride, column_stride, n - j, k,
+                 [&](int64_t c) { return panel + c * kPanel; });
+    pack_16_rows(w + (j + 16) * row_stride, row_stride, column_stride, n - j - 16, k,
+                 [&](int64_t c) { return panel + c * kPanel + 32; });
   }
 }
 

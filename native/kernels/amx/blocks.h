@@ -1,0 +1,110 @@
+// The loop that the int8 and the bf16 product share: blocks of 32 rows of A times panels of 32 rows of W, each as 2 x 2
+// tiles, so that every tile that is loaded is multiplied twice.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/amx/tiles.h"
+#include "kernels/kernel_table.h"
+
+namespace whittle::amx {
+
+namespace {
+
+constexpr int64_t kPanel = 32;  // rows of W in a panel: two tiles of 16 columns
+constexpr int kRows = 32;       // rows of A in a block: two tiles
+constexpr int64_t kTileBytes = 1024;
+
+// Adds or copies tile sums [rows, 16] (64-byte rows) to c, `columns` of which exist.
+template <typename Tiles, typename TC>
+inline void take_tile(const TC* tile, int64_t rows, int64_t columns, TC* c, int64_t c_stride, bool accumulate) {
+  if (columns <= 0) return;
+  __mmask16 mask = columns >= 16 ? 0xffff : static_cast<__mmask16>((1u << columns) - 1);
+  for (int64_t r = 0; r < rows; ++r) {
+    __m512i sums = _mm512_load_si512(tile + r * 16);
+    TC* to = c + r * c_stride;
+    if (accumulate) {
+      __m512i before = _mm512_maskz_loadu_epi32(mask, to);
+      sums = Tiles::add(before, sums);
+    }
+    _mm512_mask_storeu_epi32(to, mask, sums);
+  }
+}
+
+// A[rows, steps * 64 bytes] times one panel, whose two tiles of a step lie side by side (2048 bytes a step).
+// `Tiles` multiplies: tile numbers are part of the instructions, so there is one function a pair of products.
+template <typename TC, typename Tiles>
+void multiply_block(const char* a, int64_t a_bytes, const char* panel, int64_t steps, int64_t rows, int64_t columns,
+                    TC* c, int64_t c_stride, bool accumulate) {
+  const bool two_row_blocks = rows > 16;
+  WHITTLE_TILE_ZERO(0);
+  WHITTLE_TILE_ZERO(1);
+  WHITTLE_TILE_ZERO(2);
+  WHITTLE_TILE_ZERO(3);
+  const char* a_second = a + 16 * a_bytes;
+  for (int64_t s = 0; s < steps; ++s) {
+    WHITTLE_TILE_LOAD(4, a + s * 64, a_bytes);
+    WHITTLE_TILE_LOAD(6, panel + s * 2 * kTileBytes, 64);
+    WHITTLE_TILE_LOAD(7, panel + s * 2 * kTileBytes + kTileBytes, 64);
+    Tiles::multiply_first_rows();
+    if (two_row_blocks) {
+      WHITTLE_TILE_LOAD(5, a_second + s * 64, a_bytes);
+      Tiles::multiply_second_rows();
+    }
+  }
+  const int64_t first = rows < 16 ? rows : 16;
+  if (!accumulate && columns >= kPanel) {
+    WHITTLE_TILE_STORE(0, c, c_stride * 4);
+    WHITTLE_TILE_STORE(1, c + 16, c_stride * 4);
+    if (two_row_blocks) {
+      WHITTLE_TILE_STORE(2, c + 16 * c_stride, c_stride * 4);
+      WHITTLE_TILE_STORE(3, c + 16 * c_stride + 16, c_stride * 4);
+    }
+    return;
+  }
+  alignas(64) TC sums[16 * 16];
+  WHITTLE_TILE_STORE(0, sums, 64);
+  take_tile<Tiles>(sums, first, columns, c, c_stride, accumulate);
+  WHITTLE_TILE_STORE(1, sums, 64);
+  take_tile<Tiles>(sums, first, columns - 16, c + 16, c_stride, accumulate);
+  if (!two_row_blocks) return;
+  WHITTLE_TILE_STORE(2, sums, 64);
+  take_tile<Tiles>(sums, rows - 16, columns, c + 16 * c_stride, c_stride, accumulate);
+  WHITTLE_TILE_STORE(3, sums, 64);
+  take_tile<Tiles>(sums, rows - 16, columns - 16, c + 16 * c_stride + 16, c_stride, accumulate);
+}
+
+// PackedProduct::run for elements of `TA`; packed panels are `steps` x 2 tiles.
+template <typename TA, typename TC, typename Tiles>
+void run_blocks(const TA* a, int64_t a_stride, const void* packed, int64_t m, int64_t k, int64_t n_begin, int64_t n_end,
+                TC* c, int64_t c_stride, bool accumulate) {
+  const int64_t steps = padded_k(k) * static_cast<int64_t>(sizeof(TA)) / 64, panel_bytes = steps * 2 * kTileBytes;
+  const int64_t a_bytes = a_stride * static_cast<int64_t>(sizeof(TA));
+  const char* panels = static_cast<const char*>(packed);
+  const int64_t whole = m / kRows * kRows, rest = m - whole;
+  auto rows_from = [&](int64_t row, int64_t rows, int64_t j) {
+    multiply_block<TC, Tiles>(reinterpret_cast<const char*>(a + row * a_stride), a_bytes,
+                              panels + j / kPanel * panel_bytes, steps, rows, n_end - j,
+                              c + row * c_stride + (j - n_begin), c_stride, accumulate);
+  };
+  if (whole > 0) {
+    TileConfig config = two_by_two(16, 16);
+    WHITTLE_TILE_CONFIGURE(&config);
+    for (int64_t j = n_begin; j < n_end; j += kPanel) {
+      for (int64_t row = 0; row < whole; row += kRows) rows_from(row, kRows, j);
+    }
+  }
+  if (rest > 0) {
+    TileConfig config = two_by_two(rest < 16 ? static_cast<int>(rest) : 16, static_cast<int>(rest) - 16);
+    WHITTLE_TILE_CONFIGURE(&config);
+    for (int64_t j = n_begin; j < n_end; j += kPanel) rows_from(whole, rest, j);
+  }
+  WHITTLE_TILE_RELEASE();
+}
+
+}  // namespace
+
+}  // namespace whittle::amx

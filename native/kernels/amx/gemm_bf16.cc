@@ -1,0 +1,52 @@
+// bf16 product with tdpbf16ps: 16 x 16 sums of 32 products an instruction, accumulated in float32.
+// Packed: panels of 32 rows of W; a panel is padded_k(k) / 32 steps of two tiles (rows 0 to 15, rows 16 to 31) of 1024
+// bytes, in which element (r, c) lies at c / 2 * 32 + r * 2 + c % 2 (counted in elements).
+#include "kernels/amx/blocks.h"
+#include "kernels/vnni/interleave.h"
+
+namespace whittle::amx {
+
+namespace {
+
+struct Bf16Tiles {
+  static void multiply_first_rows() {
+    WHITTLE_TILE_MULTIPLY_BF16(0, 4, 6);
+    WHITTLE_TILE_MULTIPLY_BF16(1, 4, 7);
+  }
+  static void multiply_second_rows() {
+    WHITTLE_TILE_MULTIPLY_BF16(2, 5, 6);
+    WHITTLE_TILE_MULTIPLY_BF16(3, 5, 7);
+  }
+  static __m512i add(__m512i before, __m512i sums) {
+    return _mm512_castps_si512(_mm512_add_ps(_mm512_castsi512_ps(before), _mm512_castsi512_ps(sums)));
+  }
+};
+
+int64_t packed_bytes(int64_t n, int64_t k) {
+  return (n + kPanel - 1) / kPanel * kPanel * padded_k(k) * static_cast<int64_t>(sizeof(bf16));
+}
+
+void pack(const float* w, int64_t row_stride, int64_t column_stride, int64_t n, int64_t k, int64_t n_begin,
+          int64_t n_end, void* packed) {
+  for (int64_t j = n_begin; j < n_end; j += kPanel) {
+    bf16* panel = static_cast<bf16*>(packed) + j * padded_k(k);
+    for (int64_t half = 0; half < 2; ++half) {
+      // 32 elements a pair of columns; a tile is 16 pairs, and the other half's tile lies between two of ours.
+      vnni::pack_16_rows(w + (j + half * 16) * row_stride, row_stride, column_stride, n - j - half * 16, k,
+                         [&](int64_t c) { return panel + c / 32 * 1024 + half * 512 + c % 32 / 2 * 32; });
+    }
+  }
+}
+
+void run(const bf16* a, int64_t a_stride, const void* packed, int64_t m, int64_t, int64_t k, int64_t n_begin,
+         int64_t n_end, float* c, int64_t c_stride, bool accumulate) {
+  run_blocks<bf16, float, Bf16Tiles>(a, a_stride, packed, m, k, n_begin, n_end, c, c_stride, accumulate);
+}
+
+}  // namespace
+
+void add_gemm_bf16(KernelTable& table) {
+  table.gemm_bf16 = {kPanel, kRows, packed_bytes, pack, run};
+}
+
+}  // namespace whittle::amx

@@ -1,0 +1,117 @@
+// int8 product for AVX-512 CPUs without VNNI: widened to int16, then vpmaddwd. Exact for all of [-128, 127].
+// Packed: panels of 32 rows of W; in a panel, element (r, c) lies at c / 2 * 64 + r * 2 + c % 2, with columns up to an
+// even number.
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/kernel_table.h"
+
+namespace whittle::avx512 {
+
+namespace {
+
+constexpr int64_t kPanel = 32;
+constexpr int kRows = 12;        // 12 x 2 accumulators in 32 registers
+constexpr int64_t kDepth = 512;  // columns of A widened at once: 12 rows of int16 are 12 KB on the stack
+
+int64_t even(int64_t k) {
+  return (k + 1) / 2 * 2;
+}
+
+int64_t packed_bytes(int64_t n, int64_t k) {
+  return (n + kPanel - 1) / kPanel * kPanel * even(k);
+}
+
+void pack(const int8_t* w, int64_t row_stride, int64_t column_stride, int64_t n, int64_t k, int64_t n_begin,
+          int64_t n_end, void* packed) {
+  for (int64_t j = n_begin; j < n_end; j += kPanel) {
+    int8_t* panel = static_cast<int8_t*>(packed) + j * even(k);
+    for (int64_t c = 0; c < even(k); ++c) {
+      for (int64_t r = 0; r < kPanel; ++r) {
+        panel[c / 2 * (kPanel * 2) + r * 2 + c % 2] =
+            c < k && j + r < n ? w[(j + r) * row_stride + c * column_stride] : int8_t{0};
+      }
+    }
+  }
+}
+
+// Accumulators say what their lanes are, so that GCC keeps them in registers.
+typedef int32_t Lanes __attribute__((vector_size(64)));
+
+// C[R, 32] (+)= A[R, depth] * W^T for one panel; masks: which columns of each 16 exist. a: int16, kDepth apart.
+template <int R>
+void multiply(const int16_t* a, const int8_t* w, int64_t depth, int32_t* c, int64_t c_stride, const __mmask16* masks,
+              bool accumulate) {
+  Lanes sums[R][2];
+#pragma GCC unroll 12
+  for (int i = 0; i < R; ++i) {
+    sums[i][0] = Lanes{};
+    sums[i][1] = Lanes{};
+  }
+  for (int64_t l = 0; l < depth; l += 2) {
+    const __m256i* pairs = reinterpret_cast<const __m256i*>(w + l * kPanel);
+    __m512i low = _mm512_cvtepi8_epi16(_mm256_loadu_si256(pairs));
+    __m512i high = _mm512_cvtepi8_epi16(_mm256_loadu_si256(pairs + 1));
+#pragma GCC unroll 12
+    for (int i = 0; i < R; ++i) {
+      int32_t two;
+      __builtin_memcpy(&two, a + i * kDepth + l, sizeof two);
+      __m512i values = _mm512_set1_epi32(two);
+      sums[i][0] += (Lanes)_mm512_madd_epi16(values, low);
+      sums[i][1] += (Lanes)_mm512_madd_epi16(values, high);
+    }
+  }
+#pragma GCC unroll 12
+  for (int i = 0; i < R; ++i) {
+#pragma GCC unroll 2
+    for (int v = 0; v < 2; ++v) {
+      int32_t* to = c + i * c_stride + v * 16;
+      __m512i before = accumulate ? _mm512_maskz_loadu_epi32(masks[v], to) : _mm512_setzero_si512();
+      _mm512_mask_storeu_epi32(to, masks[v], _mm512_add_epi32(before, (__m512i)sums[i][v]));
+    }
+  }
+}
+
+using Multiply = void (*)(const int16_t*, const int8_t*, int64_t, int32_t*, int64_t, const __mmask16*, bool);
+constexpr Multiply kMultiply[kRows + 1] = {nullptr,      multiply<1>,  multiply<2>, multiply<3>, multiply<4>,
+                                           multiply<5>,  multiply<6>,  multiply<7>, multiply<8>, multiply<9>,
+                                           multiply<10>, multiply<11>, multiply<12>};
+
+void run(const int8_t* a, int64_t a_stride, const void* packed, int64_t m, int64_t, int64_t k, int64_t n_begin,
+         int64_t n_end, int32_t* c, int64_t c_stride, bool accumulate) {
+  alignas(64) int16_t wide[kRows * kDepth];
+  int64_t blocks = (m + kRows - 1) / kRows;
+  for (int64_t block = 0; block < blocks; ++block) {
+    int64_t row = m * block / blocks, rows = m * (block + 1) / blocks - row;
+    for (int64_t begin = 0; begin == 0 || begin < k; begin += kDepth) {
+      int64_t depth = k - begin < kDepth ? even(k - begin) : kDepth;
+      // Reads up to padded_k(k) columns, which exist.
+      for (int64_t i = 0; i < rows; ++i) {
+        for (int64_t l = 0; l < depth; l += 32) {
+          const int8_t* from = a + (row + i) * a_stride + begin + l;
+          _mm512_store_si512(wide + i * kDepth + l,
+                             _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))));
+        }
+      }
+      for (int64_t j = n_begin; j < n_end; j += kPanel) {
+        __mmask16 masks[2];
+        for (int64_t v = 0; v < 2; ++v) {
+          int64_t columns = n_end - j - v * 16;
+          masks[v] = columns >= 16 ? 0xffff : columns > 0 ? static_cast<__mmask16>((1u << columns) - 1) : 0;
+        }
+        kMultiply[rows](wide, static_cast<const int8_t*>(packed) + j * even(k) + begin * kPanel, depth,
+                        c + row * c_stride + (j - n_begin), c_stride, masks, accumulate || begin > 0);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void add_gemm_s8(KernelTable& table) {
+  table.gemm_s8 = {kPanel, kRows, packed_bytes, pack, run};
+}
+
+}  // namespace whittle::avx512

@@ -1,0 +1,58 @@
+// Packing of float32 rows as pairs of bf16, as dpbf16ps and tdpbf16ps read them.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+#include "kernels/avx512/transpose.h"
+#include "kernels/kernel_table.h"
+
+namespace whittle::vnni {
+
+namespace {
+
+// Lane r of the result holds (even[r], odd[r]) rounded to bf16.
+inline __m512i interleave_rounded(__m512 even, __m512 odd) {
+  const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21,
+                                         5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+  return _mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(odd, even));
+}
+
+// Packs 16 rows of W, `rows` of which exist (may be negative): columns c and c + 1 (c even, up to padded_k(k)) become
+// 16 pairs at place(c), 64-byte aligned. W element (r, c) is w[r * row_stride + c * column_stride].
+template <typename Place>
+inline void pack_16_rows(const float* w, int64_t row_stride, int64_t column_stride, int64_t rows, int64_t k,
+                         Place place) {
+  rows = rows < 0 ? 0 : rows > 16 ? 16 : rows;
+  if (column_stride == 1 && rows > 0) {
+    for (int64_t c = 0; c < padded_k(k); c += 16) {
+      int64_t wide = k - c < 0 ? 0 : k - c < 16 ? k - c : 16;
+      __mmask16 columns = static_cast<__mmask16>((1u << wide) - 1);
+      __m512 t[16];
+#pragma GCC unroll 16
+      for (int r = 0; r < 16; ++r) {
+        t[r] = r < rows ? _mm512_maskz_loadu_ps(columns, w + r * row_stride + c) : _mm512_setzero_ps();
+      }
+      avx512::transpose_16x16(t);
+#pragma GCC unroll 8
+      for (int i = 0; i < 16; i += 2) _mm512_store_si512(place(c + i), interleave_rounded(t[i], t[i + 1]));
+    }
+    return;
+  }
+  const __mmask16 mask = static_cast<__mmask16>((1u << rows) - 1);
+  auto column = [&](int64_t c) {
+    if (c >= k) return _mm512_setzero_ps();
+    if (row_stride == 1) return _mm512_maskz_loadu_ps(mask, w + c * column_stride);
+    alignas(64) float values[16] = {};
+    for (int64_t r = 0; r < rows; ++r) values[r] = w[r * row_stride + c * column_stride];
+    return _mm512_load_ps(values);
+  };
+  for (int64_t c = 0; c < padded_k(k); c += 2) {
+    _mm512_store_si512(place(c), interleave_rounded(column(c), column(c + 1)));
+  }
+}
+
+}  // namespace
+
+}  // namespace whittle::vnni
