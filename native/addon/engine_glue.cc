@@ -1,0 +1,219 @@
+// Engines: packed models and the executors that run them, as JavaScript sees them.
+#include <cmath>
+#include <cstring>
+#include <memory>
+
+#include "addon/async_task.h"
+#include "addon/stored_parameters.h"
+#include "engine/executor.h"
+#include "engine/model_registry.h"
+
+namespace whittle {
+
+namespace {
+
+// Counts itself among the users of a model.
+class ModelUse {
+ public:
+  explicit ModelUse(std::shared_ptr<const PackedModel> model) : model_(std::move(model)) { ++model_->users; }
+  ~ModelUse() { --model_->users; }
+  ModelUse(const ModelUse&) = delete;
+  ModelUse& operator=(const ModelUse&) = delete;
+  const PackedModel& model() const { return *model_; }
+
+ private:
+  std::shared_ptr<const PackedModel> model_;
+};
+
+// One engine of one environment. Only `use->model()` and the executors are touched off the JavaScript thread.
+struct Engine {
+  std::shared_ptr<ModelUse> use;  // null once disposed and idle
+  ExecutorPool executors;
+  int running = 0;
+  bool disposed = false;
+  std::vector<Napi::Promise::Deferred> disposals;  // waiting for the runs to end
+
+  void free_when_idle(Napi::Env env) {
+    if (!disposed || running > 0) return;
+    use.reset();
+    executors.clear();
+    for (const Napi::Promise::Deferred& disposal : disposals) disposal.Resolve(env.Undefined());
+    disposals.clear();
+  }
+};
+
+using Handle = Napi::External<std::shared_ptr<Engine>>;
+constexpr napi_type_tag kEngineTag = {0x77686974746c6501, 0x656e67696e650001};
+
+std::shared_ptr<Engine> engine_of(const Napi::Value& value) {
+  if (!value.IsExternal() || !value.As<Napi::External<void>>().CheckTypeTag(&kEngineTag))
+    throw Error("BAD_OPTION", "Expected an engine that engineLoad returned");
+  return *value.As<Handle>().Data();
+}
+
+std::shared_ptr<Engine> live_engine(const Napi::Value& value) {
+  std::shared_ptr<Engine> engine = engine_of(value);
+  if (engine->disposed) throw Error("DISPOSED", "The engine was used after dispose()");
+  return engine;
+}
+
+template <typename Enum>
+Enum choice(const Napi::Value& value, const char* name, const std::vector<const char*>& names) {
+  const std::string found = text(value, name);
+  std::string expected;
+  for (size_t i = 0; i < names.size(); ++i) {
+    if (found == names[i]) return static_cast<Enum>(i);
+    expected += (i ? ", " : "") + std::string(names[i]);
+  }
+  throw Error("BAD_OPTION", "Expected one of " + expected + " for " + name + " but received \"" + found + "\"");
+}
+
+const std::vector<const char*> kPrecisions = {"float32", "bfloat16", "int8"};
+
+ModelSpec model_spec(const Napi::Object& spec) {
+  constexpr int64_t kMost = int64_t{1} << 31;
+  const auto size = [&](const char* name, int64_t low) { return integer(spec.Get(name), name, low, kMost); };
+  ModelSpec result;
+  result.layers = size("layers", 1);
+  result.hidden = size("hidden", 1);
+  result.heads = size("heads", 1);
+  result.intermediate = size("intermediate", 1);
+  result.vocabulary = size("vocabulary", 1);
+  result.positions = size("positions", 1);
+  result.position_offset = size("positionOffset", 0);
+  result.token_types = size("tokenTypes", 0);
+  result.labels = size("labels", 0);
+  result.norm_epsilon = static_cast<float>(number(spec.Get("normEpsilon"), "normEpsilon"));
+  result.task = choice<HeadTask>(spec.Get("task"), "task", {"none", "text-classification", "token-classification"});
+  result.precision = choice<Precision>(spec.Get("precision"), "precision", kPrecisions);
+  if (result.hidden % result.heads != 0) throw Error("BAD_OPTION", "Expected hidden to be a multiple of heads");
+  const Napi::Object parameters = object(spec.Get("parameters"), "parameters");
+  const Napi::Array names = parameters.GetPropertyNames();
+  for (uint32_t i = 0; i < names.Length(); ++i) {
+    const std::string name = text(names.Get(i), "parameters");
+    result.parameters.emplace(name, stored_parameter(parameters.Get(name), "parameters"));
+  }
+  return result;
+}
+
+// engineLoad(spec, abort?): Promise<EngineHandle>
+Napi::Value engine_load(const Napi::CallbackInfo& info) {
+  TaskOptions options;
+  options.abort = info[1];
+  return AsyncTask<std::shared_ptr<ModelUse>>::start(
+      info.Env(), "engineLoad",
+      [spec = model_spec(object(info[0], "spec"))](TaskControl& control) {
+        return std::make_shared<ModelUse>(shared_model(spec, kernels(), ThreadPool::instance().default_threads(),
+                                                       [&control] { control.throw_if_aborted(); }));
+      },
+      [](Napi::Env env, std::shared_ptr<ModelUse>& use) -> Napi::Value {
+        auto engine = std::make_shared<Engine>();
+        engine->use = std::move(use);
+        Handle handle = Handle::New(env, new std::shared_ptr<Engine>(engine),
+                                    [](Napi::Env, std::shared_ptr<Engine>* held) { delete held; });
+        handle.TypeTag(&kEngineTag);
+        return handle;
+      },
+      options);
+}
+
+// engineInfo(engine): EngineInfo
+Napi::Value engine_info(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<Engine> engine = live_engine(info[0]);
+  const PackedModel& model = engine->use->model();
+  Napi::Object result = Napi::Object::New(info.Env());
+  result.Set("precision", kPrecisions[static_cast<size_t>(model.precision)]);
+  result.Set("isa", isa_name(model.kernels.isa));
+  result.Set("packedBytes", static_cast<double>(model.bytes()));
+  result.Set("sharedBy", model.users.load());
+  return result;
+}
+
+// What a run reads and writes. The ids are copies, since JavaScript may change its arrays meanwhile.
+struct Run {
+  std::shared_ptr<Engine> engine;
+  std::shared_ptr<ModelUse> use;
+  std::unique_ptr<Executor> executor;
+  RaggedBatch batch;
+  Output output;
+  int threads;
+  float* out;
+};
+
+void copy_batch(const Napi::CallbackInfo& info, Run& run) {
+  const PackedModel& model = run.use->model();
+  Executor& executor = *run.executor;
+  const Elements<int32_t> ids = elements<int32_t>(info[1], "inputIds");
+  const Elements<int32_t> types = elements<int32_t>(info[2], "tokenTypeIds", ids.count);
+  const Elements<int32_t> offsets = elements<int32_t>(info[3], "offsets");
+  executor.input_ids.assign(ids.data, ids.data + ids.count);
+  executor.token_type_ids.assign(types.data, types.data + types.count);
+  executor.offsets.assign(offsets.data, offsets.data + offsets.count);
+  run.batch = {executor.input_ids.data(), executor.token_type_ids.data(), executor.offsets.data(), offsets.count - 1};
+  check_batch(run.batch, ids.count, offsets.count,
+              {model.vocabulary, model.token_types, model.positions - model.position_offset});
+}
+
+// engineRun(engine, inputIds, tokenTypeIds, offsets, options): Promise<Float32Array>
+Napi::Value engine_run(const Napi::CallbackInfo& info) {
+  const Napi::Object given = object(info[4], "options");
+  auto run = std::make_shared<Run>();
+  run->engine = live_engine(info[0]);
+  run->use = run->engine->use;
+  run->output = choice<Output>(given.Get("output"), "output", {"logits", "hidden", "pooled"});
+  run->threads = static_cast<int>(integer(given.Get("threads"), "threads", 0, 4096));
+  if (run->threads == 0) run->threads = ThreadPool::instance().default_threads();
+  run->executor = run->engine->executors.take();
+  copy_batch(info, *run);
+  const OutputShape shape = output_shape(run->use->model(), run->batch, run->output);
+  Napi::Float32Array out = Napi::Float32Array::New(info.Env(), static_cast<size_t>(shape.rows * shape.columns));
+  run->out = out.Data();
+  auto kept = std::make_shared<Napi::ObjectReference>(Napi::Persistent(out.As<Napi::Object>()));
+
+  TaskOptions options;
+  options.abort = given.Get("abort");
+  options.on_progress = given.Get("onProgress");
+  const bool tells = !options.on_progress.IsUndefined();
+  const Napi::Env env = info.Env();
+  options.ended = [run, env] {
+    run->engine->executors.give_back(std::move(run->executor));
+    run->use.reset();
+    --run->engine->running;
+    run->engine->free_when_idle(env);
+  };
+  struct Done {};
+  const Napi::Value promise = AsyncTask<Done>::start(
+      env, "engineRun",
+      [run, tells](TaskControl& control) {
+        RunControl run_control;
+        run_control.aborted = [&control] { return control.aborted(); };
+        if (tells)
+          run_control.progress = [&control](int64_t done, int64_t total) { control.progress(done, total); };
+        run->executor->run(run->use->model(), run->batch, run->output, run->threads, run->out, run_control);
+        return Done{};
+      },
+      [kept](Napi::Env, Done&) { return kept->Value(); }, options);
+  ++run->engine->running;
+  return promise;
+}
+
+// engineDispose(engine): Promise<void>
+Napi::Value engine_dispose(const Napi::CallbackInfo& info) {
+  const std::shared_ptr<Engine> engine = engine_of(info[0]);
+  const Napi::Promise::Deferred disposal = Napi::Promise::Deferred::New(info.Env());
+  engine->disposed = true;
+  engine->disposals.push_back(disposal);
+  engine->free_when_idle(info.Env());
+  return disposal.Promise();
+}
+
+}  // namespace
+
+void add_engine_glue(Napi::Env, Napi::Object exports) {
+  export_function<engine_load>(exports, "engineLoad");
+  export_function<engine_info>(exports, "engineInfo");
+  export_function<engine_run>(exports, "engineRun");
+  export_function<engine_dispose>(exports, "engineDispose");
+}
+
+}  // namespace whittle

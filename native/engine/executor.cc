@@ -1,0 +1,198 @@
+#include "engine/executor.h"
+
+#include <algorithm>
+#include <cstring>
+#include <exception>
+
+#include "cpu/error.h"
+#include "ops/attention.h"
+
+namespace whittle {
+
+namespace {
+
+// Rows that go through the feed-forward layers together: [64, intermediate] floats of a base model fit into L2.
+constexpr int64_t kBlockRows = 64;
+
+void apply(const PackedLinear& layer, const float* x, int64_t rows, Activation activation, const float* residual,
+           float* y, const Context& context) {
+  const int64_t k = layer.weight.k, n = layer.weight.n;
+  linear({x, k, rows, &layer.weight, layer.bias.data(), activation, residual, n, y, n}, context);
+}
+
+// x [tokens, hidden] of sequences [first, last): word + position + token type, normalized.
+void embed(const PackedModel& model, const RaggedBatch& batch, const Chunk& chunk, float* x) {
+  const int64_t hidden = model.hidden;
+  float* row = x;
+  for (int64_t s = chunk.first; s < chunk.last; ++s)
+    for (int64_t t = batch.offsets[s]; t < batch.offsets[s + 1]; ++t, row += hidden) {
+      model.word.gather(batch.input_ids[t], row);
+      const float* position = model.position.data() + (model.position_offset + t - batch.offsets[s]) * hidden;
+      if (model.token_types > 0) {
+        const float* type = model.token_type.data() + batch.token_type_ids[t] * hidden;
+        for (int64_t c = 0; c < hidden; ++c) row[c] = row[c] + type[c] + position[c];
+      } else {
+        for (int64_t c = 0; c < hidden; ++c) row[c] += position[c];
+      }
+    }
+  const int64_t tokens = (row - x) / hidden;
+  model.kernels.layer_norm(x, hidden, tokens, hidden, model.embedding_norm.gamma.data(),
+                           model.embedding_norm.beta.data(), model.norm_epsilon, x, hidden, nullptr, nullptr);
+}
+
+// Everything of a layer after the attention, in blocks of rows: output projection, residual, norm, feed-forward,
+// residual, norm. attended, x: [rows, hidden]; x is updated.
+void finish_layer(const PackedModel& model, const PackedLayer& layer, const float* attended, int64_t rows, float* x,
+                  const Context& context) {
+  const int64_t hidden = model.hidden;
+  const Arena::Scope scope(context.arena);
+  const int64_t most = std::min(rows, kBlockRows);
+  float* inner = context.arena.take<float>(most * model.intermediate);
+  float* sum = context.arena.take<float>(most * hidden);
+  const auto normalize = [&](const Norm& norm, int64_t count, float* y) {
+    model.kernels.layer_norm(sum, hidden, count, hidden, norm.gamma.data(), norm.beta.data(), model.norm_epsilon, y,
+                             hidden, nullptr, nullptr);
+  };
+  for (int64_t begin = 0; begin < rows; begin += kBlockRows) {
+    const int64_t count = std::min(kBlockRows, rows - begin);
+    float* block = x + begin * hidden;
+    apply(layer.attention_output, attended + begin * hidden, count, Activation::none, block, sum, context);
+    normalize(layer.attention_norm, count, block);
+    apply(layer.intermediate, block, count, Activation::gelu, nullptr, inner, context);
+    apply(layer.output, inner, count, Activation::none, block, sum, context);
+    normalize(layer.output_norm, count, block);
+  }
+}
+
+// Moves the first token's row of each sequence to the front: [sequences, hidden].
+void keep_first_rows(const RaggedBatch& batch, const Chunk& chunk, int64_t hidden, float* rows) {
+  for (int64_t s = chunk.first; s < chunk.last; ++s)
+    std::memmove(rows + (s - chunk.first) * hidden,
+                 rows + (batch.offsets[s] - batch.offsets[chunk.first]) * hidden,
+                 static_cast<size_t>(hidden) * sizeof(float));
+}
+
+// One chunk from ids to its part of the output. `stop` is asked between layers.
+template <typename Stop>
+void run_chunk(const PackedModel& model, const RaggedBatch& batch, const Chunk& chunk, Output output, float* out,
+               const Context& context, const Stop& stop) {
+  const Arena::Scope scope(context.arena);
+  const int64_t hidden = model.hidden;
+  const int64_t sequences = chunk.last - chunk.first;
+  const int64_t first_token = batch.offsets[chunk.first];
+  const int64_t tokens = batch.offsets[chunk.last] - first_token;
+  const bool first_rows_only =
+      output == Output::pooled || (output == Output::logits && model.task == HeadTask::text_classification);
+
+  float* x = context.arena.take<float>(tokens * hidden);
+  float* qkv = context.arena.take<float>(tokens * 3 * hidden);
+  float* attended = context.arena.take<float>(tokens * hidden);
+  int32_t* offsets = context.arena.take<int32_t>(sequences + 1);
+  for (int64_t s = 0; s <= sequences; ++s)
+    offsets[s] = batch.offsets[chunk.first + s] - static_cast<int32_t>(first_token);
+
+  embed(model, batch, chunk, x);
+  const Precision attention_precision =
+      model.precision == Precision::bfloat16 ? Precision::bfloat16 : Precision::float32;
+  int64_t rows = tokens;
+  for (size_t i = 0; i < model.layers.size(); ++i) {
+    if (stop()) return;
+    const PackedLayer& layer = model.layers[i];
+    apply(layer.qkv, x, tokens, Activation::none, nullptr, qkv, context);
+    attention({qkv, qkv + hidden, qkv + 2 * hidden, 3 * hidden, offsets, sequences, model.heads, model.head_size,
+               attended, hidden, nullptr, nullptr},
+              attention_precision, context);
+    // What follows works row by row, so the last layer need not do it for rows that nobody reads.
+    if (first_rows_only && i + 1 == model.layers.size()) {
+      keep_first_rows(batch, chunk, hidden, x);
+      keep_first_rows(batch, chunk, hidden, attended);
+      rows = sequences;
+    }
+    finish_layer(model, layer, attended, rows, x, context);
+  }
+  if (first_rows_only) {
+    float* pooled = output == Output::pooled ? out + chunk.first * hidden : attended;
+    apply(model.pooler, x, sequences, Activation::tanh, nullptr, pooled, context);
+    if (output == Output::logits)
+      apply(model.classifier, pooled, sequences, Activation::none, nullptr, out + chunk.first * model.labels, context);
+  } else if (output == Output::logits) {
+    apply(model.classifier, x, tokens, Activation::none, nullptr, out + first_token * model.labels, context);
+  } else {
+    std::memcpy(out + first_token * hidden, x, static_cast<size_t>(tokens * hidden) * sizeof(float));
+  }
+}
+
+}  // namespace
+
+OutputShape output_shape(const PackedModel& model, const RaggedBatch& batch, Output output) {
+  if (output == Output::hidden) return {batch.tokens(), model.hidden};
+  if (output == Output::pooled) {
+    if (!model.has_pooler) throw Error("BAD_OPTION", "Expected output logits or hidden: the model has no pooler");
+    return {batch.sequences, model.hidden};
+  }
+  if (model.task == HeadTask::none)
+    throw Error("BAD_OPTION", "Expected output hidden or pooled: the model has no head that gives logits");
+  return {model.task == HeadTask::text_classification ? batch.sequences : batch.tokens(), model.labels};
+}
+
+void Executor::run(const PackedModel& model, const RaggedBatch& batch, Output output, int threads, float* out,
+                   const RunControl& control) {
+  if (batch.sequences == 0) return;
+  plan_chunks(batch, threads, chunks_);
+  // Few chunks: one after the other, each operation on all threads. Many: one a thread.
+  const int64_t count = static_cast<int64_t>(chunks_.size());
+  const bool by_chunk = count >= threads;
+  const int64_t workers = by_chunk ? threads : 1;
+  if (static_cast<int64_t>(arenas_.size()) < workers) arenas_.resize(static_cast<size_t>(workers));
+
+  std::atomic<int64_t> next{0}, done{0};
+  std::atomic<bool> stopped{false};
+  std::exception_ptr failure;
+  std::mutex failure_mutex;
+  const auto stop = [&] {
+    if (control.aborted && control.aborted()) stopped = true;
+    return stopped.load(std::memory_order_relaxed);
+  };
+  const auto work = [&](int64_t worker) {
+    try {
+      const Context context{model.kernels, ThreadPool::instance(), by_chunk ? 1 : threads,
+                            arenas_[static_cast<size_t>(worker)]};
+      for (int64_t i = next++; i < count && !stopped; i = next++) {
+        const Chunk& chunk = chunks_[static_cast<size_t>(i)];
+        run_chunk(model, batch, chunk, output, out, context, stop);
+        const int64_t finished = done += chunk.last - chunk.first;
+        if (control.progress && !stopped) control.progress(finished, batch.sequences);
+      }
+    } catch (...) {
+      const std::lock_guard lock(failure_mutex);
+      if (!failure) failure = std::current_exception();
+      stopped = true;
+    }
+  };
+  if (workers == 1)
+    work(0);
+  else
+    ThreadPool::instance().run(workers, threads, [&work](int64_t worker) { work(worker); });
+  if (failure) std::rethrow_exception(failure);
+  if (stopped) throw Error("ABORTED", "Stopped by the caller's signal");
+}
+
+std::unique_ptr<Executor> ExecutorPool::take() {
+  const std::lock_guard lock(mutex_);
+  if (idle_.empty()) return std::make_unique<Executor>();
+  std::unique_ptr<Executor> executor = std::move(idle_.back());
+  idle_.pop_back();
+  return executor;
+}
+
+void ExecutorPool::give_back(std::unique_ptr<Executor> executor) {
+  const std::lock_guard lock(mutex_);
+  idle_.push_back(std::move(executor));
+}
+
+void ExecutorPool::clear() {
+  const std::lock_guard lock(mutex_);
+  idle_.clear();
+}
+
+}  // namespace whittle

@@ -1,0 +1,60 @@
+// Runs ragged batches through a packed model. Owns all scratch memory; a run allocates nothing once it has seen a
+// batch of that size.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "engine/batcher.h"
+#include "engine/packed_model.h"
+
+namespace whittle {
+
+// logits: [sequences, labels] (text classification) or [tokens, labels]; hidden: [tokens, hidden], the last layer's
+// states; pooled: [sequences, hidden].
+enum class Output : int { logits = 0, hidden, pooled };
+
+// Rows and columns of an output. Throws Error BAD_OPTION if the model has no such output.
+struct OutputShape {
+  int64_t rows, columns;
+};
+OutputShape output_shape(const PackedModel& model, const RaggedBatch& batch, Output output);
+
+struct RunControl {
+  std::function<bool()> aborted;                 // asked between layers
+  std::function<void(int64_t, int64_t)> progress;  // sequences done, sequences in all
+};
+
+class Executor {
+ public:
+  // out: output_shape(...). The batch must have passed check_batch. Every row of the result depends on its own
+  // sequence alone: not on the batch around it, and not on `threads`. Throws Error ABORTED.
+  void run(const PackedModel& model, const RaggedBatch& batch, Output output, int threads, float* out,
+           const RunControl& control);
+
+  // Room for the caller's copy of a batch.
+  std::vector<int32_t> input_ids, token_type_ids, offsets;
+
+ private:
+  std::vector<Chunk> chunks_;
+  std::vector<Arena> arenas_;
+};
+
+// Executors that wait for their next run.
+class ExecutorPool {
+ public:
+  std::unique_ptr<Executor> take();
+  void give_back(std::unique_ptr<Executor> executor);
+  // Frees the idle ones.
+  void clear();
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Executor>> idle_;
+};
+
+}  // namespace whittle
