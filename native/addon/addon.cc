@@ -6,6 +6,7 @@
 namespace {
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
+  whittle::add_engine_glue(env, exports);
   whittle::add_formats_glue(env, exports);
   whittle::add_machine_glue(env, exports);
   whittle::add_compress_glue(env, exports);

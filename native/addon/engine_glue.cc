@@ -187,8 +187,7 @@ Napi::Value engine_run(const Napi::CallbackInfo& info) {
       [run, tells](TaskControl& control) {
         RunControl run_control;
         run_control.aborted = [&control] { return control.aborted(); };
-        if (tells)
-          run_control.progress = [&control](int64_t done, int64_t total) { control.progress(done, total); };
+        if (tells) run_control.progress = [&control](int64_t done, int64_t total) { control.progress(done, total); };
         run->executor->run(run->use->model(), run->batch, run->output, run->threads, run->out, run_control);
         return Done{};
       },

@@ -33,6 +33,7 @@ void export_function(Napi::Object exports, const char* name) {
   exports.Set(name, Napi::Function::New<detail::guarded<function>>(exports.Env(), name));
 }
 
+void add_engine_glue(Napi::Env env, Napi::Object exports);
 void add_formats_glue(Napi::Env env, Napi::Object exports);
 void add_machine_glue(Napi::Env env, Napi::Object exports);
 void add_compress_glue(Napi::Env env, Napi::Object exports);

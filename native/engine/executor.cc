@@ -67,8 +67,7 @@ void finish_layer(const PackedModel& model, const PackedLayer& layer, const floa
 // Moves the first token's row of each sequence to the front: [sequences, hidden].
 void keep_first_rows(const RaggedBatch& batch, const Chunk& chunk, int64_t hidden, float* rows) {
   for (int64_t s = chunk.first; s < chunk.last; ++s)
-    std::memmove(rows + (s - chunk.first) * hidden,
-                 rows + (batch.offsets[s] - batch.offsets[chunk.first]) * hidden,
+    std::memmove(rows + (s - chunk.first) * hidden, rows + (batch.offsets[s] - batch.offsets[chunk.first]) * hidden,
                  static_cast<size_t>(hidden) * sizeof(float));
 }
 

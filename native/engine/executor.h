@@ -25,7 +25,7 @@ struct OutputShape {
 OutputShape output_shape(const PackedModel& model, const RaggedBatch& batch, Output output);
 
 struct RunControl {
-  std::function<bool()> aborted;                 // asked between layers
+  std::function<bool()> aborted;                   // asked between layers
   std::function<void(int64_t, int64_t)> progress;  // sequences done, sequences in all
 };
 

@@ -80,8 +80,8 @@ class Packer {
     reader_.read(parameter.tensor, table.data.as<char>());
     if (table.dtype == Dtype::i8) {
       if (!parameter.has_scale || parameter.scale.elements() != rows)
-        throw Error("BAD_CHECKPOINT", parameter.tensor.file + ": tensor " + parameter.tensor.name +
-                                          ": is I8 and needs one scale a row");
+        throw Error("BAD_CHECKPOINT",
+                    parameter.tensor.file + ": tensor " + parameter.tensor.name + ": is I8 and needs one scale a row");
       table.scales.resize(static_cast<size_t>(rows));
       reader_.read_floats(parameter.scale, table.scales.data());
     }
@@ -154,8 +154,8 @@ PackedModel::PackedModel(const ModelSpec& spec, const KernelTable& table, int th
     const std::string name = "layers." + std::to_string(i);
     const std::string attention = name + ".attention";
     PackedLayer layer;
-    layer.qkv = packer.linear({attention + ".query", attention + ".key", attention + ".value"}, hidden, hidden,
-                              precision);
+    layer.qkv =
+        packer.linear({attention + ".query", attention + ".key", attention + ".value"}, hidden, hidden, precision);
     layer.attention_output = packer.linear({attention + ".output"}, hidden, hidden, precision);
     layer.attention_norm = packer.norm(attention + ".norm");
     layer.intermediate = packer.linear({name + ".intermediate"}, intermediate, hidden, precision);
