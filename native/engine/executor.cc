@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <exception>
 
 #include "cpu/error.h"
 #include "ops/attention.h"
@@ -146,33 +145,25 @@ void Executor::run(const PackedModel& model, const RaggedBatch& batch, Output ou
 
   std::atomic<int64_t> next{0}, done{0};
   std::atomic<bool> stopped{false};
-  std::exception_ptr failure;
-  std::mutex failure_mutex;
   const auto stop = [&] {
     if (control.aborted && control.aborted()) stopped = true;
     return stopped.load(std::memory_order_relaxed);
   };
   const auto work = [&](int64_t worker) {
-    try {
-      const Context context{model.kernels, ThreadPool::instance(), by_chunk ? 1 : threads,
-                            arenas_[static_cast<size_t>(worker)]};
-      for (int64_t i = next++; i < count && !stopped; i = next++) {
-        const Chunk& chunk = chunks_[static_cast<size_t>(i)];
-        run_chunk(model, batch, chunk, output, out, context, stop);
-        const int64_t finished = done += chunk.last - chunk.first;
-        if (control.progress && !stopped) control.progress(finished, batch.sequences);
-      }
-    } catch (...) {
-      const std::lock_guard lock(failure_mutex);
-      if (!failure) failure = std::current_exception();
-      stopped = true;
+    const Context context{model.kernels, ThreadPool::instance(), by_chunk ? 1 : threads,
+                          arenas_[static_cast<size_t>(worker)]};
+    for (int64_t i = next++; i < count && !stopped; i = next++) {
+      const Chunk& chunk = chunks_[static_cast<size_t>(i)];
+      run_chunk(model, batch, chunk, output, out, context, stop);
+      const int64_t finished = done += chunk.last - chunk.first;
+      if (control.progress && !stopped) control.progress(finished, batch.sequences);
     }
   };
+  // Inside a task of the pool nothing may run on the pool, so a single worker does without it.
   if (workers == 1)
     work(0);
   else
-    ThreadPool::instance().run(workers, threads, [&work](int64_t worker) { work(worker); });
-  if (failure) std::rethrow_exception(failure);
+    ThreadPool::instance().run(workers, threads, work);
   if (stopped) throw Error("ABORTED", "Stopped by the caller's signal");
 }
 

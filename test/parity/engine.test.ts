@@ -1,0 +1,161 @@
+/** The engine against PyTorch's golden values, and its precisions, threads, batches and ISAs against each other. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { openCheckpoint } from '../../lib/models/checkpoint.js';
+import { Engine, type EngineOptions } from '../../lib/models/engine.js';
+import { writeCheckpoint } from '../../lib/models/write-checkpoint.js';
+import { root, sharedFolder, skip, temporaryFolder } from '../harness.js';
+
+const fixtures = join(root, 'test', 'fixtures');
+
+interface Batch {
+  inputIds: Int32Array;
+  tokenTypeIds: Int32Array;
+  offsets: Int32Array;
+}
+
+function readGolden(file: string) {
+  const golden = JSON.parse(readFileSync(join(fixtures, file), 'utf8')) as Record<string, string>;
+  const bytes = (key: string) => Buffer.from(golden[key]!, 'base64');
+  const floats = (key: string) => new Float32Array(new Uint8Array(bytes(key)).buffer);
+  const ints = (key: string) => new Int32Array(new Uint8Array(bytes(key)).buffer);
+  const inputIds = ints('inputIds');
+  const tokenTypeIds = golden.tokenTypeIds ? ints('tokenTypeIds') : new Int32Array(inputIds.length);
+  return { batch: { inputIds, tokenTypeIds, offsets: ints('offsets') } satisfies Batch, floats, labels: golden.labels };
+}
+
+function largestDifference(a: Float32Array, b: Float32Array): number {
+  assert.is(a.length, b.length);
+  let largest = 0;
+  for (let i = 0; i < a.length; i++) {
+    const difference = Math.abs(a[i]! - b[i]!);
+    if (!(difference <= largest)) largest = difference;
+  }
+  return largest;
+}
+
+/** The smallest cosine between the states `[tokens of a sequence, hidden]` of a sequence, taken as one vector. */
+function smallestCosine(a: Float32Array, b: Float32Array, offsets: Int32Array, hidden: number): number {
+  let smallest = 1;
+  for (let s = 0; s + 1 < offsets.length; s++) {
+    let [ab, aa, bb] = [0, 0, 0];
+    for (let i = offsets[s]! * hidden; i < offsets[s + 1]! * hidden; i++) {
+      ab += a[i]! * b[i]!;
+      aa += a[i]! * a[i]!;
+      bb += b[i]! * b[i]!;
+    }
+    const cosine = ab / Math.sqrt(aa * bb);
+    if (!(cosine >= smallest)) smallest = cosine;
+  }
+  return smallest;
+}
+
+function sequence({ inputIds, tokenTypeIds, offsets }: Batch, index: number): Batch {
+  const [begin, end] = [offsets[index]!, offsets[index + 1]!];
+  return {
+    inputIds: inputIds.slice(begin, end),
+    tokenTypeIds: tokenTypeIds.slice(begin, end),
+    offsets: Int32Array.of(0, end - begin),
+  };
+}
+
+async function withEngine<T>(folder: string, options: EngineOptions, use: (engine: Engine) => Promise<T>): Promise<T> {
+  const engine = await Engine.load(await openCheckpoint(folder), options);
+  try {
+    return await use(engine);
+  } finally {
+    await engine.dispose();
+  }
+}
+
+/** minilm-l6 with the classifier of its golden file, as whittle writes it. */
+async function minilmWithHead(): Promise<string | undefined> {
+  const folder = sharedFolder('models/minilm-l6');
+  if (!folder) return undefined;
+  const golden = readGolden('minilm-l6.golden.json');
+  const checkpoint = await openCheckpoint(folder);
+  const labels = Array.from({ length: 7 }, (_, id) => `class ${id}`);
+  const parameters = await checkpoint.readParameters();
+  parameters.set('classifier.weight', { shape: [7, 384], data: golden.floats('classifierWeight') });
+  parameters.set('classifier.bias', { shape: [7], data: golden.floats('classifierBias') });
+  const written = join(temporaryFolder(), 'minilm-with-head');
+  await writeCheckpoint(written, {
+    config: checkpoint.config,
+    description: checkpoint.description,
+    head: { task: 'text-classification', labels },
+    parameters,
+    dtype: 'float32',
+    tokenizerFrom: folder,
+  });
+  return written;
+}
+const minilm = await minilmWithHead();
+
+for (const name of ['tiny-bert', 'tiny-bert-tokens']) {
+  const { batch, floats } = readGolden(`${name}/golden.json`);
+  const folder = join(fixtures, name);
+
+  test(`${name}: float32 logits and states equal PyTorch's`, () =>
+    withEngine(folder, {}, async (engine) => {
+      const logits = await engine.run(batch, { output: 'logits' });
+      const hidden = await engine.run(batch, { output: 'hidden' });
+      assert.ok(largestDifference(logits, floats('logits')) <= 1e-4);
+      assert.ok(largestDifference(hidden, floats('hidden')) <= 1e-4);
+    }));
+}
+
+test('minilm-l6: float32 logits of 64 real sentences are within 1e-3 of PyTorch', async () => {
+  if (!minilm) return skip('../shared/models/minilm-l6 is not there');
+  const { batch, floats } = readGolden('minilm-l6.golden.json');
+  assert.is(batch.offsets.length, 65);
+  await withEngine(minilm, { precision: 'float32' }, async (engine) => {
+    const difference = largestDifference(await engine.run(batch, { output: 'logits' }), floats('logits'));
+    console.log(`largest difference of the logits: ${difference.toExponential(2)}`);
+    assert.ok(difference <= 1e-3);
+    const hidden = await engine.run(batch, { output: 'hidden' });
+    const first = Array.from({ length: 16 }, (_, s) => [...hidden.subarray(batch.offsets[s]! * 384).subarray(0, 384)]);
+    assert.ok(largestDifference(Float32Array.from(first.flat()), floats('firstStates')) <= 1e-3);
+  });
+});
+
+for (const precision of ['bfloat16', 'int8'] as const) {
+  test(`minilm-l6: ${precision} states have a cosine of 0.999 to the float32 engine's`, async () => {
+    if (!minilm) return skip('../shared/models/minilm-l6 is not there');
+    const { batch } = readGolden('minilm-l6.golden.json');
+    const run = (engine: Engine) => engine.run(batch, { output: 'hidden' });
+    const exact = await withEngine(minilm, { precision: 'float32' }, run);
+    try {
+      const cosine = smallestCosine(await withEngine(minilm, { precision }, run), exact, batch.offsets, 384);
+      console.log(`smallest cosine of ${precision}: ${cosine.toFixed(6)}`);
+      assert.ok(cosine >= 0.999, `cosine is ${cosine}`);
+    } catch (error) {
+      if ((error as { code?: string }).code !== 'UNSUPPORTED') throw error;
+      skip((error as Error).message);
+    }
+  });
+}
+
+for (const precision of ['float32', 'bfloat16', 'int8'] as const) {
+  test(`${precision}: results are the same bit for bit for every thread count and in every batch`, async () => {
+    const { batch } = readGolden(minilm ? 'minilm-l6.golden.json' : 'tiny-bert/golden.json');
+    try {
+      await withEngine(minilm ?? join(fixtures, 'tiny-bert'), { precision }, async (engine) => {
+        for (const output of ['logits', 'hidden', 'pooled'] as const) {
+          const whole = await engine.run(batch, { output, threads: 1 });
+          for (const threads of [2, 3, 7]) assert.equal(await engine.run(batch, { output, threads }), whole);
+          const singles: Float32Array[] = [];
+          for (let s = 0; s + 1 < batch.offsets.length; s++)
+            singles.push(await engine.run(sequence(batch, s), { output, threads: 1 + (s % 3) }));
+          assert.equal(Float32Array.from(singles.flatMap((one) => [...one])), whole, output);
+        }
+      });
+    } catch (error) {
+      if ((error as { code?: string }).code !== 'UNSUPPORTED') throw error;
+      skip((error as Error).message);
+    }
+  });
+}
+
+test.run();
