@@ -38,19 +38,26 @@ const bertConfig = z
     vocab_size: size,
     max_position_embeddings: size,
     type_vocab_size: z.number().int().min(0).default(2),
-    hidden_act: z.literal('gelu', { error: 'expected "gelu" (the erf form), the activation that whittle computes' }),
+    hidden_act: z.string(),
     layer_norm_eps: z.number().positive().default(1e-12),
     hidden_dropout_prob: rate.default(0.1),
     attention_probs_dropout_prob: rate.default(0.1),
     pad_token_id: z.number().int().min(0).nullish(),
-    position_embedding_type: z
-      .literal('absolute', { error: 'expected "absolute", the position scheme that whittle computes' })
-      .default('absolute'),
-    is_decoder: z.literal(false, { error: 'expected false: whittle runs encoders' }).default(false),
+    position_embedding_type: z.string().default('absolute'),
+    is_decoder: z.boolean().default(false),
   })
   .refine((config) => config.hidden_size % config.num_attention_heads === 0, {
     error: 'expected hidden_size to be a multiple of num_attention_heads',
   });
+
+/** @throws WhittleError UNSUPPORTED unless the key of config.json has the one value that whittle computes. */
+function expectValue<T>(file: string, key: string, found: T, supported: T): void {
+  if (found === supported) return;
+  throw new WhittleError(
+    'UNSUPPORTED',
+    `${file}: ${key}: expected ${JSON.stringify(supported)}, which is what whittle computes, but found ${JSON.stringify(found)}`,
+  );
+}
 
 const bert: Architecture = {
   modelType: 'bert',
@@ -79,6 +86,9 @@ const bert: Architecture = {
   ignoredTensors: /^(embeddings\.position_ids$|cls\.|pooler\.dense\.(weight|bias)$)/,
   describe: (config, file) => {
     const read = checkOptions(bertConfig, config, file, 'BAD_CHECKPOINT');
+    expectValue(file, 'hidden_act', read.hidden_act, 'gelu');
+    expectValue(file, 'position_embedding_type', read.position_embedding_type, 'absolute');
+    expectValue(file, 'is_decoder', read.is_decoder, false);
     return {
       architecture: 'bert',
       layers: read.num_hidden_layers,

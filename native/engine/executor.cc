@@ -1,10 +1,10 @@
 #include "engine/executor.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "cpu/error.h"
-#include "ops/attention.h"
 
 namespace whittle {
 
@@ -37,6 +37,32 @@ void embed(const PackedModel& model, const RaggedBatch& batch, const Chunk& chun
   const int64_t tokens = (row - x) / hidden;
   model.kernels.layer_norm(x, hidden, tokens, hidden, model.embedding_norm.gamma.data(),
                            model.embedding_norm.beta.data(), model.norm_epsilon, x, hidden, nullptr, nullptr);
+}
+
+// Self-attention, sequence by sequence and head by head. qkv: [tokens, 3 * hidden]; attended: [tokens, hidden].
+void attend(const PackedModel& model, const RaggedBatch& batch, const Chunk& chunk, const float* qkv, float* attended,
+            const Context& context) {
+  const int64_t hidden = model.hidden, head_size = model.head_size;
+  const auto kernel = model.precision == Precision::bfloat16 ? model.kernels.attention_bf16 : model.kernels.attention;
+  const float scale = 1.0f / std::sqrt(static_cast<float>(head_size));
+  int64_t longest = 0;
+  for (int64_t s = chunk.first; s < chunk.last; ++s)
+    longest = std::max<int64_t>(longest, batch.offsets[s + 1] - batch.offsets[s]);
+  const Arena::Scope scope(context.arena);
+  const int64_t parts = std::min<int64_t>(context.threads, model.heads);
+  const int64_t scratch_floats = model.kernels.attention_scratch(longest, head_size);
+  float* scratch = context.arena.take<float>(parts * scratch_floats);
+  context.pool.run(parts, context.threads, [&](int64_t part) {
+    for (int64_t s = chunk.first; s < chunk.last; ++s) {
+      const int64_t begin = batch.offsets[s] - batch.offsets[chunk.first];
+      const int64_t length = batch.offsets[s + 1] - batch.offsets[s];
+      for (int64_t h = part; h < model.heads; h += parts) {
+        const float* q = qkv + begin * 3 * hidden + h * head_size;
+        kernel(q, q + hidden, q + 2 * hidden, 3 * hidden, length, head_size, scale, nullptr,
+               scratch + part * scratch_floats, attended + begin * hidden + h * head_size, hidden, nullptr, nullptr);
+      }
+    }
+  });
 }
 
 // Everything of a layer after the attention, in blocks of rows: output projection, residual, norm, feed-forward,
@@ -85,21 +111,14 @@ void run_chunk(const PackedModel& model, const RaggedBatch& batch, const Chunk& 
   float* x = context.arena.take<float>(tokens * hidden);
   float* qkv = context.arena.take<float>(tokens * 3 * hidden);
   float* attended = context.arena.take<float>(tokens * hidden);
-  int32_t* offsets = context.arena.take<int32_t>(sequences + 1);
-  for (int64_t s = 0; s <= sequences; ++s)
-    offsets[s] = batch.offsets[chunk.first + s] - static_cast<int32_t>(first_token);
 
   embed(model, batch, chunk, x);
-  const Precision attention_precision =
-      model.precision == Precision::bfloat16 ? Precision::bfloat16 : Precision::float32;
   int64_t rows = tokens;
   for (size_t i = 0; i < model.layers.size(); ++i) {
     if (stop()) return;
     const PackedLayer& layer = model.layers[i];
     apply(layer.qkv, x, tokens, Activation::none, nullptr, qkv, context);
-    attention({qkv, qkv + hidden, qkv + 2 * hidden, 3 * hidden, offsets, sequences, model.heads, model.head_size,
-               attended, hidden, nullptr, nullptr},
-              attention_precision, context);
+    attend(model, batch, chunk, qkv, attended, context);
     // What follows works row by row, so the last layer need not do it for rows that nobody reads.
     if (first_rows_only && i + 1 == model.layers.size()) {
       keep_first_rows(batch, chunk, hidden, x);
