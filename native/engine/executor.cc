@@ -1,10 +1,10 @@
 #include "engine/executor.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
 #include "cpu/error.h"
+#include "ops/attention.h"
 
 namespace whittle {
 
@@ -37,32 +37,6 @@ void embed(const PackedModel& model, const RaggedBatch& batch, const Chunk& chun
   const int64_t tokens = (row - x) / hidden;
   model.kernels.layer_norm(x, hidden, tokens, hidden, model.embedding_norm.gamma.data(),
                            model.embedding_norm.beta.data(), model.norm_epsilon, x, hidden, nullptr, nullptr);
-}
-
-// Self-attention, sequence by sequence and head by head. qkv: [tokens, 3 * hidden]; attended: [tokens, hidden].
-void attend(const PackedModel& model, const RaggedBatch& batch, const Chunk& chunk, const float* qkv, float* attended,
-            const Context& context) {
-  const int64_t hidden = model.hidden, head_size = model.head_size;
-  const auto kernel = model.precision == Precision::bfloat16 ? model.kernels.attention_bf16 : model.kernels.attention;
-  const float scale = 1.0f / std::sqrt(static_cast<float>(head_size));
-  int64_t longest = 0;
-  for (int64_t s = chunk.first; s < chunk.last; ++s)
-    longest = std::max<int64_t>(longest, batch.offsets[s + 1] - batch.offsets[s]);
-  const Arena::Scope scope(context.arena);
-  const int64_t parts = std::min<int64_t>(context.threads, model.heads);
-  const int64_t scratch_floats = model.kernels.attention_scratch(longest, head_size);
-  float* scratch = context.arena.take<float>(parts * scratch_floats);
-  context.pool.run(parts, context.threads, [&](int64_t part) {
-    for (int64_t s = chunk.first; s < chunk.last; ++s) {
-      const int64_t begin = batch.offsets[s] - batch.offsets[chunk.first];
-      const int64_t length = batch.offsets[s + 1] - batch.offsets[s];
-      for (int64_t h = part; h < model.heads; h += parts) {
-        const float* q = qkv + begin * 3 * hidden + h * head_size;
-        kernel(q, q + hidden, q + 2 * hidden, 3 * hidden, length, head_size, scale, nullptr,
-               scratch + part * scratch_floats, attended + begin * hidden + h * head_size, hidden, nullptr, nullptr);
-      }
-    }
-  });
 }
 
 // Everything of a layer after the attention, in blocks of rows: output projection, residual, norm, feed-forward,
@@ -111,14 +85,21 @@ void run_chunk(const PackedModel& model, const RaggedBatch& batch, const Chunk& 
   float* x = context.arena.take<float>(tokens * hidden);
   float* qkv = context.arena.take<float>(tokens * 3 * hidden);
   float* attended = context.arena.take<float>(tokens * hidden);
+  int32_t* offsets = context.arena.take<int32_t>(sequences + 1);
+  for (int64_t s = 0; s <= sequences; ++s)
+    offsets[s] = batch.offsets[chunk.first + s] - static_cast<int32_t>(first_token);
 
   embed(model, batch, chunk, x);
+  const Precision attention_precision =
+      model.precision == Precision::bfloat16 ? Precision::bfloat16 : Precision::float32;
   int64_t rows = tokens;
   for (size_t i = 0; i < model.layers.size(); ++i) {
     if (stop()) return;
     const PackedLayer& layer = model.layers[i];
     apply(layer.qkv, x, tokens, Activation::none, nullptr, qkv, context);
-    attend(model, batch, chunk, qkv, attended, context);
+    attention({qkv, qkv + hidden, qkv + 2 * hidden, 3 * hidden, offsets, sequences, model.heads, model.head_size,
+               attended, hidden, nullptr},
+              attention_precision, context);
     // What follows works row by row, so the last layer need not do it for rows that nobody reads.
     if (first_rows_only && i + 1 == model.layers.size()) {
       keep_first_rows(batch, chunk, hidden, x);
@@ -160,7 +141,6 @@ void Executor::run(const PackedModel& model, const RaggedBatch& batch, Output ou
   const int64_t count = static_cast<int64_t>(chunks_.size());
   const bool by_chunk = count >= threads;
   const int64_t workers = by_chunk ? threads : 1;
-  if (static_cast<int64_t>(arenas_.size()) < workers) arenas_.resize(static_cast<size_t>(workers));
 
   std::atomic<int64_t> next{0}, done{0};
   std::atomic<bool> stopped{false};
@@ -168,9 +148,8 @@ void Executor::run(const PackedModel& model, const RaggedBatch& batch, Output ou
     if (control.aborted && control.aborted()) stopped = true;
     return stopped.load(std::memory_order_relaxed);
   };
-  const auto work = [&](int64_t worker) {
-    const Context context{model.kernels, ThreadPool::instance(), by_chunk ? 1 : threads,
-                          arenas_[static_cast<size_t>(worker)]};
+  const auto work = [&](int64_t) {
+    const Context context{model.kernels, ThreadPool::instance(), by_chunk ? 1 : threads, thread_arena()};
     for (int64_t i = next++; i < count && !stopped; i = next++) {
       const Chunk& chunk = chunks_[static_cast<size_t>(i)];
       run_chunk(model, batch, chunk, output, out, context, stop);

@@ -1,5 +1,5 @@
-// Runs ragged batches through a packed model. Owns all scratch memory; a run allocates nothing once it has seen a
-// batch of that size.
+// Runs ragged batches through a packed model. Scratch memory is that of the threads: a run allocates nothing once they
+// have seen chunks of that size.
 #pragma once
 
 #include <atomic>
@@ -41,7 +41,6 @@ class Executor {
 
  private:
   std::vector<Chunk> chunks_;
-  std::vector<Arena> arenas_;
 };
 
 // Executors that wait for their next run.
