@@ -70,7 +70,7 @@
         "defines": ["WHITTLE_EMULATE_TILES", "whittle=whittle_emulated"],
         "include_dirs": ["native/test/simde"],
         "sources": ["<!@(<(list) kernels.avx512)", "<!@(<(list) kernels.vnni)", "<!@(<(list) kernels.amx)"],
-        "cflags_cc": ["<!@(<(list) flags.avx2)", "-Wno-psabi"] }
+        "cflags_cc": ["<!@(<(list) flags.avx2)", "-O1", "-Wno-psabi", "-Wno-ignored-attributes"] }
     ] }]
   ]
 }

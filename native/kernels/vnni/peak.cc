@@ -9,6 +9,14 @@ namespace whittle::vnni {
 
 namespace {
 
+// Makes the compiler believe that x is used and changed here, so that it does each round.
+template <typename Vector>
+inline void keep([[maybe_unused]] Vector& x) {
+#ifdef __AVX512F__
+  __asm__ volatile("" : "+v"(x));
+#endif
+}
+
 int64_t peak_s8(int64_t rounds) {
   __m512i sums[24], x = _mm512_set1_epi8(3);
 #pragma GCC unroll 24
@@ -17,7 +25,7 @@ int64_t peak_s8(int64_t rounds) {
 #pragma GCC unroll 24
     for (int i = 0; i < 24; ++i) sums[i] = _mm512_dpbusd_epi32(sums[i], x, x);
 #pragma GCC unroll 24
-    for (int i = 0; i < 24; ++i) __asm__ volatile("" : "+v"(sums[i]));
+    for (int i = 0; i < 24; ++i) keep(sums[i]);
   }
   return rounds * 24 * 64 * 2;
 }
@@ -31,7 +39,7 @@ int64_t peak_bf16(int64_t rounds) {
 #pragma GCC unroll 24
     for (int i = 0; i < 24; ++i) sums[i] = _mm512_dpbf16_ps(sums[i], (__m512bh)x, (__m512bh)x);
 #pragma GCC unroll 24
-    for (int i = 0; i < 24; ++i) __asm__ volatile("" : "+v"(sums[i]));
+    for (int i = 0; i < 24; ++i) keep(sums[i]);
   }
   return rounds * 24 * 32 * 2;
 }
