@@ -25,6 +25,8 @@ export interface TrainingSession {
   model: TrainableModel;
   trainExamples: Example[];
   devExamples: Example[];
+  /** Most tokens of an example. */
+  maxLength: number;
   /** Rows of train and dev that lost their end to `maxLength`. */
   truncated: number;
   /** Writes the model as it is now. */
@@ -35,14 +37,15 @@ export interface TrainingSession {
  * Opens a checkpoint for training on a dataset: it keeps its head if that has the dataset's task and labels, and gets
  * a new one, drawn from the seed, if not. The model must be disposed of.
  *
+ * @param source a folder, or a checkpoint that was made from one in memory.
  * @throws WhittleError as openCheckpoint and encodeRows do; BAD_OPTION if `maxLength` is more than the model can take.
  * @example
  * const { model, trainExamples, write } = await openSession('models/minilm-l6', { data, seed: 13 });
  */
-export async function openSession(folder: string, options: SessionOptions): Promise<TrainingSession> {
+export async function openSession(source: string | Checkpoint, options: SessionOptions): Promise<TrainingSession> {
   const { data, seed } = options;
-  const checkpoint = await openCheckpoint(folder);
-  const tokenizer = await loadTokenizer(folder);
+  const checkpoint = typeof source === 'string' ? await openCheckpoint(source) : source;
+  const tokenizer = await loadTokenizer(checkpoint.folder);
   const head = headFor(checkpoint.head, data);
   const maxLength = checkedLength(options.maxLength, checkpoint.description);
   const [train, dev] = [data.train, data.dev].map((split) => encode(split, data.task, head, tokenizer, maxLength));
@@ -63,6 +66,7 @@ export async function openSession(folder: string, options: SessionOptions): Prom
     model,
     trainExamples: train!.examples,
     devExamples: dev!.examples,
+    maxLength,
     truncated: train!.truncated + dev!.truncated,
     write: (target, signal) =>
       writeCheckpoint(target, {
@@ -71,7 +75,7 @@ export async function openSession(folder: string, options: SessionOptions): Prom
         head,
         parameters: model.toParameters(),
         dtype: 'float32',
-        tokenizerFrom: folder,
+        tokenizerFrom: checkpoint.folder,
         signal,
       }),
   };

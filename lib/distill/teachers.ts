@@ -1,0 +1,136 @@
+/** Opens the teachers of a distill step and asks them about the training rows. */
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { WhittleError } from '../../bindings/errors.js';
+import { raggedBatch, type Example } from '../data/batch.js';
+import type { Dataset } from '../data/dataset.js';
+import { encodeRows } from '../data/encode.js';
+import { loadTokenizer } from '../data/tokenizer/tokenizer.js';
+import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
+import { Engine } from '../models/engine.js';
+import { didYouMean } from '../options.js';
+import type { StepContext } from '../step.js';
+import type { TeacherLogits } from './soft-labels.js';
+
+/**
+ * The checkpoint folder that `from` means: an earlier step's by name, else a folder.
+ * @param what names it in errors: `teacher`, `student.model`.
+ * @throws WhittleError BAD_OPTION if it is neither.
+ */
+export async function resolveCheckpoint(
+  from: string,
+  checkpoints: StepContext['checkpoints'],
+  what: string,
+): Promise<string> {
+  const folder = checkpoints.get(from) ?? from;
+  const exists = await stat(join(folder, 'config.json')).then(
+    () => true,
+    () => false,
+  );
+  if (exists || checkpoints.has(from)) return folder;
+  const steps = [...checkpoints.keys()];
+  const known = steps.length ? `an earlier step (${steps.join(', ')})` : 'an earlier step (there is none)';
+  throw new WhittleError(
+    'BAD_OPTION',
+    `distill options: ${what}: expected ${known} or the folder of a checkpoint but found "${from}"${didYouMean(from, steps)}`,
+  );
+}
+
+/**
+ * Opens a teacher, whose head must have the dataset's task and labels.
+ * @throws WhittleError BAD_OPTION naming the labels that differ; what openCheckpoint throws.
+ */
+export async function openTeacher(folder: string, data: Dataset): Promise<Checkpoint> {
+  const checkpoint = await openCheckpoint(folder);
+  const { head } = checkpoint;
+  if (head?.task !== data.task)
+    throw new WhittleError(
+      'BAD_OPTION',
+      `distill options: teacher ${folder}: expected a head for ${data.task} but found ${head ? `one for ${head.task}` : 'none'}`,
+    );
+  const missing = data.labels.filter((label) => !head.labels.includes(label));
+  const extra = head.labels.filter((label) => !data.labels.includes(label));
+  if (missing.length === 0 && extra.length === 0) return checkpoint;
+  const differences = [
+    missing.length ? `it lacks ${listLabels(missing)}` : '',
+    extra.length ? `the data lacks its ${listLabels(extra)}` : '',
+  ].filter(Boolean);
+  throw new WhittleError(
+    'BAD_OPTION',
+    `distill options: teacher ${folder}: expected the ${data.labels.length} labels of the data but ${differences.join(' and ')}`,
+  );
+}
+
+/** `"a", "b", "c" and 5 more` */
+function listLabels(labels: readonly string[]): string {
+  const shown = labels.slice(0, 3).map((label) => JSON.stringify(label));
+  return shown.join(', ') + (labels.length > 3 ? ` and ${labels.length - 3} more` : '');
+}
+
+export interface TeacherOptions {
+  data: Dataset;
+  /** Tokens; longer texts are cut. */
+  maxLength: number;
+  /** Class names in the student's order, which the columns of the result follow. */
+  labels: readonly string[];
+  threads: number;
+  signal?: AbortSignal | undefined;
+  onProgress: (doneRows: number, totalRows: number) => void;
+}
+
+/**
+ * The teacher's logits for every training row, with the teacher's own tokenizer and the engine: `[1, labels]` for a
+ * text, `[words, labels]` at the first piece of each word for token classification.
+ */
+export async function teacherLogits(teacher: Checkpoint, options: TeacherOptions): Promise<TeacherLogits['rows']> {
+  const { data, labels, threads, signal } = options;
+  const head = teacher.head!;
+  const { positions, positionOffset } = teacher.description;
+  const { examples } = encodeRows(data.train.rows, data.task, {
+    tokenizer: await loadTokenizer(teacher.folder),
+    labels: head.labels,
+    maxLength: Math.min(options.maxLength, positions - positionOffset),
+    place: (row) => `${data.train.file}:${data.train.lines[row]}`,
+  });
+  const columns = labels.map((label) => head.labels.indexOf(label));
+  const rows: Float32Array[] = [];
+  await using engine = await Engine.load(teacher, { signal });
+  for (const batch of tokenBudgetBatches(examples, 16_384)) {
+    const logits = await engine.run(raggedBatch(batch), { output: 'logits', threads, signal });
+    let row = 0;
+    for (const example of batch) {
+      const chosen = data.task === 'text-classification' ? [row++] : labelledTokens(example, row);
+      if (data.task === 'token-classification') row += example.inputIds.length;
+      rows.push(
+        Float32Array.from(chosen.flatMap((at) => columns.map((column) => logits[at * labels.length + column]!))),
+      );
+    }
+    options.onProgress(rows.length, examples.length);
+  }
+  return rows;
+}
+
+/** Rows of the logits at an example's labelled tokens; `start` is the row of its first token. */
+function labelledTokens({ tokenLabels }: Example, start: number): number[] {
+  const places: number[] = [];
+  tokenLabels?.forEach((label, token) => {
+    if (label !== -100) places.push(start + token);
+  });
+  return places;
+}
+
+/** Runs of examples of at most `budget` tokens each, one example at least. */
+function* tokenBudgetBatches(examples: readonly Example[], budget: number): Generator<Example[]> {
+  let batch: Example[] = [];
+  let tokens = 0;
+  for (const example of examples) {
+    if (batch.length > 0 && tokens + example.inputIds.length > budget) {
+      yield batch;
+      batch = [];
+      tokens = 0;
+    }
+    batch.push(example);
+    tokens += example.inputIds.length;
+  }
+  if (batch.length > 0) yield batch;
+}

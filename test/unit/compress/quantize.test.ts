@@ -1,0 +1,153 @@
+/** The quantize step on the small fixture model, against the definition of symmetric int8. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { quantize, type QuantizedTensorRecord } from '../../../lib/compress/quantize.js';
+import { openCheckpoint } from '../../../lib/models/checkpoint.js';
+import { isLinearWeight } from '../../../lib/models/parameters.js';
+import { writeCheckpoint } from '../../../lib/models/write-checkpoint.js';
+import { expectError, root, temporaryFolder } from '../../harness.js';
+
+const source = join(root, 'test', 'fixtures', 'tiny-bert');
+
+function norm(values: Iterable<number>): number {
+  let sum = 0;
+  for (const value of values) sum += value * value;
+  return Math.sqrt(sum);
+}
+
+for (const method of ['dynamic', 'weight-only'] as const) {
+  test(`${method}: linear weights and word embeddings become int8, the rest stays`, async () => {
+    const folder = join(temporaryFolder(), 'int8');
+    const result = await quantize(source, { method }, { folder, threads: 1 });
+    assert.is(result.checkpoint, folder);
+    const [before, after] = [await openCheckpoint(source), await openCheckpoint(folder)];
+    assert.is(after.quantization, method === 'dynamic' ? 'int8-dynamic' : 'int8-weight-only');
+    assert.equal(after.head, before.head);
+    const [original, quantized] = [await before.readParameters(), await after.readParameters()];
+    for (const [name, { shape, data }] of original) {
+      const isInt8 = name === 'embeddings.word' || isLinearWeight(name);
+      assert.is(after.dtypes.get(name), isInt8 ? 'I8' : 'F32', name);
+      const read = quantized.get(name)!.data;
+      if (!isInt8) {
+        assert.equal(read, data, name);
+        continue;
+      }
+      const columns = shape[1]!;
+      for (let start = 0; start < data.length; start += columns) {
+        const largest = data
+          .subarray(start, start + columns)
+          .reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+        for (let i = start; i < start + columns; i++) {
+          const step = largest / 127;
+          assert.ok(
+            Math.abs(read[i]! - data[i]!) <= step * 0.50001,
+            `${name}[${i}]: ${read[i]} is no rounding of ${data[i]}`,
+          );
+          const multiple = step ? read[i]! / step : 0;
+          assert.ok(
+            Math.abs(multiple - Math.round(multiple)) < 1e-4,
+            `${name}[${i}]: ${read[i]} is no multiple of ${step}`,
+          );
+        }
+      }
+    }
+    const { bytesBefore, bytesAfter, tensors } = result.record as unknown as {
+      bytesBefore: number;
+      bytesAfter: number;
+      tensors: QuantizedTensorRecord[];
+    };
+    assert.is(bytesBefore, before.bytes);
+    assert.is(bytesAfter, after.bytes);
+    assert.ok(bytesAfter < 0.5 * bytesBefore);
+    assert.is(tensors.length, [...original.keys()].filter((name) => after.dtypes.get(name) === 'I8').length);
+    for (const { name, relativeError } of tensors) {
+      const [exact, read] = [original.get(name)!.data, quantized.get(name)!.data];
+      const expected = norm(exact.map((value, i) => value - read[i]!)) / norm(exact);
+      assert.ok(Math.abs(relativeError - expected) < 1e-5, `${name}: ${relativeError} but expected ${expected}`);
+      assert.ok(relativeError > 0.001 && relativeError < 0.02, `${name}: ${relativeError}`);
+    }
+  });
+}
+
+test('config.json describes itself after the convention of compressed-tensors', async () => {
+  const folder = join(temporaryFolder(), 'int8');
+  await quantize(source, { method: 'dynamic', keep: ['classifier.weight'] }, { folder, threads: 1 });
+  const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8')) as {
+    quantization_config: {
+      quant_method: string;
+      ignore: string[];
+      config_groups: Record<string, { targets: string[] }>;
+    };
+  };
+  const { quant_method, ignore, config_groups } = config.quantization_config;
+  assert.is(quant_method, 'compressed-tensors');
+  assert.equal(
+    Object.values(config_groups).map(({ targets }) => targets),
+    [['Linear'], ['Embedding']],
+  );
+  assert.ok(ignore.includes('classifier'));
+  assert.is((await openCheckpoint(folder)).dtypes.get('classifier.weight'), 'F32');
+});
+
+test('quantizing again changes no int8 value', async () => {
+  const folder = temporaryFolder();
+  const [once, twice] = [join(folder, 'once'), join(folder, 'twice')];
+  await quantize(source, { method: 'weight-only' }, { folder: once, threads: 1 });
+  await quantize(once, { method: 'weight-only' }, { folder: twice, threads: 1 });
+  const [first, second] = await Promise.all(
+    [once, twice].map(async (path) => (await openCheckpoint(path)).readParameters()),
+  );
+  for (const [name, { data }] of first!)
+    data.forEach((value, i) => {
+      const again = second!.get(name)!.data[i]!;
+      assert.ok(Math.abs(value - again) <= 1e-6 * Math.abs(value), `${name}[${i}]: ${value} became ${again}`);
+    });
+});
+
+test('a checkpoint can be quantized in place', async () => {
+  const folder = join(temporaryFolder(), 'int8');
+  await quantize(source, { method: 'dynamic' }, { folder, threads: 1 });
+  await quantize(folder, { method: 'weight-only' }, { folder, threads: 1 });
+  assert.is((await openCheckpoint(folder)).quantization, 'int8-weight-only');
+});
+
+test('NaN weights are named', async () => {
+  const folder = temporaryFolder();
+  const { config, description, head, readParameters } = await openCheckpoint(source);
+  const parameters = await readParameters();
+  parameters.get('layers.1.output.weight')!.data[7] = NaN;
+  const broken = join(folder, 'broken');
+  await writeCheckpoint(broken, { config, description, head, parameters, dtype: 'float32', tokenizerFrom: source });
+  await expectError(
+    () => quantize(broken, { method: 'dynamic' }, { folder: join(folder, 'int8'), threads: 1 }),
+    'BAD_CHECKPOINT',
+    /"layers\.1\.output\.weight" holds a NaN or infinity in row 0/,
+  );
+});
+
+test('misspelt options and patterns get the right one told', async () => {
+  const context = { folder: join(temporaryFolder(), 'int8'), threads: 1 };
+  const run = (options: object) => () => quantize(source, options as never, context);
+  await expectError(run({ methd: 'dynamic' }), 'BAD_OPTION', /unknown key "methd"; did you mean "method"/);
+  await expectError(
+    run({ method: 'static' }),
+    'BAD_OPTION',
+    /quantize options: method: expected "dynamic" or "weight-only"/,
+  );
+  await expectError(
+    run({ keep: ['clasifier.weight'] }),
+    'BAD_OPTION',
+    /keep: .*"clasifier\.weight" matches none; did you mean "classifier\.weight"/,
+  );
+});
+
+test('an abort signal stops it, with nothing written', async () => {
+  const folder = join(temporaryFolder(), 'int8');
+  const context = { folder, threads: 1, signal: AbortSignal.abort() };
+  await expectError(() => quantize(source, {}, context), 'ABORTED', /Stopped/);
+  await expectError(() => openCheckpoint(folder), 'BAD_CHECKPOINT', /no such file/);
+});
+
+test.run();
