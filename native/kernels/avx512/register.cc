@@ -9,7 +9,20 @@
   ADD(transpose_f32)         \
   ADD(epilogue_s8)           \
   ADD(epilogue_f32)          \
-  ADD(peak)
+  ADD(peak)                  \
+  ADD(layer_norm)            \
+  ADD(layer_norm_backward)   \
+  ADD(softmax)               \
+  ADD(gelu)                  \
+  ADD(gelu_backward)         \
+  ADD(attention)             \
+  ADD(attention_backward)    \
+  ADD(dropout_bits)          \
+  ADD(dropout)               \
+  ADD(column_sums)           \
+  ADD(sum_of_squares)        \
+  ADD(apply_mask)            \
+  ADD(adamw)
 
 namespace whittle {
 

@@ -1,0 +1,75 @@
+// 16 floats, as the kernels of native/kernels/vector/ want them.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+#include <cstring>
+
+#include "kernels/avx512/erf.h"
+#include "kernels/avx512/exp.h"
+#include "kernels/avx512/transpose.h"
+
+namespace whittle::avx512 {
+
+namespace {
+
+struct Floats {
+  using Register = __m512;
+  static constexpr int64_t width = 16;
+  // Accumulators of a product tile: rows x 2 registers, with two more of the right operand and one of the left.
+  static constexpr int tile_rows = 12;
+
+  static __mmask16 first(int64_t count) { return static_cast<__mmask16>((1u << count) - 1); }
+
+  static Register zero() { return _mm512_setzero_ps(); }
+  static Register all(float x) { return _mm512_set1_ps(x); }
+  static Register load(const float* p) { return _mm512_loadu_ps(p); }
+  static void store(float* p, Register x) { _mm512_storeu_ps(p, x); }
+  // The first `count` lanes, 1 <= count <= width; the others are zero, and not stored.
+  static Register load_first(const float* p, int64_t count) { return _mm512_maskz_loadu_ps(first(count), p); }
+  static void store_first(float* p, int64_t count, Register x) { _mm512_mask_storeu_ps(p, first(count), x); }
+  // x in the first `count` lanes, `other` in the rest.
+  static Register first_of(int64_t count, Register x, Register other) {
+    return _mm512_mask_mov_ps(other, first(count), x);
+  }
+  // x where the bit is set, else zero; bits: 2 bytes.
+  static Register keep(const uint8_t* bits, Register x) {
+    uint16_t mask;
+    std::memcpy(&mask, bits, sizeof mask);
+    return _mm512_maskz_mov_ps(mask, x);
+  }
+  // x where the byte is not 0, else zero.
+  static Register keep_bytes(const uint8_t* bytes, Register x) {
+    __m128i mask = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes));
+    return _mm512_maskz_mov_ps(_mm_test_epi8_mask(mask, mask), x);
+  }
+
+  static Register add(Register a, Register b) { return _mm512_add_ps(a, b); }
+  static Register subtract(Register a, Register b) { return _mm512_sub_ps(a, b); }
+  static Register multiply(Register a, Register b) { return _mm512_mul_ps(a, b); }
+  static Register divide(Register a, Register b) { return _mm512_div_ps(a, b); }
+  // a * b + c
+  static Register multiply_add(Register a, Register b, Register c) { return _mm512_fmadd_ps(a, b, c); }
+  // c - a * b
+  static Register subtract_product(Register a, Register b, Register c) { return _mm512_fnmadd_ps(a, b, c); }
+  static Register maximum(Register a, Register b) { return _mm512_max_ps(a, b); }
+  static Register square_root(Register x) { return _mm512_sqrt_ps(x); }
+  static Register exponential(Register x) { return exp_ps(x); }
+  static Register normal_cdf(Register x) { return normal_cdf_ps(x); }
+  static float sum(Register x) { return _mm512_reduce_add_ps(x); }
+  static float largest(Register x) { return _mm512_reduce_max_ps(x); }
+  static double sum_double(Register x) {
+    return _mm512_reduce_add_pd(
+        _mm512_add_pd(_mm512_cvtps_pd(_mm512_castps512_ps256(x)), _mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1))));
+  }
+
+  // y[c * y_stride + r] = x[r * x_stride + c] for c < cols and r < width; rows from `rows` on count as zeros.
+  static void transpose(const float* x, int64_t x_stride, int64_t rows, int64_t cols, float* y, int64_t y_stride) {
+    transpose_16_rows(x, x_stride, rows, cols, y, y_stride);
+  }
+};
+
+}  // namespace
+
+}  // namespace whittle::avx512
