@@ -23,11 +23,6 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<int64_t>(values.size() / 2), values.end());
-  return values[values.size() / 2];
-}
-
 class Bench {
  public:
   Bench(int threads, double seconds, std::vector<std::string> filters)
@@ -57,10 +52,12 @@ class Bench {
       rates.push_back(operations * static_cast<double>(calls) / seconds_since(turn));
       if (peak) peaks.push_back(peak_rate(peak));
     }
-    double rate = median(rates);
+    // The best of each: whatever disturbs the machine only slows down.
+    double rate = *std::max_element(rates.begin(), rates.end());
     if (peak) {
+      double best_peak = *std::max_element(peaks.begin(), peaks.end());
       std::printf("{\"work\":\"%s\",\"unit\":\"Gop/s\",\"value\":%.1f,\"shareOfPeak\":%.3f}\n", work.c_str(),
-                  rate * 1e-9, rate / median(peaks));
+                  rate * 1e-9, rate / best_peak);
     } else {
       std::printf("{\"work\":\"%s\",\"unit\":\"Gop/s\",\"value\":%.1f}\n", work.c_str(), rate * 1e-9);
     }

@@ -32,6 +32,14 @@ void check_shape(int64_t n, int64_t k) {
   }
 }
 
+// Distance of prepared rows of k elements of T: whole cache lines, an odd number of them, so that the rows that a
+// kernel reads side by side do not all fall into the same set of the first-level cache.
+template <typename T>
+constexpr int64_t row_stride_of(int64_t k) {
+  constexpr int64_t line = static_cast<int64_t>(kAlignment / sizeof(T));
+  return ((k + line - 1) / line | 1) * line;
+}
+
 // How the left operand of a linear layer gets into the form that the product reads.
 struct DirectRows {
   const float* x;
@@ -45,12 +53,13 @@ struct Bf16Rows {
   const float* x;
   int64_t stride, k;
   static int64_t scratch_bytes(int64_t rows, int64_t k) {
-    return rows * padded_k(k) * static_cast<int64_t>(sizeof(bf16));
+    return rows * row_stride_of<bf16>(padded_k(k)) * static_cast<int64_t>(sizeof(bf16));
   }
   Rows<bf16> operator()(int64_t begin, int64_t rows, void* scratch) const {
     bf16* converted = static_cast<bf16*>(scratch);
-    kernels.convert_f32_bf16(x + begin * stride, stride, rows, k, converted, padded_k(k));
-    return {converted, padded_k(k), nullptr};
+    const int64_t to_stride = row_stride_of<bf16>(padded_k(k));
+    kernels.convert_f32_bf16(x + begin * stride, stride, rows, k, converted, to_stride);
+    return {converted, to_stride, nullptr};
   }
 };
 
@@ -60,13 +69,14 @@ struct QuantizedRows {
   int64_t stride, k;
   // The int8 rows, then one scale a row.
   static int64_t scratch_bytes(int64_t rows, int64_t k) {
-    return rows * padded_k(k) + rows * static_cast<int64_t>(sizeof(float));
+    return rows * (row_stride_of<int8_t>(padded_k(k)) + static_cast<int64_t>(sizeof(float)));
   }
   Rows<int8_t> operator()(int64_t begin, int64_t rows, void* scratch) const {
     int8_t* quantized = static_cast<int8_t*>(scratch);
-    float* scales = reinterpret_cast<float*>(quantized + rows * padded_k(k));
-    kernels.quantize_rows_s8(x + begin * stride, stride, rows, k, quantized, padded_k(k), scales);
-    return {quantized, padded_k(k), scales};
+    const int64_t to_stride = row_stride_of<int8_t>(padded_k(k));
+    float* scales = reinterpret_cast<float*>(quantized + rows * to_stride);
+    kernels.quantize_rows_s8(x + begin * stride, stride, rows, k, quantized, to_stride, scales);
+    return {quantized, to_stride, scales};
   }
 };
 
@@ -75,18 +85,21 @@ struct StridedRows {
   const KernelTable& kernels;
   const float* a;
   int64_t a_row, a_column, k;
-  static int64_t scratch_bytes(int64_t rows, int64_t k) { return rows * k * static_cast<int64_t>(sizeof(float)); }
+  static int64_t scratch_bytes(int64_t rows, int64_t k) {
+    return rows * row_stride_of<float>(k) * static_cast<int64_t>(sizeof(float));
+  }
   Rows<float> operator()(int64_t begin, int64_t rows, void* scratch) const {
     float* packed = static_cast<float*>(scratch);
     const float* from = a + begin * a_row;
+    const int64_t to_stride = row_stride_of<float>(k);
     if (a_row == 1) {
-      kernels.transpose_f32(from, a_column, k, rows, packed, k);
+      kernels.transpose_f32(from, a_column, k, rows, packed, to_stride);
     } else {
       for (int64_t i = 0; i < rows; ++i) {
-        for (int64_t l = 0; l < k; ++l) packed[i * k + l] = from[i * a_row + l * a_column];
+        for (int64_t l = 0; l < k; ++l) packed[i * to_stride + l] = from[i * a_row + l * a_column];
       }
     }
-    return {packed, k, nullptr};
+    return {packed, to_stride, nullptr};
   }
 };
 
@@ -96,23 +109,25 @@ struct StridedBf16Rows {
   int64_t a_row, a_column, k;
   // The bf16 rows, then one float32 row.
   static int64_t scratch_bytes(int64_t rows, int64_t k) {
-    return rows * padded_k(k) * static_cast<int64_t>(sizeof(bf16)) + k * static_cast<int64_t>(sizeof(float));
+    return rows * row_stride_of<bf16>(padded_k(k)) * static_cast<int64_t>(sizeof(bf16)) +
+           k * static_cast<int64_t>(sizeof(float));
   }
   Rows<bf16> operator()(int64_t begin, int64_t rows, void* scratch) const {
     bf16* packed = static_cast<bf16*>(scratch);
     const float* from = a + begin * a_row;
+    const int64_t to_stride = row_stride_of<bf16>(padded_k(k));
     if (a_column == 1) {
-      kernels.convert_f32_bf16(from, a_row, rows, k, packed, padded_k(k));
+      kernels.convert_f32_bf16(from, a_row, rows, k, packed, to_stride);
     } else if (a_row == 1) {
-      kernels.transpose_f32_bf16(from, a_column, k, rows, packed, padded_k(k));
+      kernels.transpose_f32_bf16(from, a_column, k, rows, packed, to_stride);
     } else {
-      float* row = reinterpret_cast<float*>(packed + rows * padded_k(k));
+      float* row = reinterpret_cast<float*>(packed + rows * to_stride);
       for (int64_t i = 0; i < rows; ++i) {
         for (int64_t l = 0; l < k; ++l) row[l] = from[i * a_row + l * a_column];
-        kernels.convert_f32_bf16(row, k, 1, k, packed + i * padded_k(k), padded_k(k));
+        kernels.convert_f32_bf16(row, k, 1, k, packed + i * to_stride, to_stride);
       }
     }
-    return {packed, padded_k(k), nullptr};
+    return {packed, to_stride, nullptr};
   }
 };
 

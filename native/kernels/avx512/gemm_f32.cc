@@ -20,29 +20,38 @@ int64_t packed_bytes(int64_t n, int64_t k) {
   return (n + kPanel - 1) / kPanel * kPanel * k * static_cast<int64_t>(sizeof(float));
 }
 
+// Packs columns [c_begin, c_end) of one panel whose first `rows` rows exist.
+void pack_panel(const float* w, int64_t row_stride, int64_t column_stride, int64_t rows, int64_t c_begin, int64_t c_end,
+                float* panel) {
+  if (row_stride == 1) {
+    __mmask16 low = rows >= 16 ? 0xffff : static_cast<__mmask16>((1u << rows) - 1);
+    __mmask16 high = rows >= 32 ? 0xffff : rows > 16 ? static_cast<__mmask16>((1u << (rows - 16)) - 1) : 0;
+    for (int64_t c = c_begin; c < c_end; ++c) {
+      _mm512_store_ps(panel + c * kPanel, _mm512_maskz_loadu_ps(low, w + c * column_stride));
+      _mm512_store_ps(panel + c * kPanel + 16, _mm512_maskz_loadu_ps(high, w + c * column_stride + 16));
+    }
+  } else if (column_stride == 1) {
+    for (int64_t half = 0; half < kPanel; half += 16) {
+      transpose_16_rows(w + half * row_stride + c_begin, row_stride, rows - half, c_end - c_begin,
+                        panel + c_begin * kPanel + half, kPanel);
+    }
+  } else {
+    for (int64_t c = c_begin; c < c_end; ++c) {
+      for (int64_t r = 0; r < kPanel; ++r) {
+        panel[c * kPanel + r] = r < rows ? w[r * row_stride + c * column_stride] : 0.0f;
+      }
+    }
+  }
+}
+
 void pack(const float* w, int64_t row_stride, int64_t column_stride, int64_t n, int64_t k, int64_t n_begin,
           int64_t n_end, void* packed) {
-  for (int64_t j = n_begin; j < n_end; j += kPanel) {
-    float* panel = static_cast<float*>(packed) + j * k;
-    const float* from = w + j * row_stride;
-    int64_t rows = n - j < kPanel ? n - j : kPanel;
-    if (row_stride == 1) {
-      __mmask16 low = rows >= 16 ? 0xffff : static_cast<__mmask16>((1u << rows) - 1);
-      __mmask16 high = rows >= 32 ? 0xffff : rows > 16 ? static_cast<__mmask16>((1u << (rows - 16)) - 1) : 0;
-      for (int64_t c = 0; c < k; ++c) {
-        _mm512_store_ps(panel + c * kPanel, _mm512_maskz_loadu_ps(low, from + c * column_stride));
-        _mm512_store_ps(panel + c * kPanel + 16, _mm512_maskz_loadu_ps(high, from + c * column_stride + 16));
-      }
-    } else if (column_stride == 1) {
-      for (int64_t half = 0; half < kPanel; half += 16) {
-        transpose_16_rows(from + half * row_stride, row_stride, rows - half, k, panel + half, kPanel);
-      }
-    } else {
-      for (int64_t c = 0; c < k; ++c) {
-        for (int64_t r = 0; r < kPanel; ++r) {
-          panel[c * kPanel + r] = r < rows ? from[r * row_stride + c * column_stride] : 0.0f;
-        }
-      }
+  // Where neighbors in memory belong to different panels, all panels take a few columns before the next ones come.
+  const int64_t step = row_stride == 1 ? 16 : k > 0 ? k : 1;
+  for (int64_t c = 0; c < k; c += step) {
+    for (int64_t j = n_begin; j < n_end; j += kPanel) {
+      pack_panel(w + j * row_stride, row_stride, column_stride, n - j, c, c + step < k ? c + step : k,
+                 static_cast<float*>(packed) + j * k);
     }
   }
 }

@@ -27,13 +27,13 @@ __m512bh pairs(__m512i x) {
 
 void pack(const float* w, int64_t row_stride, int64_t column_stride, int64_t n, int64_t k, int64_t n_begin,
           int64_t n_end, void* packed) {
-  for (int64_t j = n_begin; j < n_end; j += kPanel) {
+  for_each_part(row_stride, k, n_begin, n_end, kPanel, [&](int64_t j, int64_t c_begin, int64_t c_end) {
     bf16* panel = static_cast<bf16*>(packed) + j * padded_k(k);
-    pack_16_rows(w + j * row_stride, row_stride, column_stride, n - j, k,
-                 [&](int64_t c) { return panel + c * kPanel; });
-    pack_16_rows(w + (j + 16) * row_stride, row_stride, column_stride, n - j - 16, k,
-                 [&](int64_t c) { return panel + c * kPanel + 32; });
-  }
+    for (int64_t half = 0; half < kPanel; half += 16) {
+      pack_16_rows(w + (j + half) * row_stride, row_stride, column_stride, n - j - half, k, c_begin, c_end,
+                   [&](int64_t c) { return panel + c * kPanel + half * 2; });
+    }
+  });
 }
 
 // C[R, V * 16] (+)= A[R, depth] * W^T for V / 2 adjacent panels; masks: which columns of each 16 exist.

@@ -19,14 +19,15 @@ inline __m512i interleave_rounded(__m512 even, __m512 odd) {
   return _mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(odd, even));
 }
 
-// Packs 16 rows of W, `rows` of which exist (may be negative): columns c and c + 1 (c even, up to padded_k(k)) become
-// 16 pairs at place(c), 64-byte aligned. W element (r, c) is w[r * row_stride + c * column_stride].
+// Packs columns [c_begin, c_end), both multiples of 16, of 16 rows of W, `rows` of which exist (may be negative):
+// columns c and c + 1 (c even) become 16 pairs at place(c), 64-byte aligned; columns from k on are zeros. W element (r,
+// c) is w[r * row_stride + c * column_stride].
 template <typename Place>
 inline void pack_16_rows(const float* w, int64_t row_stride, int64_t column_stride, int64_t rows, int64_t k,
-                         Place place) {
+                         int64_t c_begin, int64_t c_end, Place place) {
   rows = rows < 0 ? 0 : rows > 16 ? 16 : rows;
   if (column_stride == 1 && rows > 0) {
-    for (int64_t c = 0; c < padded_k(k); c += 16) {
+    for (int64_t c = c_begin; c < c_end; c += 16) {
       int64_t wide = k - c < 0 ? 0 : k - c < 16 ? k - c : 16;
       __mmask16 columns = static_cast<__mmask16>((1u << wide) - 1);
       __m512 t[16];
@@ -48,8 +49,19 @@ inline void pack_16_rows(const float* w, int64_t row_stride, int64_t column_stri
     for (int64_t r = 0; r < rows; ++r) values[r] = w[r * row_stride + c * column_stride];
     return _mm512_load_ps(values);
   };
-  for (int64_t c = 0; c < padded_k(k); c += 2) {
+  for (int64_t c = c_begin; c < c_end; c += 2) {
     _mm512_store_si512(place(c), interleave_rounded(column(c), column(c + 1)));
+  }
+}
+
+// Calls pack_part(j, c_begin, c_end) so that panels [n_begin, n_end) get all columns up to padded_k(k). Where neighbors
+// in memory belong to different panels, all panels take a few columns before the next ones come.
+template <typename PackPart>
+inline void for_each_part(int64_t row_stride, int64_t k, int64_t n_begin, int64_t n_end, int64_t panel,
+                          PackPart pack_part) {
+  const int64_t all = padded_k(k), step = row_stride == 1 ? 16 : all;
+  for (int64_t c = 0; c < all; c += step) {
+    for (int64_t j = n_begin; j < n_end; j += panel) pack_part(j, c, c + step);
   }
 }
 
