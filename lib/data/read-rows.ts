@@ -177,7 +177,7 @@ async function* readTable(
     if (!(error instanceof CsvError)) throw error;
     throw new WhittleError(
       'BAD_DATA',
-      `${file}:${line}: expected a ${format.toUpperCase()} row but found: ${error.message}`,
+      `${file}:${error.lines as number}: expected a ${format.toUpperCase()} row but found: ${error.message}`,
       {
         cause: error,
       },

@@ -28,25 +28,20 @@ export function splitRows(rows: readonly Row[], shares: readonly number[], seed:
 }
 
 /**
- * About `count` rows, stratified as `splitRows` does and at least one of each stratum, in their order.
- * @returns indices of rows; all of them if there are no more than `count`.
+ * `count` rows, stratified as `splitRows` does and, if they are enough for that, one of each stratum at least.
+ * @returns indices of rows, ascending; all of them if there are no more than `count`.
  */
 export function sampleRows(rows: readonly Row[], count: number, seed: number): number[] {
   if (count >= rows.length) return rows.map((_, index) => index);
   const random = seededRandom(seed);
-  const share = count / rows.length;
-  const chosen: number[] = [];
-  const spare: number[] = [];
-  let seen = 0;
-  for (const stratum of strata(rows)) {
-    shuffle(stratum.flat(), random).forEach((row, index) => {
-      seen++;
-      if (index === 0 || share * seen - chosen.length >= 1) chosen.push(row);
-      else spare.push(row);
-    });
-  }
-  chosen.push(...spare.slice(0, Math.max(0, count - chosen.length)));
-  return chosen.slice(0, count).sort((a, b) => a - b);
+  const shuffled = strata(rows).map((stratum) => shuffle(stratum.flat(), random));
+  const firsts = shuffled.map(([first]) => first!);
+  const others = shuffled.flatMap(([, ...rest]) => rest);
+  // Stratum lies beside stratum, so that evenly spaced places take from each by its size.
+  const spaced = Math.max(0, count - firsts.length);
+  const place = (index: number) => Math.floor((index * spaced) / others.length);
+  const chosen = others.filter((_, index) => place(index + 1) > place(index));
+  return [...shuffle(firsts, random).slice(0, count), ...chosen].sort((a, b) => a - b);
 }
 
 /** What a row's label says it is: its label, or the types of its entities. */

@@ -66,7 +66,8 @@ test('a consumer that is slow holds the source back: three windows at most', asy
   async function* source() {
     for (; given < 500; given++) yield given;
   }
-  for await (const _result of stream(source()).results) {
+  for await (const result of stream(source()).results) {
+    assert.is(result, 2 * taken);
     taken++;
     await turn();
     most = Math.max(most, given - taken);
@@ -185,10 +186,11 @@ test('a million inputs leave nothing behind', async () => {
   const memory: number[] = [];
   const controller = new AbortController();
   let seen = 0;
-  for await (const _result of stream(countAsync(1_000_000), {
+  for await (const result of stream(countAsync(1_000_000), {
     signal: controller.signal,
     run: async (window) => window,
   }).results) {
+    assert.is(result, seen);
     if (++seen % 250_000 === 0) {
       globalThis.gc!();
       memory.push(process.memoryUsage().heapUsed / 2 ** 20);

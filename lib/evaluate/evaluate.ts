@@ -1,0 +1,269 @@
+/** Scores a checkpoint on labelled rows, with the predictor's engine. */
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { WhittleError } from '../../bindings/errors.js';
+import type { Example } from '../data/batch.js';
+import type { Dataset, Row, Split, Task, TokenRow } from '../data/dataset.js';
+import { encodeRows } from '../data/encode.js';
+import { checkOptions } from '../options.js';
+import { decodeTags } from '../predict/decode.js';
+import { argmax } from '../predict/predictions.js';
+import { Predictor } from '../predict/predictor.js';
+import type { StepContext, StepResult } from '../step.js';
+import { formatClassificationReport, scoreClassification, type ClassificationScores } from './classification.js';
+import { formatEntityReport, scoreEntities, type EntityScores } from './entities.js';
+
+/** Options of an evaluate step. */
+export const evaluateSchema = z.strictObject({
+  /** Which split of the dataset. */
+  on: z.enum(['test', 'dev', 'train']).default('test'),
+  /** As `Predictor.load` has it. */
+  precision: z.enum(['auto', 'float32', 'bfloat16', 'int8']).default('auto'),
+  /** Most tokens of a row; what the model can take if absent. Words beyond it count as `O`. */
+  maxLength: z.number().int().positive().optional(),
+  /** Tokens that the engine gets at once, about. */
+  batchTokens: z.number().int().positive().default(4096),
+});
+
+const callSchema = evaluateSchema.extend({
+  /** Threads of the native core, at most; 0 is the machine's default. */
+  threads: z.number().int().min(0).default(0),
+  signal: z.instanceof(AbortSignal).optional(),
+  /** Called with rows done and rows in all. */
+  onProgress: z.custom<(done: number, total: number) => void>((value) => typeof value === 'function').optional(),
+});
+
+export type EvaluateStepOptions = z.input<typeof evaluateSchema>;
+export type EvaluateOptions = z.input<typeof callSchema>;
+
+interface EvaluationFigures {
+  /** Name of the split, or `rows` for rows given as such. */
+  on: string;
+  rows: number;
+  /** Rows that had more than `maxLength` tokens and lost the rest. */
+  truncated: number;
+  /** Class names of the model. */
+  labels: string[];
+  /** The scores that early stopping and tables name, between 0 and 1. */
+  metrics: Record<string, number>;
+  /** As scikit-learn (classes) or seqeval (entities) lays it out. */
+  report: string;
+  /** What the engine computed in, and with which instruction set. */
+  precision: string;
+  isa: string;
+  /** From text to label, tokenization included, after one batch to warm up. */
+  textsPerSecond: number;
+  /** All files of the checkpoint on disk. */
+  bytes: number;
+}
+
+export type EvaluationResult = EvaluationFigures &
+  (
+    | { task: 'text-classification'; scores: ClassificationScores }
+    | { task: 'token-classification'; scores: EntityScores }
+  );
+
+/**
+ * Scores a checkpoint on a split of a dataset, or on rows.
+ *
+ * Metrics of text classification: `accuracy`, `macroF1` (also as `f1`), `weightedF1`, `macroPrecision`, `macroRecall`;
+ * of entities, each over all of them: `f1`, `precision`, `recall`, and `macroF1`, `weightedF1`, and `accuracy` of tags.
+ *
+ * @throws WhittleError `BAD_DATA` for rows without labels or with labels that the model has not (named by file and
+ * line), or no rows; what `Predictor.load` throws; `ABORTED`.
+ * @example
+ * const data = await loadDataset({ path: 'data/banking77' });
+ * const { metrics, report } = await evaluate('runs/quickstart/quantize', data, { on: 'test' });
+ * console.log(metrics.accuracy, report);
+ */
+export async function evaluate(
+  folder: string,
+  data: Dataset | readonly Row[],
+  options: EvaluateOptions = {},
+): Promise<EvaluationResult> {
+  const { on, threads, signal, onProgress, precision, batchTokens, maxLength } = checkOptions(
+    callSchema,
+    options,
+    'evaluate options',
+  );
+  const split = 'train' in data ? data[on] : rowsAsSplit(data);
+  if (split.rows.length === 0)
+    throw new WhittleError('BAD_DATA', `${split.file}: expected rows to evaluate on but found none`);
+  await using predictor = await Predictor.load(folder, {
+    task: 'any',
+    threads,
+    precision,
+    batchTokens,
+    maxLength,
+    signal,
+  });
+  checkRows(split, predictor.task);
+
+  const encode = (rows: readonly Row[]) =>
+    encodeRows(rows, predictor.task, {
+      tokenizer: predictor.tokenizer,
+      labels: predictor.labels,
+      maxLength: predictor.maxLength,
+      place: (row) => placeOf(split, row),
+    });
+  await predictor.predictLogits(warmUpOf(encode(split.rows.slice(0, 256)).examples, batchTokens), { signal });
+  const start = performance.now();
+  const { examples, truncated } = encode(split.rows);
+  const logits = await predictor.predictLogits(examples, { signal, onProgress });
+  const scored = score(split.rows, examples, logits, predictor);
+  const seconds = (performance.now() - start) / 1000;
+  const { info } = predictor;
+  return {
+    ...scored,
+    on: split.name,
+    rows: split.rows.length,
+    truncated,
+    labels: [...predictor.labels],
+    precision: info.precision,
+    isa: info.isa,
+    textsPerSecond: split.rows.length / seconds,
+    bytes: await folderBytes(folder),
+  };
+}
+
+/**
+ * `evaluate` as a step of a recipe: changes no checkpoint; its metrics are `evaluate`'s and `textsPerSecond`.
+ */
+export async function evaluateStep(
+  checkpoint: string,
+  options: EvaluateStepOptions,
+  context: StepContext,
+): Promise<StepResult> {
+  const { data, threads, signal, onProgress } = context;
+  const checked = checkOptions(evaluateSchema, options, 'evaluate options');
+  const { metrics, ...record } = await evaluate(checkpoint, data, {
+    ...checked,
+    threads,
+    signal,
+    onProgress: (done, total) =>
+      onProgress?.({ step: 'evaluate', phase: `${checked.on} split`, done, total, unit: 'sequence' }),
+  });
+  const stepMetrics = { ...metrics, textsPerSecond: record.textsPerSecond };
+  onProgress?.({
+    step: 'evaluate',
+    phase: `${checked.on} split`,
+    done: record.rows,
+    total: record.rows,
+    unit: 'sequence',
+    metrics: stepMetrics,
+  });
+  return { checkpoint, metrics: stepMetrics, record };
+}
+
+function rowsAsSplit(rows: readonly Row[]): Split {
+  return { name: 'rows', file: 'rows', rows: [...rows], lines: rows.map((_, index) => index) };
+}
+
+function placeOf({ name, file, lines }: Split, row: number): string {
+  return name === 'rows' ? `row ${row}` : `${file}:${lines[row]}`;
+}
+
+/** Rows of the model's task, each with its label or tags. */
+function checkRows(split: Split, task: Task): void {
+  split.rows.forEach((row, index) => {
+    const isText = 'text' in row;
+    if (isText !== (task === 'text-classification')) {
+      throw new WhittleError(
+        'BAD_DATA',
+        `${placeOf(split, index)}: expected a row for ${task}, as the model does, but found one with "${isText ? 'text' : 'tokens'}"`,
+      );
+    }
+    if ((isText ? row.label : row.tags) === undefined) {
+      const what = isText ? '"label"' : '"tags"';
+      throw new WhittleError(
+        'BAD_DATA',
+        `${placeOf(split, index)}: expected ${what} to evaluate against but found none`,
+      );
+    }
+  });
+}
+
+/** The first examples, one batch of them at most. */
+function warmUpOf(examples: readonly Example[], batchTokens: number): Example[] {
+  let room = batchTokens;
+  return examples.filter(({ inputIds }, index) => (room -= inputIds.length) >= 0 || index === 0);
+}
+
+type Scored = Pick<EvaluationFigures, 'metrics' | 'report'> &
+  (
+    | { task: 'text-classification'; scores: ClassificationScores }
+    | { task: 'token-classification'; scores: EntityScores }
+  );
+
+function score(rows: readonly Row[], examples: readonly Example[], logits: Float32Array, predictor: Predictor): Scored {
+  const { labels, task } = predictor;
+  return task === 'text-classification'
+    ? scoreTexts(examples, logits, labels)
+    : scoreTokens(rows as readonly TokenRow[], examples, logits, labels);
+}
+
+function scoreTexts(examples: readonly Example[], logits: Float32Array, labels: readonly string[]): Scored {
+  const predicted = examples.map((_, row) => argmax(logits.subarray(row * labels.length, (row + 1) * labels.length)));
+  const scores = scoreClassification(
+    examples.map(({ label }) => label!),
+    predicted,
+    labels,
+  );
+  const { accuracy, macro, weighted } = scores;
+  return {
+    task: 'text-classification',
+    scores,
+    report: formatClassificationReport(scores),
+    metrics: {
+      accuracy,
+      macroF1: macro.f1,
+      f1: macro.f1,
+      weightedF1: weighted.f1,
+      macroPrecision: macro.precision,
+      macroRecall: macro.recall,
+    },
+  };
+}
+
+function scoreTokens(
+  rows: readonly TokenRow[],
+  examples: readonly Example[],
+  logits: Float32Array,
+  labels: readonly string[],
+): Scored {
+  let start = 0;
+  const predicted = rows.map(({ tokens }, row) => {
+    const { inputIds, wordIds } = examples[row]!;
+    const end = start + inputIds.length * labels.length;
+    const { tags } = decodeTags(logits.subarray(start, end), wordIds!, tokens.length, labels);
+    start = end;
+    return tags;
+  });
+  const scores = scoreEntities(
+    rows.map(({ tags }) => tags!),
+    predicted,
+  );
+  const { micro, macro, weighted, tagAccuracy } = scores;
+  return {
+    task: 'token-classification',
+    scores,
+    report: formatEntityReport(scores),
+    metrics: {
+      f1: micro.f1,
+      precision: micro.precision,
+      recall: micro.recall,
+      macroF1: macro.f1,
+      weightedF1: weighted.f1,
+      accuracy: tagAccuracy,
+    },
+  };
+}
+
+async function folderBytes(folder: string): Promise<number> {
+  const entries = await readdir(folder, { withFileTypes: true });
+  const sizes = entries
+    .filter((entry) => entry.isFile())
+    .map(async ({ name }) => (await stat(join(folder, name))).size);
+  return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
+}
