@@ -38,10 +38,11 @@ export interface ReadOptions {
   onBadRow?: ((error: WhittleError, line: number) => void) | undefined;
 }
 
-/** A row and the 1-based line that it starts on. */
+/** A row, the 1-based line that it starts on, and everything that the file holds for it, by column or key. */
 export interface LocatedRow<R extends Row = Row> {
   row: R;
   line: number;
+  fields: Record<string, unknown>;
 }
 
 /**
@@ -88,14 +89,16 @@ export async function* readRows(
   };
   for await (const { read, line } of readRecords(file, format, rules)) {
     let row: Row;
+    let fields: unknown;
     try {
-      row = checkRow(read(), rules, `${file}:${line}`);
+      fields = read();
+      row = checkRow(fields, rules, `${file}:${line}`);
     } catch (error) {
       if (!(error instanceof WhittleError) || options.onBadRow === undefined) throw error;
       options.onBadRow(error, line);
       continue;
     }
-    yield { row, line };
+    yield { row, line, fields: fields as Record<string, unknown> };
   }
 }
 

@@ -16,6 +16,7 @@ const stageRecord = z.looseObject({
 const trainingRecord = z.union([
   z.looseObject({ stages: z.array(stageRecord).min(1) }).transform(({ stages }) => stages),
   z.looseObject({ recovery: stageRecord }).transform(({ recovery }) => [recovery]),
+  z.looseObject({ training: stageRecord }).transform(({ training }) => [training]),
 ]);
 
 const classScore = { precision: z.number(), recall: z.number(), f1: z.number(), support: z.number() };

@@ -1,0 +1,182 @@
+/** `whittle predict MODEL INPUT -o OUTPUT` */
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { Option, type Command } from 'commander';
+import { WhittleError } from '../../bindings/errors.js';
+import { Predictor } from '../predict/predictor.js';
+import { formatCount, formatSeconds } from '../report/format.js';
+import { abortOnInterrupt } from './interrupt.js';
+import { numberBetween } from './numbers.js';
+import { outputFormat, type AnyPrediction } from './prediction-output.js';
+import { rejectedName, ResumableOutput } from './resumable-output.js';
+import { RowSource } from './row-source.js';
+import { Terminal } from './terminal.js';
+
+interface PredictFlags {
+  output: string;
+  textColumn?: string;
+  textPairColumn?: string;
+  threshold: number;
+  allScores?: boolean;
+  precision: 'auto' | 'float32' | 'bfloat16' | 'int8';
+  threads: number;
+  maxLength?: number;
+  json?: boolean;
+}
+
+export function addPredict(program: Command): Command {
+  return program
+    .command('predict')
+    .description('predict on every row of a file; stopped, the same command goes on where it was')
+    .argument('<model>', 'folder of a checkpoint')
+    .argument('<input>', 'JSONL, CSV, TSV, CoNLL or TXT')
+    .requiredOption('-o, --output <file>', 'JSONL, CSV, TSV or TXT')
+    .option('--text-column <name>', 'column of the text (default: text)')
+    .option('--text-pair-column <name>', 'column of the second text (default: textPair)')
+    .option('--threshold <p>', 'hold back labels and entities less probable than this', numberBetween(0, 1), 0)
+    .option('--all-scores', "write every class's probability")
+    .addOption(new Option('--precision <precision>').choices(['auto', 'float32', 'bfloat16', 'int8']).default('auto'))
+    .option('--threads <n>', 'threads of native work, 0 for all', numberBetween(0, 1024, true), 0)
+    .option('--max-length <tokens>', 'longer texts are cut', numberBetween(3, 1e6, true))
+    .option('--json', 'progress and result as JSON lines on standard output')
+    .action(async (model: string, input: string, flags: PredictFlags) => {
+      const terminal = new Terminal({ json: flags.json });
+      const { signal, release } = abortOnInterrupt();
+      try {
+        await predictFile(model, input, flags, terminal, signal);
+      } finally {
+        terminal.close();
+        release();
+      }
+    });
+}
+
+async function predictFile(
+  model: string,
+  input: string,
+  flags: PredictFlags,
+  terminal: Terminal,
+  signal: AbortSignal,
+): Promise<void> {
+  const { threads, precision, maxLength, threshold, textColumn, textPairColumn, allScores = false } = flags;
+  outputFormat(flags.output, 'text-classification', []); // a wrong extension is told before the model is loaded
+  const lines = await countLines(input);
+  const options = { threads, precision, maxLength, threshold, signal };
+  await using predictor = await Predictor.load(model, { task: 'any', ...options });
+  const { task, labels } = predictor;
+  const format = outputFormat(flags.output, task, allScores ? labels : []);
+  const output = await ResumableOutput.open(flags.output, await commandKey(model, input, flags));
+  const { progress } = output;
+  if (progress.rows > 0) terminal.line(`Going on after ${formatCount(progress.rows)} rows`);
+
+  const source = new RowSource(input, { task, textColumn, textPairColumn }, progress.rows);
+  const show = meter(terminal, input, lines);
+  let isFirst = true;
+  try {
+    const predictions = predictor.predictStream(source.inputs(), { allScores, signal });
+    for await (const prediction of predictions as AsyncIterable<AnyPrediction>) {
+      const row = source.next();
+      if (isFirst) {
+        const header = format.header(source.first!);
+        if (progress.rows === 0) await output.write(header, 0);
+        isFirst = false;
+      }
+      await output.write(format.row(row.fields, prediction), 1);
+      for (const bad of source.takeBad(progress.rows)) output.reject(bad);
+      await output.saveNowAndThen();
+      show(row.line, false);
+    }
+    for (const bad of source.takeBad()) output.reject(bad);
+    await output.finish();
+  } catch (error) {
+    throw await stopped(output, error);
+  }
+  const seconds = show(lines, true);
+  tellResult(terminal, flags.output, output, predictor.truncatedTexts, seconds);
+}
+
+/** Keeps what is written so far, so that the same command goes on from there, and closes the files. */
+async function stopped(output: ResumableOutput, error: unknown): Promise<unknown> {
+  const saved = await output.save().then(
+    () => true,
+    () => false,
+  );
+  await output.close().catch(() => undefined);
+  if (!saved || !(error instanceof WhittleError) || error.code !== 'ABORTED') return error;
+  const rows = formatCount(output.progress.rows);
+  return new WhittleError('ABORTED', `stopped after ${rows} rows; the same command goes on from there`, {
+    cause: error,
+  });
+}
+
+/** Shows progress through the file's lines; returns the seconds gone by. */
+function meter(terminal: Terminal, input: string, lines: number): (line: number, isLast: boolean) => number {
+  const started = performance.now();
+  let texts = 0;
+  let firstLine: number | undefined;
+  let lastRecord = started;
+  return (line, isLast) => {
+    const now = performance.now();
+    const seconds = (now - started) / 1000;
+    if (!isLast) texts++;
+    firstLine ??= line - 1;
+    const textsPerSecond = texts / seconds;
+    const left = ((lines - line) * seconds) / Math.max(1, line - firstLine);
+    const notes = [`${formatCount(textsPerSecond)} texts/s`, ...(isLast ? [] : [`${formatSeconds(left)} left`])];
+    terminal.bar({ title: `predict: ${input}`, done: line, total: lines, notes });
+    if (now - lastRecord >= 1000) {
+      terminal.record({ type: 'progress', line, lines, texts, textsPerSecond });
+      lastRecord = now;
+    }
+    return seconds;
+  };
+}
+
+function tellResult(
+  terminal: Terminal,
+  file: string,
+  { progress: { rows, rejected } }: ResumableOutput,
+  truncated: number,
+  seconds: number,
+): void {
+  const parts = [`${formatCount(rows)} predictions in ${file} (${formatSeconds(seconds)})`];
+  if (truncated > 0)
+    parts.push(
+      `${formatCount(truncated)} ${truncated === 1 ? 'text was' : 'texts were'} cut to the longest that the model takes`,
+    );
+  if (rejected > 0)
+    parts.push(
+      `${formatCount(rejected)} bad ${rejected === 1 ? 'row' : 'rows'}, with file and line, in ${rejectedName(file)}`,
+    );
+  terminal.result(parts.join('\n'), { type: 'result', output: file, rows, rejected, truncated, seconds });
+}
+
+/** What must be the same for a command to be the same: model, input and every option that changes the output. */
+async function commandKey(model: string, input: string, flags: PredictFlags): Promise<string> {
+  const { textColumn, textPairColumn, threshold, allScores, precision, maxLength } = flags;
+  const files = await Promise.all(
+    [join(model, 'config.json'), input].map(async (file) => {
+      const { size, mtimeMs } = await stat(file);
+      return [resolve(file), size, mtimeMs];
+    }),
+  );
+  return JSON.stringify([files, textColumn, textPairColumn, threshold, allScores, precision, maxLength]);
+}
+
+/** @throws WhittleError `BAD_DATA` if there is no such file. */
+async function countLines(file: string): Promise<number> {
+  let count = 1;
+  try {
+    for await (const chunk of createReadStream(file, { highWaterMark: 1 << 18 })) {
+      const bytes = chunk as Buffer;
+      for (let at = bytes.indexOf(0x0a); at >= 0; at = bytes.indexOf(0x0a, at + 1)) count++;
+    }
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') throw new WhittleError('BAD_DATA', `${file}: expected a data file but there is none`);
+    if (code === 'EISDIR') throw new WhittleError('BAD_DATA', `${file}: expected a data file but found a folder`);
+    throw new WhittleError('IO', `${file} could not be read: ${message}`, { cause: error });
+  }
+  return count;
+}

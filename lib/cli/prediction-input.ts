@@ -1,0 +1,65 @@
+/** The rows that `whittle predict` reads, good ones and bad ones, with their places. */
+import { extname } from 'node:path';
+import { WhittleError } from '../../bindings/errors.js';
+import type { Row, Task } from '../data/dataset.js';
+import { readLines } from '../data/lines.js';
+import { formatOf, readRows } from '../data/read-rows.js';
+import type { Input } from '../predict/predictions.js';
+
+/** One row to predict on. */
+export interface InputRow {
+  /** 1-based. */
+  line: number;
+  /** Everything that the file holds for the row. */
+  fields: Record<string, unknown>;
+  input: Input;
+}
+
+export interface InputOptions {
+  /** What the model does. */
+  task: Task;
+  textColumn?: string | undefined;
+  textPairColumn?: string | undefined;
+  /** Takes rows that cannot be read. */
+  onBadRow: (line: number, error: WhittleError) => void;
+}
+
+/**
+ * The rows of a file: a text a line (.txt), or what `readRows` reads. Bad rows go to `onBadRow`.
+ * @throws WhittleError `BAD_DATA` for a missing file, another format or a table without the text's column.
+ */
+export async function* readInput(file: string, options: InputOptions): AsyncGenerator<InputRow, void, undefined> {
+  if (extname(file).toLowerCase() === '.txt') return yield* readTexts(file, options.onBadRow);
+  const { textColumn, textPairColumn, onBadRow } = options;
+  const readOptions = {
+    ...{ textColumn, textPairColumn },
+    onBadRow: (error: WhittleError, line: number) => onBadRow(line, error),
+  };
+  const task = await rowKind(file, options.task);
+  for await (const { row, line, fields } of readRows(file, task, readOptions)) {
+    yield { line, fields, input: inputOf(row) };
+  }
+}
+
+async function* readTexts(file: string, onBadRow: InputOptions['onBadRow']): AsyncGenerator<InputRow, void, undefined> {
+  for await (const { text, number } of readLines(file)) {
+    if (text.trim() !== '') yield { line: number, fields: { text }, input: text };
+    else onBadRow(number, new WhittleError('BAD_DATA', `${file}:${number}: expected a text but found an empty line`));
+  }
+}
+
+/** Words for a model of entities if the file has words; else texts. */
+async function rowKind(file: string, task: Task): Promise<Task> {
+  const format = formatOf(file);
+  if (task === 'text-classification' || format === 'conll') return task;
+  if (format !== 'jsonl') return 'text-classification';
+  for await (const { text } of readLines(file)) {
+    if (text.trim() !== '') return /"tokens"\s*:/.test(text) ? 'token-classification' : 'text-classification';
+  }
+  return 'text-classification';
+}
+
+function inputOf(row: Row): Input {
+  if ('tokens' in row) return { tokens: row.tokens };
+  return row.textPair === undefined ? row.text : { text: row.text, textPair: row.textPair };
+}

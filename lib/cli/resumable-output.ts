@@ -1,0 +1,164 @@
+/**
+ * An output that a stopped command goes on with. Rows go to `OUTPUT.partial`, bad ones to `OUTPUT.rejected.jsonl.partial`,
+ * and `OUTPUT.progress.json` says from time to time how many rows of the input these stand for. At the end the files
+ * take their names, and the last is gone.
+ */
+import { open, readFile, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import { WhittleError } from '../../bindings/errors.js';
+import { writeError, writeFileWhole } from '../atomic.js';
+
+/** How far the files are known to be on the disk. */
+export interface OutputProgress {
+  /** Good rows written. */
+  rows: number;
+  rejected: number;
+  bytes: number;
+  rejectedBytes: number;
+}
+
+/** A row that could not be predicted. */
+export interface RejectedRow {
+  file: string;
+  line: number;
+  error: string;
+}
+
+const secondsBetweenSaves = 2;
+const bufferedCharacters = 1 << 16;
+
+export class ResumableOutput {
+  #buffer = '';
+  #rejectedBuffer = '';
+  #lastSave = performance.now();
+
+  private constructor(
+    readonly file: string,
+    private readonly key: string,
+    private readonly rows: FileHandle,
+    private readonly rejected: FileHandle,
+    readonly progress: OutputProgress,
+  ) {}
+
+  /**
+   * Goes on with what the same command left, or begins anew.
+   * @param key what the command is: model, input and options. Another key begins anew.
+   */
+  static async open(file: string, key: string): Promise<ResumableOutput> {
+    const saved = await readProgress(file, key);
+    const progress = saved ?? { rows: 0, rejected: 0, bytes: 0, rejectedBytes: 0 };
+    try {
+      const rows = await open(partial(file), saved ? 'r+' : 'w');
+      const rejected = await open(partial(rejectedName(file)), saved ? 'r+' : 'w');
+      await rows.truncate(progress.bytes);
+      await rejected.truncate(progress.rejectedBytes);
+      return new ResumableOutput(file, key, rows, rejected, progress);
+    } catch (error) {
+      throw writeError(error, file);
+    }
+  }
+
+  /** Appends a row's text. `rows` is how many rows of the input it stands for: 0 for a header. */
+  async write(text: string, rows: 0 | 1): Promise<void> {
+    this.#buffer += text;
+    this.progress.rows += rows;
+    if (this.#buffer.length >= bufferedCharacters) await this.#flush();
+  }
+
+  reject(row: RejectedRow): void {
+    this.#rejectedBuffer += `${JSON.stringify(row)}\n`;
+    this.progress.rejected += 1;
+  }
+
+  /** Saves if some seconds have gone by. Call it where every row before the last written one is dealt with. */
+  async saveNowAndThen(): Promise<void> {
+    if ((performance.now() - this.#lastSave) / 1000 >= secondsBetweenSaves) await this.save();
+  }
+
+  /** Writes everything to the disk, then how far it goes. */
+  async save(): Promise<void> {
+    await this.#flush();
+    try {
+      await this.rows.datasync();
+      await this.rejected.datasync();
+    } catch (error) {
+      throw writeError(error, this.file);
+    }
+    await writeFileWhole(progressName(this.file), JSON.stringify({ key: this.key, ...this.progress }));
+    this.#lastSave = performance.now();
+  }
+
+  /** Gives the files their names. The rejected rows' one exists only if there are any. */
+  async finish(): Promise<void> {
+    await this.save();
+    await this.close();
+    try {
+      if (this.progress.rejected > 0) await rename(partial(rejectedName(this.file)), rejectedName(this.file));
+      else {
+        await rm(partial(rejectedName(this.file)), { force: true });
+        await rm(rejectedName(this.file), { force: true });
+      }
+      await rename(partial(this.file), this.file);
+      await rm(progressName(this.file), { force: true });
+    } catch (error) {
+      throw writeError(error, this.file);
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.rows.close();
+    await this.rejected.close();
+  }
+
+  async #flush(): Promise<void> {
+    const { progress } = this;
+    progress.bytes += await append(this.rows, this.#buffer, progress.bytes, partial(this.file));
+    this.#buffer = '';
+    const rejectedFile = partial(rejectedName(this.file));
+    progress.rejectedBytes += await append(this.rejected, this.#rejectedBuffer, progress.rejectedBytes, rejectedFile);
+    this.#rejectedBuffer = '';
+  }
+}
+
+export function rejectedName(file: string): string {
+  return `${file}.rejected.jsonl`;
+}
+
+function partial(file: string): string {
+  return `${file}.partial`;
+}
+
+function progressName(file: string): string {
+  return `${file}.progress.json`;
+}
+
+/** Writes all of `text` at `position`. @returns its bytes. */
+async function append(handle: FileHandle, text: string, position: number, file: string): Promise<number> {
+  const bytes = Buffer.from(text, 'utf8');
+  try {
+    for (let done = 0; done < bytes.length;) {
+      const { bytesWritten } = await handle.write(bytes, done, bytes.length - done, position + done);
+      if (bytesWritten === 0) throw new WhittleError('IO', `${file} could not be written: the disk took no more bytes`);
+      done += bytesWritten;
+    }
+  } catch (error) {
+    throw writeError(error, file);
+  }
+  return bytes.length;
+}
+
+/** What a stopped command of the same key left; undefined if there is none, or its files are not as it says. */
+async function readProgress(file: string, key: string): Promise<OutputProgress | undefined> {
+  const text = await readFile(progressName(file), 'utf8').catch(() => undefined);
+  if (text === undefined) return undefined;
+  const { key: savedKey, ...progress } = JSON.parse(text) as OutputProgress & { key: string };
+  if (savedKey !== key) return undefined;
+  const sizes = await Promise.all(
+    [partial(file), partial(rejectedName(file))].map((path) =>
+      stat(path).then(
+        ({ size }) => size,
+        () => -1,
+      ),
+    ),
+  );
+  return sizes[0]! >= progress.bytes && sizes[1]! >= progress.rejectedBytes ? progress : undefined;
+}

@@ -1,0 +1,37 @@
+/** `whittle run RECIPE` */
+import type { Command } from 'commander';
+import { run } from '../recipe/run.js';
+import { modelTable, stepTable } from '../report/tables.js';
+import { abortOnInterrupt } from './interrupt.js';
+import { runDisplay, Terminal } from './terminal.js';
+
+interface RunFlags {
+  folder?: string;
+  resume: boolean;
+  overwrite?: boolean;
+  json?: boolean;
+}
+
+export function addRun(program: Command): Command {
+  return program
+    .command('run')
+    .description('run the steps of a recipe; finished steps of an earlier run are kept')
+    .argument('<recipe>', 'YAML or JSON file')
+    .option('--folder <folder>', 'where to write (default: runs/<name of the recipe>)')
+    .option('--resume', 'go on where an earlier run of this recipe stopped (the default)', true)
+    .option('--no-resume', 'refuse a folder that holds finished steps')
+    .option('--overwrite', 'throw away what an earlier run left in the folder')
+    .option('--json', 'events as JSON lines on standard output')
+    .action(async (recipe: string, { folder, resume, overwrite, json }: RunFlags) => {
+      const terminal = new Terminal({ json });
+      const { signal, release } = abortOnInterrupt();
+      try {
+        const result = await run(recipe, { folder, resume, overwrite, signal, onProgress: runDisplay(terminal) });
+        const table = modelTable(result.report) || stepTable(result.report);
+        terminal.result(`\n${table}\n\nReport: ${result.reportFile}`, { type: 'report', report: result.report });
+      } finally {
+        terminal.close();
+        release();
+      }
+    });
+}

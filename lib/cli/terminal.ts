@@ -1,0 +1,142 @@
+/** What commands show while they work: a bar on a terminal, plain lines elsewhere, JSON lines for programs. */
+import { formatCount, formatSeconds, formatShare, formatSmall } from '../report/format.js';
+import type { RunEvent } from '../recipe/runner.js';
+
+/** A part of work that a bar stands for. */
+export interface BarState {
+  /** `finetune: stage 1 of 3 (head)` */
+  title: string;
+  done: number;
+  total: number;
+  /** What else is known, in order: `loss 0.42`. */
+  notes: string[];
+}
+
+export interface TerminalOptions {
+  /** One JSON object a line on standard output, nothing else. */
+  json?: boolean | undefined;
+  /** Where people read; standard error unless given. */
+  stream?: NodeJS.WriteStream;
+}
+
+const redrawMilliseconds = 100;
+const plainMilliseconds = 15_000;
+const barCells = 20;
+
+export class Terminal {
+  readonly json: boolean;
+  readonly #stream: NodeJS.WriteStream;
+  readonly #isTty: boolean;
+  #current: BarState | undefined;
+  #drawn = '';
+  #lastDraw = 0;
+
+  constructor({ json = false, stream = process.stderr }: TerminalOptions = {}) {
+    this.json = json;
+    this.#stream = stream;
+    this.#isTty = stream.isTTY === true && process.env.TERM !== 'dumb';
+  }
+
+  /** A line for people. */
+  line(text = ''): void {
+    if (this.json) return;
+    this.#finishBar();
+    this.#stream.write(`${text}\n`);
+  }
+
+  /** A record for programs; people do not see it. */
+  record(record: object): void {
+    if (this.json) process.stdout.write(`${JSON.stringify(record)}\n`);
+  }
+
+  /** A result: text on standard output for people, the record for programs. */
+  result(text: string, record: object): void {
+    if (this.json) return this.record(record);
+    this.#finishBar();
+    process.stdout.write(`${text}\n`);
+  }
+
+  /** Shows how far a part of the work is. A new title begins a new bar. */
+  bar(state: BarState): void {
+    if (this.json) return;
+    const isNew = this.#current?.title !== state.title;
+    if (isNew) this.#finishBar();
+    this.#current = state;
+    const now = performance.now();
+    const wait = this.#isTty ? redrawMilliseconds : plainMilliseconds;
+    if (!isNew && now - this.#lastDraw < wait && state.done < state.total) return;
+    if (isNew && !this.#isTty) this.#lastDraw = now;
+    else this.#draw(now);
+  }
+
+  /** Ends the bar at work, which stays on the screen as it was last. */
+  close(): void {
+    this.#finishBar();
+  }
+
+  #draw(now: number): void {
+    if (!this.#current) return;
+    this.#lastDraw = now;
+    const text = formatBar(this.#current, this.#isTty ? (this.#stream.columns ?? 100) - 1 : Infinity, this.#isTty);
+    if (text === this.#drawn) return;
+    this.#stream.write(this.#isTty ? `\r\x1b[2K${text}` : `${text}\n`);
+    this.#drawn = text;
+  }
+
+  #finishBar(): void {
+    if (!this.#current) return;
+    this.#draw(performance.now());
+    if (this.#isTty) this.#stream.write('\n');
+    this.#current = undefined;
+    this.#drawn = '';
+  }
+}
+
+/** `finetune: head  ████░░  45 %  loss 0.42  12 s left`, cut to a width. */
+export function formatBar({ title, done, total, notes }: BarState, width: number, withCells: boolean): string {
+  const share = total > 0 ? Math.min(1, done / total) : 1;
+  const full = Math.round(share * barCells);
+  const cells = withCells ? `  ${'█'.repeat(full)}${'░'.repeat(barCells - full)}` : '';
+  const text = `${title}${cells}  ${String(Math.floor(share * 100)).padStart(3)} %${notes.map((note) => `  ${note}`).join('')}`;
+  return text.length > width ? text.slice(0, width) : text;
+}
+
+/** Shows the events of a run. */
+export function runDisplay(terminal: Terminal): (event: RunEvent) => void {
+  const lastScores = new Map<string, string>();
+  return (event) => {
+    terminal.record(event);
+    if (event.type === 'run') terminal.line(`${event.name}: ${event.steps.join(', ')} (${event.machine})`);
+    if (event.type === 'progress') {
+      const score = scoreNote(event.metrics);
+      if (score) lastScores.set(event.step, score);
+      const notes = [
+        event.loss === undefined ? undefined : `loss ${formatSmall(event.loss)}`,
+        score ?? lastScores.get(event.step),
+        event.tokensPerSecond === undefined ? undefined : `${formatCount(event.tokensPerSecond)} tokens/s`,
+        event.secondsLeft === undefined || event.done >= event.total
+          ? undefined
+          : `${formatSeconds(event.secondsLeft)} left`,
+      ];
+      terminal.bar({
+        title: `${event.step}: ${event.phase}`,
+        done: event.done,
+        total: event.total,
+        notes: notes.filter((note) => note !== undefined),
+      });
+    }
+    if (event.type === 'stepEnd') {
+      const score = scoreNote(event.metrics);
+      const time = event.reused ? 'done in an earlier run' : `done in ${formatSeconds(event.seconds)}`;
+      terminal.line(`${event.step}: ${time}${score ? `, ${score}` : ''}`);
+    }
+  };
+}
+
+/** `accuracy 91.20 %` of the first score that people ask for. */
+function scoreNote(metrics: Record<string, number> | undefined): string | undefined {
+  for (const name of ['accuracy', 'f1']) {
+    if (metrics?.[name] !== undefined) return `${name === 'f1' ? 'F1' : name} ${formatShare(metrics[name])}`;
+  }
+  return undefined;
+}

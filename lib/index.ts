@@ -1,0 +1,44 @@
+/**
+ * whittle: fine-tune a transformer in stages, whittle it down, run it fast.
+ *
+ * @example
+ * import { Predictor, run } from 'whittle-ml';
+ *
+ * const { checkpoint } = await run('examples/quickstart/recipe.yaml');
+ * await using predictor = await Predictor.load(checkpoint);
+ * console.log(await predictor.predict('My card never arrived'));
+ */
+export { WhittleError, type WhittleErrorCode } from '../bindings/errors.js';
+
+export { run, type Recipe, type Step } from './recipe/run.js';
+export type { RunEvent, RunOptions, RunResult } from './recipe/runner.js';
+export type { Distribution, StudyOptions } from './recipe/study.js';
+export type { ModelReport, Report, StepReport } from './report/report.js';
+export { tune } from './tune/tune.js';
+export type { TuneEvent, TuneOptions, TuneResult } from './tune/study.js';
+export type { Trial } from './tune/journal.js';
+
+export { loadDataset, type DatasetOptions } from './data/load.js';
+export { readRows, type LocatedRow, type ReadOptions } from './data/read-rows.js';
+export type { Dataset, Row, Split, Task, TextRow, TokenRow } from './data/dataset.js';
+
+export { finetune } from './training/finetune.js';
+export type { FinetuneOptions } from './training/options.js';
+export { prune, type PruneOptions } from './compress/prune.js';
+export { quantize, type QuantizeOptions } from './compress/quantize.js';
+export { distill } from './distill/distill.js';
+export type { DistillOptions } from './distill/options.js';
+export type { ProgressEvent, StepContext, StepResult } from './step.js';
+
+export { evaluate, type EvaluateOptions, type EvaluationResult } from './evaluate/evaluate.js';
+export { Predictor, type PredictOptions, type PredictorOptions } from './predict/predictor.js';
+export type {
+  ClassificationInput,
+  ClassPrediction,
+  Entity,
+  EntityInput,
+  EntityPrediction,
+  Prediction,
+  ScoredClassPrediction,
+  TaggedEntityPrediction,
+} from './predict/predictions.js';

@@ -1,0 +1,67 @@
+/** The kinds of step that whittle has. A new one is one entry here. */
+import { resolve } from 'node:path';
+import { datasetSchema, loadDataset, type DatasetOptions } from '../data/load.js';
+import { quantize, quantizeSchema, type QuantizeOptions } from '../compress/quantize.js';
+import { prune, pruneSchema, type PruneOptions } from '../compress/prune.js';
+import { distill } from '../distill/distill.js';
+import { distillSchema, type CheckedDistillOptions } from '../distill/options.js';
+import { evaluateSchema, evaluateStep, type EvaluateStepOptions } from '../evaluate/evaluate.js';
+import { finetune } from '../training/finetune.js';
+import { finetuneSchema, type FinetuneOptions } from '../training/options.js';
+import type { RecipeParts, StepKind } from './parts.js';
+
+const finetuneKind: StepKind = {
+  schema: finetuneSchema,
+  run: (checkpoint, options: FinetuneOptions, context) => finetune(checkpoint, options, context),
+};
+
+const pruneKind: StepKind = {
+  schema: pruneSchema,
+  run: (checkpoint, options: PruneOptions, context) => prune(checkpoint, options, context),
+};
+
+const distillKind: StepKind = {
+  schema: distillSchema,
+  run: (checkpoint, options: CheckedDistillOptions, context) => distill(checkpoint, options, context),
+  mapCheckpoints: ({ teachers, student, ...rest }: CheckedDistillOptions, map) => ({
+    ...rest,
+    teachers: teachers.map((teacher, index) =>
+      typeof teacher === 'string'
+        ? map(teacher, ['teachers', index])
+        : { ...teacher, from: map(teacher.from, ['teachers', index, 'from']) },
+    ),
+    ...(student && {
+      student: 'model' in student ? { ...student, model: map(student.model, ['student', 'model']) } : student,
+    }),
+  }),
+};
+
+const quantizeKind: StepKind = {
+  schema: quantizeSchema,
+  run: (checkpoint, options: QuantizeOptions, context) => quantize(checkpoint, options, context),
+};
+
+const evaluateKind: StepKind = {
+  schema: evaluateSchema,
+  run: (checkpoint, options: EvaluateStepOptions, context) => evaluateStep(checkpoint, options, context),
+};
+
+/** What whittle's own recipes are made of. */
+export const whittleParts: RecipeParts = {
+  steps: {
+    finetune: finetuneKind,
+    prune: pruneKind,
+    distill: distillKind,
+    quantize: quantizeKind,
+    evaluate: evaluateKind,
+  },
+  data: {
+    schema: datasetSchema,
+    mapPaths: (options: DatasetOptions, toPath) => {
+      const { path, train, dev, test, ...rest } = options;
+      const paths = Object.entries({ path, train, dev, test }).filter(([, value]) => value !== undefined);
+      return { ...rest, ...Object.fromEntries(paths.map(([key, value]) => [key, resolve(toPath(value!))])) };
+    },
+    load: (options: DatasetOptions, task) => loadDataset({ task, ...options }),
+  },
+};
