@@ -55,6 +55,11 @@
       "target_name": "whittle_kernel_bench", "type": "executable",
       "sources": ["native/bench/kernel_bench.cc"],
       "dependencies": ["whittle_core"]
+    },
+    {
+      "target_name": "whittle_training_bench", "type": "executable",
+      "sources": ["native/bench/training_bench.cc"],
+      "dependencies": ["whittle_core"]
     }
   ],
   # The same kernel sources under another namespace, for native tests only: with emulated tiles, and without AVX-512

@@ -29,7 +29,13 @@ class TaskControl {
   void progress(int64_t done, int64_t total) {
     if (!has_progress_) return;
     progress_.NonBlockingCall([done, total](Napi::Env env, Napi::Function function) {
-      if (env != nullptr) function.Call({Napi::Number::New(env, done), Napi::Number::New(env, total)});
+      if (env == nullptr) return;
+      try {
+        function.Call(
+            {Napi::Number::New(env, static_cast<double>(done)), Napi::Number::New(env, static_cast<double>(total))});
+      } catch (const Napi::Error&) {
+        throw_in_javascript(env);  // what the function threw becomes an uncaught exception
+      }
     });
   }
 

@@ -14,4 +14,17 @@ Napi::Error javascript_error(Napi::Env env, const std::exception& error) {
   return result;
 }
 
+void throw_in_javascript(Napi::Env env) noexcept {
+  try {
+    try {
+      throw;
+    } catch (const Napi::Error& error) {
+      napi_throw(env, error.Value());
+    } catch (const std::exception& error) {
+      napi_throw(env, javascript_error(env, error).Value());
+    }
+  } catch (const Napi::Error&) {
+  }
+}
+
 }  // namespace whittle

@@ -11,16 +11,19 @@ namespace whittle {
 // bindings/load.ts turns it into a WhittleError.
 Napi::Error javascript_error(Napi::Env env, const std::exception& error);
 
+// Throws the C++ exception that is being handled as a JavaScript one. Does nothing if the environment is going down and
+// takes no more exceptions (a worker that is terminated), where node-addon-api would end the process.
+void throw_in_javascript(Napi::Env env) noexcept;
+
 namespace detail {
 
 template <Napi::Value (*function)(const Napi::CallbackInfo&)>
 Napi::Value guarded(const Napi::CallbackInfo& info) {
   try {
     return function(info);
-  } catch (const Napi::Error&) {
-    throw;
-  } catch (const std::exception& error) {
-    throw javascript_error(info.Env(), error);
+  } catch (...) {
+    throw_in_javascript(info.Env());
+    return Napi::Value();
   }
 }
 

@@ -93,6 +93,7 @@ struct KernelTable {
                     float scale, const float* score_bias, float* scratch, float* out, int64_t out_stride,
                     const KeepMask* keep);
   // The same with bf16 products, where the table says native_bf16; float32 softmax.
+  int64_t (*attention_bf16_scratch)(int64_t length, int64_t head_size);
   void (*attention_bf16)(const float* q, const float* k, const float* v, int64_t stride, int64_t length,
                          int64_t head_size, float scale, const float* score_bias, float* scratch, float* out,
                          int64_t out_stride, const KeepMask* keep);

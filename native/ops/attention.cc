@@ -34,8 +34,9 @@ KeepMask keep_mask(const Attention& a, int64_t sequence, int64_t head, int64_t l
 
 void attention(const Attention& a, Precision precision, const Context& context) {
   const KernelTable& kernels = context.kernels;
-  const auto kernel =
-      precision == Precision::bfloat16 && kernels.native_bf16 ? kernels.attention_bf16 : kernels.attention;
+  const bool bf16 = precision == Precision::bfloat16 && kernels.native_bf16;
+  const auto kernel = bf16 ? kernels.attention_bf16 : kernels.attention;
+  const auto scratch = bf16 ? kernels.attention_bf16_scratch : kernels.attention_scratch;
   const float scale = 1 / std::sqrt(static_cast<float>(a.head_size));
   for_each_head(a, context, [&](int64_t sequence, int64_t head) {
     const int64_t begin = a.offsets[sequence], length = a.offsets[sequence + 1] - begin;
@@ -45,8 +46,8 @@ void attention(const Attention& a, Precision precision, const Context& context) 
     if (a.dropout) mask = keep_mask(a, sequence, head, length, kernels);
     const int64_t at = begin * a.stride + head * a.head_size;
     kernel(a.q + at, a.k + at, a.v + at, a.stride, length, a.head_size, scale, nullptr,
-           thread_arena().take<float>(kernels.attention_scratch(length, a.head_size)),
-           a.out + begin * a.out_stride + head * a.head_size, a.out_stride, a.dropout ? &mask : nullptr);
+           thread_arena().take<float>(scratch(length, a.head_size)), a.out + begin * a.out_stride + head * a.head_size,
+           a.out_stride, a.dropout ? &mask : nullptr);
   });
 }
 

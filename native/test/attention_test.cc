@@ -71,24 +71,24 @@ struct Scratch {
 
 TEST(attention, forward_of_every_isa) {
   for_each_head(51, [](const Head& head, const float* bias, const KeepMask* keep, const std::string& name) {
-    const auto run = [&](const KernelTable& table, auto kernel, Guarded<float>& out, const std::string& what) {
-      Scratch scratch(table.attention_scratch(head.length, head.size));
+    const auto run = [&](auto scratch_floats, auto kernel, Guarded<float>& out, const std::string& what) {
+      Scratch scratch(scratch_floats(head.length, head.size));
       kernel(head.q.data(), head.k.data(), head.v.data(), head.stride, head.length, head.size, head.scale(), bias,
              scratch.memory.data(), out.data(), head.size + 3, keep);
       scratch.memory.check_guards(what + ": scratch");
     };
     const KernelTable& reference = *kernels_for(Isa::ref);
     Guarded<float> expected(head.length, head.size, head.size + 3), rounded(head.length, head.size, head.size + 3);
-    run(reference, reference.attention, expected, name);
-    run(reference, reference.attention_bf16, rounded, name);
+    run(reference.attention_scratch, reference.attention, expected, name);
+    run(reference.attention_bf16_scratch, reference.attention_bf16, rounded, name);
     for (const KernelVariant& variant : kernel_variants()) {
       const std::string what = variant.name + ", " + name;
       Guarded<float> out(head.length, head.size, head.size + 3);
-      run(*variant.table, variant.table->attention, out, what);
+      run(variant.table->attention_scratch, variant.table->attention, out, what);
       check_close(out, expected, head.length, head.size, 1e-5, what);
       if (!variant.table->native_bf16) continue;
       Guarded<float> out_bf16(head.length, head.size, head.size + 3);
-      run(*variant.table, variant.table->attention_bf16, out_bf16, what);
+      run(variant.table->attention_bf16_scratch, variant.table->attention_bf16, out_bf16, what);
       // Both round to bf16, at places that may differ: 2^-8 relative to values of order 1.
       check_close(out_bf16, rounded, head.length, head.size, 8e-3, what + ", bf16");
     }

@@ -16,6 +16,10 @@ float rounded_to_bf16(float value) {
   return value;
 }
 
+int64_t attention_bf16_scratch(int64_t length, int64_t) {
+  return length;
+}
+
 // q, k, v and the unnormalized probabilities exp(s - max) are rounded to bf16; sums stay in higher precision.
 void attention_bf16(const float* q, const float* k, const float* v, int64_t stride, int64_t length, int64_t head_size,
                     float scale, const float* score_bias, float* scratch, float* out, int64_t out_stride,
@@ -51,6 +55,7 @@ void attention_bf16(const float* q, const float* k, const float* v, int64_t stri
 }  // namespace
 
 void add_attention_bf16(KernelTable& table) {
+  table.attention_bf16_scratch = attention_bf16_scratch;
   table.attention_bf16 = attention_bf16;
 }
 

@@ -1,0 +1,261 @@
+// Times the parts of a training step of MiniLM-L6 (6 layers, hidden 384, 12 heads, intermediate 1536) natively.
+//
+//   whittle_training_bench [--threads N] [--seconds S] [--dropout RATE] [SEQUENCESxLENGTH...]
+//
+// Prints one JSON object a line: { "work", "milliseconds", "tokensPerSecond", "shareOfPeak"? }, medians over turns.
+// shareOfPeak: floating-point operations of the products against what the same threads multiply from registers.
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "ops/adamw.h"
+#include "ops/attention.h"
+#include "training/embedding.h"
+#include "training/transformer_block.h"
+
+namespace {
+
+using namespace whittle;
+using Clock = std::chrono::steady_clock;
+
+constexpr int64_t kLayers = 6, kHidden = 384, kHeads = 12, kIntermediate = 1536, kVocabulary = 30522, kPositions = 512;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+std::vector<float> random_floats(int64_t count, float scale) {
+  static std::mt19937 random(1);
+  std::normal_distribution<float> normal(0, scale);
+  std::vector<float> values(static_cast<size_t>(count));
+  for (float& value : values) value = normal(random);
+  return values;
+}
+
+class Bench {
+ public:
+  Bench(int threads, double seconds, float dropout, int64_t sequences, int64_t length)
+      : context_{kernels(), ThreadPool::instance(), threads, arena_}, seconds_(seconds), dropout_(dropout) {
+    for (int64_t s = 0; s <= sequences; ++s) offsets_.push_back(static_cast<int32_t>(s * length));
+    shape_ = {offsets_.data(), sequences, kHidden, kHeads, kIntermediate};
+    name_ = std::to_string(sequences) + "x" + std::to_string(length);
+  }
+
+  void layers(Precision precision) {
+    const int64_t tokens = shape_.tokens();
+    const char* kind = precision == Precision::bfloat16 ? " bfloat16" : " float32";
+    std::vector<float> x = random_floats(tokens * kHidden, 1), y(x.size()), dx(x.size());
+    std::vector<float> weights = random_floats(parameter_count(), 0.05f), gradients(weights.size());
+    std::vector<std::vector<float>> saved(kLayers);
+    for (auto& buffer : saved) {
+      buffer.resize(static_cast<size_t>(BlockSaved::floats(tokens, kHidden, kIntermediate)));
+    }
+    const auto p = tensors<const float>(weights.data());
+    const auto g = tensors<float>(gradients.data());
+    BlockOptions options{1e-12f, dropout_, dropout_, 1, 1, 0, precision};
+    const double forward_work = static_cast<double>(tokens * kLayers) *
+                                (2.0 * kHidden * (4 * kHidden + 2 * kIntermediate) + 4.0 * kHidden * offsets_[1]);
+    measure(name_ + kind + " 6 layers forward", forward_work, precision, [&] {
+      for (int64_t layer = 0; layer < kLayers; ++layer) {
+        transformer_block_forward(shape_, options, p, x.data(), y.data(), saved[static_cast<size_t>(layer)].data(),
+                                  context_);
+      }
+    });
+    measure(name_ + kind + " 6 layers forward and backward", 3 * forward_work, precision, [&] {
+      for (int64_t layer = 0; layer < kLayers; ++layer) {
+        transformer_block_forward(shape_, options, p, x.data(), y.data(), saved[static_cast<size_t>(layer)].data(),
+                                  context_);
+      }
+      for (int64_t layer = kLayers; layer-- > 0;) {
+        transformer_block_backward(shape_, options, p, x.data(), saved[static_cast<size_t>(layer)].data(), y.data(),
+                                   dx.data(), g, context_);
+      }
+    });
+  }
+
+  void attention_alone(Precision precision) {
+    const int64_t tokens = shape_.tokens();
+    const char* kind = precision == Precision::bfloat16 ? " bfloat16" : " float32";
+    std::vector<float> qkv = random_floats(tokens * 3 * kHidden, 1), out(static_cast<size_t>(tokens * kHidden)),
+                       gradients(qkv.size());
+    const Dropout dropout{dropout_, 1, 1, 1, DropoutSite::attention_probabilities};
+    const Attention arguments{qkv.data(),
+                              qkv.data() + kHidden,
+                              qkv.data() + 2 * kHidden,
+                              3 * kHidden,
+                              shape_.offsets,
+                              shape_.sequences,
+                              kHeads,
+                              kHidden / kHeads,
+                              out.data(),
+                              kHidden,
+                              dropout_ > 0 ? &dropout : nullptr};
+    const double work = 4.0 * static_cast<double>(kHidden * tokens * offsets_[1]);
+    measure(name_ + kind + " attention forward", work, precision, [&] { attention(arguments, precision, context_); });
+    if (precision == Precision::bfloat16) return;
+    measure(name_ + " float32 attention backward", 2.5 * work, precision, [&] {
+      attention_backward(arguments, out.data(), gradients.data(), gradients.data() + kHidden,
+                         gradients.data() + 2 * kHidden, context_);
+    });
+  }
+
+  void embedding_alone() {
+    const int64_t tokens = shape_.tokens();
+    std::vector<float> word = random_floats(kVocabulary * kHidden, 0.05f),
+                       position = random_floats(kPositions * kHidden, 0.05f), type = random_floats(2 * kHidden, 0.05f),
+                       weight(kHidden, 1), bias(kHidden), y(static_cast<size_t>(tokens * kHidden)),
+                       saved(static_cast<size_t>(embedding_saved_floats(tokens))), d_word(word.size()),
+                       d_position(position.size()), d_type(type.size()), d_weight(kHidden), d_bias(kHidden);
+    std::vector<int32_t> ids, types(static_cast<size_t>(tokens));
+    std::mt19937 random(2);
+    for (int64_t i = 0; i < tokens; ++i) ids.push_back(static_cast<int32_t>(random() % kVocabulary));
+    const EmbeddingBatch batch{ids.data(), types.data(), shape_.offsets, shape_.sequences};
+    const EmbeddingOptions options{kHidden, kVocabulary, kPositions, 2, 0, 1e-12f, dropout_, 1, 1};
+    const EmbeddingTensors<const float> p{word.data(), position.data(), type.data(), weight.data(), bias.data()};
+    const EmbeddingTensors<float> g{d_word.data(), d_position.data(), d_type.data(), d_weight.data(), d_bias.data()};
+    measure(name_ + " embedding forward and backward", 0, Precision::float32, [&] {
+      embedding_forward(batch, options, p, y.data(), saved.data(), context_);
+      embedding_backward(batch, options, p, saved.data(), y.data(), g, context_);
+    });
+    std::sort(ids.begin(), ids.end());
+    ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+    std::vector<float> layers = random_floats(kLayers * parameter_count(), 0.05f), d_layers(layers.size(), 1e-3f);
+    optimizer("all parameters", {{&word, &d_word}, {&layers, &d_layers}}, ids);
+    optimizer("layers only", {{&layers, &d_layers}}, ids);
+  }
+
+ private:
+  struct Trained {
+    std::vector<float>* values;
+    std::vector<float>* gradient;
+  };
+
+  // One optimizer step; the first of several tensors is the word embeddings, with a gradient in `rows` alone.
+  void optimizer(const std::string& what, const std::vector<Trained>& trained, const std::vector<int32_t>& rows) {
+    std::vector<std::vector<float>> moments;
+    for (const Trained& one : trained) {
+      moments.emplace_back(one.values->size(), 1e-4f);
+      moments.emplace_back(one.values->size(), 1e-4f);
+    }
+    std::vector<AdamwTensor> all;
+    std::vector<Gradient> gradients;
+    for (size_t i = 0; i < trained.size(); ++i) {
+      Gradient gradient{trained[i].gradient->data(), static_cast<int64_t>(trained[i].values->size()), nullptr, 0, 1};
+      if (i + 1 < trained.size()) {
+        gradient.rows = rows.data();
+        gradient.row_count = static_cast<int64_t>(rows.size());
+        gradient.width = kHidden;
+      }
+      gradients.push_back(gradient);
+      all.push_back({trained[i].values->data(), moments[2 * i].data(), moments[2 * i + 1].data(), gradient, nullptr,
+                     1e-5f, 0.01f, 10});
+    }
+    measure(name_ + " AdamW, " + what, 0, Precision::float32, [&] { adamw(all, {0.9, 0.999, 1e-8f, 1}, context_); });
+    measure(name_ + " gradient norm, " + what, 0, Precision::float32, [&] { gradient_norm(gradients, context_); });
+  }
+
+  static int64_t parameter_count() {
+    return 4 * kHidden * kHidden + 2 * kHidden * kIntermediate + 9 * kHidden + kIntermediate;
+  }
+
+  template <typename T>
+  static BlockTensors<T> tensors(T* data) {
+    const int64_t sizes[16] = {
+        kHidden * kHidden,       kHidden, kHidden * kHidden, kHidden, kHidden * kHidden,       kHidden,
+        kHidden * kHidden,       kHidden, kHidden,           kHidden, kHidden * kIntermediate, kIntermediate,
+        kHidden * kIntermediate, kHidden, kHidden,           kHidden};
+    T* parts[16];
+    for (int i = 0; i < 16; ++i) {
+      parts[i] = data;
+      data += sizes[i];
+    }
+    return {parts[0], parts[1], parts[2],  parts[3],  parts[4],  parts[5],  parts[6],  parts[7],
+            parts[8], parts[9], parts[10], parts[11], parts[12], parts[13], parts[14], parts[15]};
+  }
+
+  template <typename Body>
+  void measure(const std::string& work, double operations, Precision precision, const Body& body) {
+    const bool bf16 = precision == Precision::bfloat16 && context_.kernels.native_bf16;
+    int64_t (*peak)(int64_t) = bf16 ? context_.kernels.peak_bf16 : context_.kernels.peak_f32;
+    std::vector<double> times, peaks;
+    body();
+    const auto start = Clock::now();
+    while (times.size() < 5 || seconds_since(start) < seconds_) {
+      const auto turn = Clock::now();
+      body();
+      times.push_back(seconds_since(turn));
+      if (operations > 0) peaks.push_back(peak_rate(peak));
+    }
+    const double time = median(times);
+    std::printf("{\"work\":\"%s\",\"milliseconds\":%.3f,\"tokensPerSecond\":%.0f", work.c_str(), time * 1e3,
+                static_cast<double>(shape_.tokens()) / time);
+    if (operations > 0) std::printf(",\"shareOfPeak\":%.3f", operations / time / median(peaks));
+    std::printf("}\n");
+    std::fflush(stdout);
+  }
+
+  static double median(std::vector<double> values) {
+    std::sort(values.begin(), values.end());
+    return values[values.size() / 2];
+  }
+
+  double peak_rate(int64_t (*peak)(int64_t)) {
+    std::vector<int64_t> operations(static_cast<size_t>(context_.threads));
+    const auto start = Clock::now();
+    context_.pool.run(context_.threads, context_.threads,
+                      [&](int64_t thread) { operations[static_cast<size_t>(thread)] = peak(100000); });
+    double total = 0;
+    for (int64_t done : operations) total += static_cast<double>(done);
+    return total / seconds_since(start);
+  }
+
+  Arena arena_;
+  Context context_;
+  double seconds_;
+  float dropout_;
+  std::vector<int32_t> offsets_;
+  BlockShape shape_;
+  std::string name_;
+};
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  int threads = ThreadPool::instance().default_threads();
+  double seconds = 1;
+  float dropout = 0.1f;
+  std::vector<std::string> shapes;
+  for (int i = 1; i < count; ++i) {
+    const std::string word = arguments[i];
+    if (word == "--threads" && i + 1 < count) {
+      threads = std::max(1, std::atoi(arguments[++i]));
+    } else if (word == "--seconds" && i + 1 < count) {
+      seconds = std::atof(arguments[++i]);
+    } else if (word == "--dropout" && i + 1 < count) {
+      dropout = static_cast<float>(std::atof(arguments[++i]));
+    } else {
+      shapes.push_back(word);
+    }
+  }
+  if (shapes.empty()) shapes = {"32x128", "32x14"};
+  try {
+    std::fprintf(stderr, "ISA %s, %d threads\n", isa_name(kernels().isa), threads);
+    for (const std::string& shape : shapes) {
+      const size_t cross = shape.find('x');
+      if (cross == std::string::npos) throw std::runtime_error("expected SEQUENCESxLENGTH but found " + shape);
+      Bench bench(threads, seconds, dropout, std::atoll(shape.c_str()), std::atoll(shape.c_str() + cross + 1));
+      for (Precision precision : {Precision::float32, Precision::bfloat16}) {
+        bench.layers(precision);
+        bench.attention_alone(precision);
+      }
+      bench.embedding_alone();
+    }
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "whittle_training_bench: %s\n", error.what());
+    return 1;
+  }
+}

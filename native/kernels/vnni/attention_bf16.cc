@@ -1,0 +1,64 @@
+#include "kernels/kernel_table.h"
+#include "kernels/vector/attention.h"
+#include "kernels/vnni/bf16_pairs.h"
+
+namespace whittle::vnni {
+
+namespace {
+
+using avx512::Floats;
+
+constexpr int64_t kRows = 2 * Bf16Pairs::tile_rows;  // queries whose scores are held at once
+
+int64_t attention_bf16_scratch(int64_t length, int64_t head_size) {
+  const int64_t columns = vector::whole_vectors<Floats>(length), size = vector::whole_vectors<Floats>(head_size);
+  return length * whole_pairs(head_size) + whole_pairs(head_size) * columns + (length + 1) / 2 * size +
+         kRows * (columns + whole_pairs(length) + whole_pairs(head_size) + size + 1);
+}
+
+void attention_bf16(const float* q, const float* k, const float* v, int64_t stride, int64_t length, int64_t head_size,
+                    float scale, const float* score_bias, float* scratch, float* out, int64_t out_stride,
+                    const KeepMask* keep) {
+  const int64_t columns = vector::whole_vectors<Floats>(length), size = vector::whole_vectors<Floats>(head_size);
+  const int64_t head_pairs = whole_pairs(head_size), row_pairs = whole_pairs(length);
+  float* key_rows = scratch;                          // [length, head_pairs]
+  float* keys = key_rows + length * head_pairs;       // [head_pairs, columns]
+  float* values = keys + head_pairs * columns;        // [ceil(length / 2), size]
+  float* queries = values + (length + 1) / 2 * size;  // [kRows, head_pairs]
+  float* scores = queries + kRows * head_pairs;       // [kRows, columns]
+  float* probabilities = scores + kRows * columns;    // [kRows, row_pairs]
+  float* block = probabilities + kRows * row_pairs;   // [kRows, size]
+  float* factors = block + kRows * size;              // [kRows]
+  pair_columns(k, stride, length, head_size, key_rows);
+  vector::transpose_padded<Floats>(key_rows, head_pairs, length, head_pairs, keys);
+  pair_rows(v, stride, length, head_size, values);
+  for (int64_t begin = 0; begin < length; begin += kRows) {
+    const int64_t rows = length - begin < kRows ? length - begin : kRows;
+    pair_columns(q + begin * stride, stride, rows, head_size, queries);
+    vector::small_product<Bf16Pairs>(queries, head_pairs, 1, rows, keys, columns, columns, (head_size + 1) / 2, scores,
+                                     columns, false);
+    for (int64_t r = 0; r < rows; ++r) {
+      float* row = scores + r * columns;
+      factors[r] = 1 / vector::exponentials<Floats>(row, length, scale,
+                                                    score_bias ? score_bias + (begin + r) * length : nullptr);
+      if (!keep) continue;
+      const uint8_t* bits = keep->bits + (begin + r) * keep->stride;
+      for (int64_t j = 0; j < columns; j += 16)
+        Floats::store(row + j, Floats::keep(bits + j / 8, Floats::load(row + j)));
+      factors[r] *= keep->scale;
+    }
+    pair_columns(scores, columns, rows, length, probabilities);
+    vector::small_product<Bf16Pairs>(probabilities, row_pairs, 1, rows, values, size, size, (length + 1) / 2, block,
+                                     size, false);
+    vector::copy_unpadded<Floats>(block, rows, head_size, factors, out + begin * out_stride, out_stride);
+  }
+}
+
+}  // namespace
+
+void add_attention_bf16(KernelTable& table) {
+  table.attention_bf16_scratch = attention_bf16_scratch;
+  table.attention_bf16 = attention_bf16;
+}
+
+}  // namespace whittle::vnni
