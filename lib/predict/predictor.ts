@@ -305,7 +305,15 @@ export class Predictor<T extends Task = Task> implements AsyncDisposable {
 
   #encode(input: Input): Encoding {
     const { tokenizer, maxLength } = this;
-    if (typeof input === 'string') return tokenizer.encode(input, { maxLength });
+    if (typeof input === 'string') {
+      if (this.task === 'token-classification' && !tokenizer.hasOffsets) {
+        throw new WhittleError(
+          'UNSUPPORTED',
+          'Expected { tokens }, words split before, since the tokenizer of this model tells no offsets, but found a text',
+        );
+      }
+      return tokenizer.encode(input, { maxLength });
+    }
     if ('tokens' in input) return tokenizer.encodeWords(input.tokens, { maxLength });
     return tokenizer.encode(input.text, { textPair: input.textPair, maxLength });
   }

@@ -1,8 +1,8 @@
 /** BERT's tokenization: normalize, cut at white space and around punctuation, look words up, add special tokens. */
-import { WhittleError } from '../../../bindings/errors.js';
 import { AddedTokenFinder, type AddedToken, type Section } from './added-tokens.js';
 import { type BertNormalizerOptions, CharacterMap, Kind } from './character-map.js';
-import { specialTokens, truncatePair, type TemplateItem, type Templates } from './template.js';
+import { assembleEncoding, roomFor } from './assemble.js';
+import type { Templates } from './template.js';
 import { TokenBuffer } from './token-buffer.js';
 import type { EncodeOptions, Encoding, Tokenizer } from './tokenizer.js';
 import { WordPieceLookup, type WordPieceModel } from './word-pieces.js';
@@ -12,6 +12,7 @@ import { WordPieceLookup, type WordPieceModel } from './word-pieces.js';
  * moves a combining mark that `strip_accents` keeps (a few rare scripts), theirs reports the place of a neighbor.
  */
 export class BertTokenizer implements Tokenizer {
+  readonly hasOffsets = true;
   private readonly characters: CharacterMap;
   private readonly lookup: WordPieceLookup;
   private readonly inText: AddedTokenFinder;
@@ -47,7 +48,7 @@ export class BertTokenizer implements Tokenizer {
     // Which of two texts is cut depends on their whole lengths.
     this.addText(text, this.first, textPair === undefined ? room : Infinity);
     if (textPair !== undefined) this.addText(textPair, this.second, Infinity);
-    return this.assemble(template, room);
+    return assembleEncoding(template, room, this.first, this.second);
   }
 
   encodeWords(words: readonly string[], { maxLength = Infinity }: { maxLength?: number | undefined } = {}): Encoding {
@@ -57,7 +58,7 @@ export class BertTokenizer implements Tokenizer {
     for (let index = 0; index < words.length && this.first.length <= room; index++) {
       this.addText(words[index]!, this.first, room, index);
     }
-    return this.assemble(this.templates.single, room);
+    return assembleEncoding(this.templates.single, room, this.first, this.second);
   }
 
   /** Appends the tokens of a text, until more than `room` of them are there. */
@@ -132,51 +133,4 @@ export class BertTokenizer implements Tokenizer {
     }
     return { text: normalized, starts, ends };
   }
-
-  /** The buffers' tokens with special tokens around them. */
-  private assemble(template: readonly TemplateItem[], room: number): Encoding {
-    const [first, second] = truncatePair(this.first.length, this.second.length, room);
-    const length = specialTokens(template) + first + second;
-    const inputIds = new Int32Array(length);
-    const tokenTypeIds = new Int32Array(length);
-    const offsets = new Int32Array(2 * length);
-    const wordIds = new Int32Array(length);
-    let row = 0;
-    for (const item of template) {
-      if ('special' in item) {
-        inputIds[row] = item.special;
-        tokenTypeIds[row] = item.typeId;
-        wordIds[row] = -1;
-        row++;
-        continue;
-      }
-      const [source, count] = item.sequence === 'A' ? [this.first, first] : [this.second, second];
-      inputIds.set(source.ids.subarray(0, count), row);
-      wordIds.set(source.wordIds.subarray(0, count), row);
-      if (item.typeId !== 0) tokenTypeIds.fill(item.typeId, row, row + count);
-      for (let index = 0; index < count; index++) {
-        offsets[2 * (row + index)] = source.starts[index]!;
-        offsets[2 * (row + index) + 1] = source.ends[index]!;
-      }
-      row += count;
-    }
-    return {
-      inputIds,
-      tokenTypeIds,
-      offsets,
-      wordIds,
-      truncated: first + second < this.first.length + this.second.length,
-    };
-  }
-}
-
-function roomFor(template: readonly TemplateItem[], maxLength: number): number {
-  const room = maxLength - specialTokens(template);
-  if (!(room >= 1)) {
-    throw new WhittleError(
-      'BAD_OPTION',
-      `maxLength: expected at least ${specialTokens(template) + 1}, room for the special tokens and one more, but found ${maxLength}`,
-    );
-  }
-  return room;
 }

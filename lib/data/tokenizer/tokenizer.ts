@@ -6,6 +6,7 @@ import { WhittleError } from '../../../bindings/errors.js';
 import { checkOptions } from '../../options.js';
 import { readTemplates } from './template.js';
 import { BertTokenizer } from './bert-tokenizer.js';
+import { LibraryTokenizer } from './library-tokenizer.js';
 
 /** One text, or two, or a row of words, as tokens. */
 export interface Encoding {
@@ -32,6 +33,8 @@ export interface EncodeOptions {
 }
 
 export interface Tokenizer {
+  /** Whether `encode` tells offsets and words; if not, offsets are 0 and all of a text is word 0. */
+  readonly hasOffsets: boolean;
   /**
    * A text as tokens. What exceeds `maxLength` is cut off at the end; of two texts the longer one is cut first.
    * Lone surrogates count as U+FFFD.
@@ -73,10 +76,12 @@ const wordPieceSchema = z.object({
 });
 
 /**
- * The tokenizer of a checkpoint folder, from its `tokenizer.json`. WordPiece with BERT's normalizer and pre-tokenizer:
- * ids, offsets and word indices are those of Hugging Face's `tokenizers`.
+ * The tokenizer of a checkpoint folder, from its `tokenizer.json`. For WordPiece with BERT's normalizer and
+ * pre-tokenizer, ids, offsets and word indices are those of Hugging Face's `tokenizers`. Other kinds go through
+ * @huggingface/tokenizers, which tells ids alone.
  *
- * @throws WhittleError `BAD_CHECKPOINT` if the file is missing or malformed, `UNSUPPORTED` for another kind of tokenizer.
+ * @throws WhittleError `BAD_CHECKPOINT` if the file is missing or malformed, `UNSUPPORTED` for a kind
+ * that neither knows.
  * @example
  * const tokenizer = await loadTokenizer('models/minilm-l6');
  * const { inputIds, offsets } = tokenizer.encode('My card never arrived', { maxLength: 128 });
@@ -104,10 +109,6 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
 /** The tokenizer that the contents of a `tokenizer.json` describe; `file` names it in errors. */
 export function createTokenizer(json: unknown, file: string): Tokenizer {
   const tokenizer = checkOptions(tokenizerSchema, json, file, 'BAD_CHECKPOINT');
-  const modelType = tokenizer.model.type ?? 'WordPiece';
-  expectKind(file, 'model', modelType, 'WordPiece');
-  expectKind(file, 'normalizer', tokenizer.normalizer?.type, 'BertNormalizer');
-  expectKind(file, 'pre_tokenizer', tokenizer.pre_tokenizer?.type, 'BertPreTokenizer');
   const templates = readTemplates(tokenizer.post_processor);
   if (templates === undefined) {
     const found = tokenizer.post_processor!.type;
@@ -115,6 +116,10 @@ export function createTokenizer(json: unknown, file: string): Tokenizer {
       'UNSUPPORTED',
       `${file}: expected a post_processor of type TemplateProcessing, BertProcessing or RobertaProcessing but found ${found}`,
     );
+  }
+  const kinds = [tokenizer.model.type ?? 'WordPiece', tokenizer.normalizer?.type, tokenizer.pre_tokenizer?.type];
+  if (kinds.join() !== 'WordPiece,BertNormalizer,BertPreTokenizer') {
+    return new LibraryTokenizer(json as object, templates, file);
   }
   const normalizer = checkOptions(bertNormalizerSchema, tokenizer.normalizer, `${file} (normalizer)`, 'BAD_CHECKPOINT');
   const model = checkOptions(wordPieceSchema, tokenizer.model, `${file} (model)`, 'BAD_CHECKPOINT');
@@ -140,13 +145,5 @@ export function createTokenizer(json: unknown, file: string): Tokenizer {
     },
     templates,
     tokenizer.added_tokens,
-  );
-}
-
-function expectKind(file: string, part: string, found: string | undefined, expected: string): void {
-  if (found === expected) return;
-  throw new WhittleError(
-    'UNSUPPORTED',
-    `${file}: expected a ${part} of type ${expected} but found ${found ?? 'none'}; only WordPiece tokenizers of the BERT kind are supported`,
   );
 }

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Task } from '../../../lib/data/dataset.js';
+import type { Tokenizer } from '../../../lib/data/tokenizer/tokenizer.js';
 import { Predictor, type PredictorOptions } from '../../../lib/predict/predictor.js';
 import { expectError } from '../../harness.js';
 import { fakeEngine, letterTokenizer, type FakeEngine } from './fake-engine.js';
@@ -95,6 +96,19 @@ test('entities of words: indices and tags', async () => {
       ['Y', 'dog', 4, 5],
     ],
   );
+});
+
+test('a tokenizer without offsets takes words only', async () => {
+  const inner = letterTokenizer();
+  const tokenizer: Tokenizer = {
+    hasOffsets: false,
+    encode: (text) => inner.encode(text),
+    encodeWords: (words) => inner.encodeWords(words),
+  };
+  const engine = fakeEngine('token-classification', tags);
+  const predictor = new Predictor<'token-classification'>(engine, tokenizer, { task: 'token-classification' });
+  await expectError(() => predictor.predict('b'), 'UNSUPPORTED', /Expected \{ tokens \}/);
+  assert.equal((await predictor.predict({ tokens: ['b'] })).tags, ['B-X']);
 });
 
 test('words beyond maxLength are O, and the row counts as truncated', async () => {
