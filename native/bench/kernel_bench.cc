@@ -1,12 +1,13 @@
 // Times the linear layer and the general product against what the same threads multiply from registers.
 //
-//   whittle_kernel_bench [--threads N] [--seconds S] [FILTER...]
+//   whittle_kernel_bench [--threads N] [--seconds S] [--cpu-time] [FILTER...]
 //
 // Prints one JSON object a line: { "work", "unit", "value", "shareOfPeak"? }. A filter is a part of the work's name.
+// --cpu-time counts the CPU seconds of one thread instead of wall time, for a machine that others use at the same time.
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <random>
 #include <string>
 #include <vector>
@@ -17,16 +18,28 @@
 namespace {
 
 using namespace whittle;
-using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
+// Seconds on the wall, or of CPU time of the calling thread.
+class Clock {
+ public:
+  explicit Clock(bool cpu_time) : clock_(cpu_time ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC) {}
+  double now() const {
+    timespec time;
+    clock_gettime(clock_, &time);
+    return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+  }
+
+ private:
+  clockid_t clock_;
+};
 
 class Bench {
  public:
-  Bench(int threads, double seconds, std::vector<std::string> filters)
-      : context_{kernels(), ThreadPool::instance(), threads, arena_}, seconds_(seconds), filters_(std::move(filters)) {}
+  Bench(int threads, double seconds, bool cpu_time, std::vector<std::string> filters)
+      : context_{kernels(), ThreadPool::instance(), threads, arena_},
+        clock_(cpu_time),
+        seconds_(seconds),
+        filters_(std::move(filters)) {}
 
   const Context& context() const { return context_; }
 
@@ -41,15 +54,15 @@ class Bench {
   void product(const std::string& work, double operations, int64_t (*peak)(int64_t), Body body) {
     std::vector<double> rates, peaks;
     body();
-    auto start = Clock::now();
-    while (rates.size() < 5 || seconds_since(start) < seconds_) {
-      auto turn = Clock::now();
+    double start = clock_.now();
+    while (rates.size() < 5 || clock_.now() - start < seconds_) {
+      double turn = clock_.now();
       int64_t calls = 0;
-      do {
-        body();
-        ++calls;
-      } while (seconds_since(turn) < seconds_ / 50);
-      rates.push_back(operations * static_cast<double>(calls) / seconds_since(turn));
+      for (int64_t batch = 1; clock_.now() - turn < seconds_ / 50; batch *= 2) {
+        for (int64_t call = 0; call < batch; ++call) body();
+        calls += batch;
+      }
+      rates.push_back(operations * static_cast<double>(calls) / (clock_.now() - turn));
       if (peak) peaks.push_back(peak_rate(peak));
     }
     // The best of each: whatever disturbs the machine only slows down.
@@ -68,16 +81,17 @@ class Bench {
   double peak_rate(int64_t (*peak)(int64_t)) {
     constexpr int64_t kRounds = 100000;
     std::vector<int64_t> operations(static_cast<size_t>(context_.threads));
-    auto start = Clock::now();
+    double start = clock_.now();
     context_.pool.run(context_.threads, context_.threads,
                       [&](int64_t thread) { operations[static_cast<size_t>(thread)] = peak(kRounds); });
-    double seconds = seconds_since(start), total = 0;
+    double seconds = clock_.now() - start, total = 0;
     for (int64_t done : operations) total += static_cast<double>(done);
     return total / seconds;
   }
 
   Arena arena_;
   Context context_;
+  Clock clock_;
   double seconds_;
   std::vector<std::string> filters_;
 };
@@ -154,6 +168,7 @@ void bench_matmul(Bench& bench, const Kind& kind) {
 int main(int count, char** arguments) {
   int threads = ThreadPool::instance().default_threads();
   double seconds = 0.5;
+  bool cpu_time = false;
   std::vector<std::string> filters;
   for (int i = 1; i < count; ++i) {
     std::string word = arguments[i];
@@ -161,12 +176,15 @@ int main(int count, char** arguments) {
       threads = std::max(1, std::atoi(arguments[++i]));
     } else if (word == "--seconds" && i + 1 < count) {
       seconds = std::atof(arguments[++i]);
+    } else if (word == "--cpu-time") {
+      cpu_time = true;
+      threads = 1;
     } else {
       filters.push_back(word);
     }
   }
   try {
-    Bench bench(threads, seconds, filters);
+    Bench bench(threads, seconds, cpu_time, filters);
     const KernelTable& table = kernels();
     std::fprintf(stderr, "ISA %s, %d threads\n", isa_name(table.isa), threads);
     std::vector<Kind> kinds = {{"float32", Precision::float32, table.peak_f32}};
