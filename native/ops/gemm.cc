@@ -1,5 +1,6 @@
 #include "ops/gemm.h"
 
+#include <cstring>
 #include <string>
 
 #include "cpu/error.h"
@@ -46,6 +47,24 @@ struct DirectRows {
   int64_t stride;
   static constexpr int64_t scratch_bytes(int64_t, int64_t) { return 0; }
   Rows<float> operator()(int64_t begin, int64_t, void*) const { return {x + begin * stride, stride, nullptr}; }
+};
+
+// Copies rows whose own distance would put them all into the same sets of the first-level cache.
+struct SpreadRows {
+  const float* x;
+  int64_t stride, k;
+  static bool needed(int64_t stride) { return stride * static_cast<int64_t>(sizeof(float)) % 2048 == 0; }
+  static int64_t scratch_bytes(int64_t rows, int64_t k) {
+    return rows * row_stride_of<float>(k) * static_cast<int64_t>(sizeof(float));
+  }
+  Rows<float> operator()(int64_t begin, int64_t rows, void* scratch) const {
+    float* copied = static_cast<float*>(scratch);
+    const int64_t to_stride = row_stride_of<float>(k);
+    for (int64_t i = 0; i < rows; ++i) {
+      std::memcpy(copied + i * to_stride, x + (begin + i) * stride, static_cast<size_t>(k) * sizeof(float));
+    }
+    return {copied, to_stride, nullptr};
+  }
 };
 
 struct Bf16Rows {
@@ -208,6 +227,10 @@ void linear(const Linear& arguments, const Context& context) {
   const int64_t k = arguments.weight->k;
   switch (arguments.weight->precision) {
     case Precision::float32:
+      if (arguments.m > 1 && SpreadRows::needed(arguments.x_stride)) {
+        return linear_float(arguments, context.kernels.gemm_f32, SpreadRows{arguments.x, arguments.x_stride, k},
+                            context);
+      }
       return linear_float(arguments, context.kernels.gemm_f32, DirectRows{arguments.x, arguments.x_stride}, context);
     case Precision::bfloat16:
       return linear_float(arguments, context.kernels.gemm_bf16,
@@ -223,6 +246,9 @@ void matmul(const Matmul& g, Precision precision, const Context& context) {
   if (precision == Precision::bfloat16 && context.kernels.native_bf16) {
     return matmul_packed(g, context.kernels.gemm_bf16, StridedBf16Rows{context.kernels, g.a, g.a_row, g.a_column, g.k},
                          context);
+  }
+  if (g.a_column == 1 && g.m > 1 && SpreadRows::needed(g.a_row)) {
+    return matmul_packed(g, context.kernels.gemm_f32, SpreadRows{g.a, g.a_row, g.k}, context);
   }
   if (g.a_column == 1) return matmul_packed(g, context.kernels.gemm_f32, DirectRows{g.a, g.a_row}, context);
   matmul_packed(g, context.kernels.gemm_f32, StridedRows{context.kernels, g.a, g.a_row, g.a_column, g.k}, context);
