@@ -27,6 +27,7 @@ export interface BenchmarkModels {
 export async function benchmarkModels(
   { shared, python }: BenchmarkOptions,
   checkpoint: string | undefined,
+  { onnx = true } = {},
 ): Promise<BenchmarkModels> {
   const folder = mkdtempSync(join(tmpdir(), 'whittle-bench-'));
   process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
@@ -36,7 +37,7 @@ export async function benchmarkModels(
     { method: 'dynamic' },
     { folder: join(folder, 'int8'), threads: 0 },
   );
-  const onnxInt8 = exportOnnx(python, float32, join(folder, 'onnx'));
+  const onnxInt8 = onnx ? exportOnnx(python, float32, join(folder, 'onnx')) : undefined;
   return { float32, int8, ...(onnxInt8 && { onnxInt8 }) };
 }
 

@@ -1,8 +1,7 @@
 /** The distillation loss: soft labels of teachers beside hard labels. */
 import * as tf from '@tensorflow/tfjs-core';
-import { crossEntropy } from '../backend/operations.js';
 import type { Task } from '../data/dataset.js';
-import type { Objective, TrainingBatch } from '../training/objective.js';
+import { hardLabels, type Objective, type TrainingBatch } from '../training/objective.js';
 import type { SoftLabels } from './soft-labels.js';
 
 /**
@@ -22,9 +21,9 @@ import type { SoftLabels } from './soft-labels.js';
 export function distillationLoss(softLabels: SoftLabels, { alpha, task }: { alpha: number; task: Task }): Objective {
   return (logits, batch) =>
     tf.tidy(() => {
-      if (alpha === 1) return crossEntropy(logits, batch.labels);
+      if (alpha === 1) return hardLabels(logits, batch);
       const soft = tf.mul(softLoss(logits, batch, softLabels, task), 1 - alpha);
-      return (alpha === 0 ? soft : tf.add(soft, tf.mul(crossEntropy(logits, batch.labels), alpha))) as tf.Scalar;
+      return (alpha === 0 ? soft : tf.add(soft, tf.mul(hardLabels(logits, batch), alpha))) as tf.Scalar;
     });
 }
 

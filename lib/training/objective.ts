@@ -1,5 +1,6 @@
 /** What training minimizes. */
 import type * as tf from '@tensorflow/tfjs-core';
+import { crossEntropy } from '../backend/operations.js';
 import type { RaggedBatch } from '../data/batch.js';
 
 /** A batch of training examples, and which rows of the train set they are. */
@@ -13,3 +14,6 @@ export interface TrainingBatch extends RaggedBatch {
  * classification, `[tokens, labels]` for token classification. Tokens without a label have -100 in `batch.labels`.
  */
 export type Objective = (logits: tf.Tensor2D, batch: TrainingBatch) => tf.Scalar;
+
+/** Mean cross-entropy against the batch's own labels. */
+export const hardLabels: Objective = (logits, batch) => crossEntropy(logits, batch.labels);

@@ -2,7 +2,6 @@
 import { setImmediate } from 'node:timers/promises';
 import * as tf from '@tensorflow/tfjs-core';
 import { WhittleError } from '../../bindings/errors.js';
-import { crossEntropy } from '../backend/operations.js';
 import { raggedBatch, type Example } from '../data/batch.js';
 import type { ParameterName } from '../models/description.js';
 import type { ProgressEvent } from '../step.js';
@@ -12,7 +11,7 @@ import { ImprovementWatch } from './early-stopping.js';
 import { lowestDepth, type Pass } from './encoder.js';
 import { FrozenCache } from './frozen-cache.js';
 import type { TrainableModel } from './model.js';
-import type { Objective, TrainingBatch } from './objective.js';
+import { hardLabels, type Objective, type TrainingBatch } from './objective.js';
 import { generator, shuffledIndices } from './random.js';
 import { scheduleFactor } from './schedule.js';
 import { Snapshot } from './snapshot.js';
@@ -150,7 +149,7 @@ class StageRun {
       attentionDropout: stage.dropout ?? model.description.attentionDropout,
       seed: options.seed,
     };
-    this.#objective = options.objective ?? ((logits, batch) => crossEntropy(logits, batch.labels));
+    this.#objective = options.objective ?? hardLabels;
     if (stage.earlyStopping) {
       if (options.devExamples.length === 0)
         throw new WhittleError(

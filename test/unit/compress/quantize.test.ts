@@ -7,9 +7,11 @@ import { quantize, type QuantizedTensorRecord } from '../../../lib/compress/quan
 import { openCheckpoint } from '../../../lib/models/checkpoint.js';
 import { isLinearWeight } from '../../../lib/models/parameters.js';
 import { writeCheckpoint } from '../../../lib/models/write-checkpoint.js';
-import { expectError, root, temporaryFolder } from '../../harness.js';
+import { finetune } from '../../../lib/training/finetune.js';
+import { expectError, temporaryFolder } from '../../harness.js';
+import { testContext, textDataset, textModel } from './tiny-task.js';
 
-const source = join(root, 'test', 'fixtures', 'tiny-bert');
+const source = textModel;
 
 function norm(values: Iterable<number>): number {
   let sum = 0;
@@ -104,6 +106,25 @@ test('quantizing again changes no int8 value', async () => {
       const again = second!.get(name)!.data[i]!;
       assert.ok(Math.abs(value - again) <= 1e-6 * Math.abs(value), `${name}[${i}]: ${value} became ${again}`);
     });
+});
+
+test('int8 checkpoints can be fine-tuned: training starts from the dequantized weights', async () => {
+  const folder = temporaryFolder();
+  const [int8, float32] = [join(folder, 'int8'), join(folder, 'float32')];
+  await quantize(source, { method: 'weight-only' }, { folder: int8, threads: 1 });
+  const { config, description, head, readParameters } = await openCheckpoint(int8);
+  const parameters = await readParameters();
+  await writeCheckpoint(float32, { config, description, head, parameters, dtype: 'float32', tokenizerFrom: source });
+  const options = { stages: [{ train: 'all', steps: 3, learningRate: 1e-3 }] };
+  const [fromInt8, fromFloat32] = await Promise.all(
+    [int8, float32].map(async (start) => {
+      const { checkpoint } = await finetune(start, options, testContext(textDataset(8)));
+      return openCheckpoint(checkpoint);
+    }),
+  );
+  assert.is(fromInt8!.quantization, undefined);
+  const [actual, expected] = [await fromInt8!.readParameters(), await fromFloat32!.readParameters()];
+  for (const [name, { data }] of expected) assert.equal(actual.get(name)!.data, data, name);
 });
 
 test('a checkpoint can be quantized in place', async () => {
