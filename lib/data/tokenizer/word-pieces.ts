@@ -59,7 +59,7 @@ export class WordPieceLookup {
   private compute(word: string): WordPieces {
     const { text, starts, ends, length } = this.normalize(word);
     if (length === 0) return nothing;
-    if (length > this.model.maxWordLength) return this.unknown(starts, ends);
+    if (length > this.model.maxWordLength) return this.unknown(starts[0]!, this.endOf(word));
     const result = { ids: [] as number[], starts: [] as number[], ends: [] as number[] };
     let start = 0;
     while (start < text.length) {
@@ -70,7 +70,7 @@ export class WordPieceLookup {
         id = this.model.vocabulary.get(start > 0 ? this.model.prefix + piece : piece);
         if (id !== undefined) break;
       }
-      if (id === undefined) return this.unknown(starts, ends);
+      if (id === undefined) return this.unknown(starts[0]!, ends.at(-1)!);
       result.ids.push(id);
       result.starts.push(starts[start]!);
       result.ends.push(ends[end - 1]!);
@@ -79,17 +79,32 @@ export class WordPieceLookup {
     return result;
   }
 
-  private unknown(starts: number[], ends: number[]): WordPieces {
-    return { ids: [this.model.unknownId], starts: [starts[0]!], ends: [ends.at(-1)!] };
+  private unknown(start: number, end: number): WordPieces {
+    return { ids: [this.model.unknownId], starts: [start], ends: [end] };
   }
 
-  /** The normalized word; for each UTF-16 code unit of it where its source starts and ends; its length in code points. */
+  /** Where the last code point of a word ends that does not vanish. */
+  private endOf(word: string): number {
+    let end = word.length;
+    while (end > 0) {
+      // A low surrogate after a high one is the second half of a code point.
+      const start = end > 1 && word.codePointAt(end - 2)! > 0xffff ? end - 2 : end - 1;
+      if (this.characters.kind(word.codePointAt(start)!) !== Kind.nothing) break;
+      end = start;
+    }
+    return end;
+  }
+
+  /**
+   * The normalized word, no further than it takes to see that it is too long; for each UTF-16 code unit of it where its
+   * source starts and ends; its length in code points.
+   */
   private normalize(word: string): { text: string; starts: number[]; ends: number[]; length: number } {
     const starts: number[] = [];
     const ends: number[] = [];
     let text = '';
     let length = 0;
-    for (let index = 0; index < word.length;) {
+    for (let index = 0; index < word.length && length <= this.model.maxWordLength;) {
       const codePoint = word.codePointAt(index)!;
       const next = index + (codePoint > 0xffff ? 2 : 1);
       if (this.characters.kind(codePoint) !== Kind.nothing) {

@@ -99,12 +99,24 @@ test('a lone surrogate counts as U+FFFD', () => {
   }
 });
 
-test('a word of a million letters is one unknown token', () => {
+test('a word of ten million letters is one unknown token, whatever stands at its end', () => {
   const tokenizer = goldenTokenizer('uncased');
-  const { inputIds, offsets, truncated } = tokenizer.encode(`${'a'.repeat(1_000_000)} b`);
-  assert.is(inputIds[1], golden.vocabulary.indexOf('[UNK]'));
-  assert.equal([...offsets.subarray(2, 4)], [0, 1_000_000]);
-  assert.is(truncated, false);
+  const letters = 10_000_000;
+  for (const [end, visible] of [
+    ['', 0],
+    ['\u0301\u0301', 0],
+    ['😀', 2],
+    ['\u{1d400}\u{e0041}\u200b', 2],
+    ['\ud83d', 0],
+  ] as const) {
+    const { inputIds, offsets, truncated } = tokenizer.encode(`${'a'.repeat(letters)}${end} b`);
+    assert.equal(
+      [...inputIds],
+      ['[CLS]', '[UNK]', 'b', '[SEP]'].map((token) => golden.vocabulary.indexOf(token)),
+    );
+    assert.equal([...offsets.subarray(2, 4)], [0, letters + visible], JSON.stringify(end));
+    assert.is(truncated, false);
+  }
 });
 
 test('a long text is cut to maxLength without being tokenized to its end', () => {
