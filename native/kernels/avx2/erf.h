@@ -1,4 +1,5 @@
-// The error function and the normal distribution of 8 floats.
+// The normal distribution (that is, the error function), GELU and tanh of 8 floats. Coefficients:
+// scripts/fit_polynomials.py.
 #pragma once
 
 #include <immintrin.h>
@@ -28,12 +29,6 @@ inline __m256 erfc_of_positive(__m256 z) {
   g = _mm256_fmadd_ps(g, z, _mm256_set1_ps(0.6366088390350342f));
   g = _mm256_fmadd_ps(g, z, _mm256_set1_ps(1.1283797025680542f));
   return exp_ps(_mm256_mul_ps(_mm256_sub_ps(_mm256_setzero_ps(), z), g));
-}
-
-// erf(x), absolute error below 2e-7.
-inline __m256 erf_ps(__m256 x) {
-  __m256 magnitude = _mm256_sub_ps(_mm256_set1_ps(1.0f), erfc_of_positive(abs_ps(x)));
-  return _mm256_or_ps(magnitude, _mm256_and_ps(x, _mm256_set1_ps(-0.0f)));
 }
 
 // The standard normal distribution function (1 + erf(x / sqrt 2)) / 2, absolute error below 1e-7: gelu(x) = x * it.

@@ -1,4 +1,4 @@
-// exp of 8 floats.
+// exp of 8 floats. Coefficients: scripts/fit_polynomials.py.
 #pragma once
 
 #include <immintrin.h>

@@ -1,0 +1,49 @@
+"""Prints the polynomials in native/kernels/*/exp.h and erf.h, fitted for least maximal error (needs NumPy and SciPy).
+
+    python scripts/fit_polynomials.py
+"""
+
+import numpy as np
+from scipy.special import erfc, ndtr
+
+
+def chebyshev_points(low, high, count):
+    return (low + high) / 2 + (high - low) / 2 * np.cos(np.pi * (np.arange(count) + 0.5) / count)
+
+
+def fit(columns, target, weight, rounds):
+    """Coefficients of `columns` nearest to `target`; reweighting turns least squares into least maximal error."""
+    growing, best = np.ones_like(target), (np.inf, None)
+    for _ in range(rounds):
+        scale = weight * np.sqrt(growing)
+        norms = np.linalg.norm(columns * scale[:, None], axis=0)
+        solution = np.linalg.lstsq(columns * scale[:, None] / norms, target * scale, rcond=None)[0] / norms
+        error = np.abs((columns @ solution - target) * weight)
+        if error.max() < best[0]:
+            best = (error.max(), solution)
+        growing *= (error / error.max() + 1e-3) ** 0.4
+        growing /= growing.mean()
+    return best
+
+
+def show(name, error, coefficients):
+    print(f"{name}: error {error:.2g}")
+    print("  " + ", ".join(f"{np.float32(value):.9g}" for value in coefficients))
+
+
+# exp(r) = 1 + r + r^2 q(r), relative error.
+r = chebyshev_points(-0.35, 0.35, 4000)
+powers = np.stack([r ** (2 + i) for i in range(5)], 1)
+show("exp, q", *fit(powers, np.exp(r) - 1 - r, 1 / np.exp(r), 200))
+
+# erfc(z) = exp(-z g(z)), error of erfc, relative where erfc is small.
+z = chebyshev_points(0, 4.3, 6000)
+powers = np.stack([z**i for i in range(10)], 1)
+show("erfc, g", *fit(powers, -np.log(erfc(z)) / z, np.maximum(erfc(z), 2e-3) * z, 500))
+
+# 1 - Phi(z) on [(n - 1/2) / 5.5, (n + 1/2) / 5.5] in t = 5.5 z - n, relative error.
+t = chebyshev_points(-0.5, 0.5, 400)
+powers = np.stack([t**i for i in range(5)], 1)
+for piece in range(31):
+    tail = ndtr(-(piece + t) / 5.5)
+    show(f"normal tail, piece {piece}", *fit(powers, tail, 1 / tail, 60))
