@@ -116,7 +116,8 @@ async function runLocked(
     tell({ type: 'stepEnd', step: step.name, metrics: done.metrics, seconds: done.seconds, reused });
   }
 
-  const seconds = (performance.now() - started) / 1000;
+  const earlier = finished.reduce((sum, step) => sum + step.seconds, 0);
+  const seconds = (performance.now() - started) / 1000 + earlier;
   const report = makeReport({ name: recipe.name, task: recipe.task, machine, seconds, steps: reports });
   await folder.writeReport(report, renderHtml(report, writtenRecipe(recipe)));
   tell({ type: 'end', folder: folder.path, seconds });
