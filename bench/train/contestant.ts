@@ -38,4 +38,5 @@ async function turn(seed: number): Promise<{ units: number; seconds: number }> {
 await turn(0);
 console.log('ready');
 let seed = 1;
-for await (const _ of createInterface({ input: process.stdin })) console.log(JSON.stringify(await turn(seed++)));
+const turns = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+while (!(await turns.next()).done) console.log(JSON.stringify(await turn(seed++)));

@@ -1,5 +1,5 @@
 /** The TensorFlow.js backend `whittle`: the pure JavaScript CPU backend with native kernels on the same memory. */
-import * as tf from '@tensorflow/tfjs-core';
+import type * as tf from '@tensorflow/tfjs-core';
 import { MathBackendCPU } from '@tensorflow/tfjs-backend-cpu';
 import { BufferPool } from './buffer-pool.js';
 
