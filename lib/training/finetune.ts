@@ -24,8 +24,9 @@ import { trainStages } from './train.js';
  */
 export async function finetune(folder: string, options: FinetuneOptions, context: StepContext): Promise<StepResult> {
   const checked = checkOptions(finetuneSchema, options, 'finetune');
-  const { data, seed, signal, log } = context;
-  const session = await openSession(folder, { data, seed, maxLength: checked.maxLength, precision: checked.precision });
+  const { data, seed, signal, log, threads } = context;
+  const { maxLength, precision } = checked;
+  const session = await openSession(folder, { data, seed, maxLength, precision, threads });
   const { model, trainExamples, devExamples } = session;
   try {
     const { stages, metrics } = await trainStages(model, {
@@ -41,7 +42,12 @@ export async function finetune(folder: string, options: FinetuneOptions, context
       ...(signal && { signal }),
     }).catch((error: unknown) => keepLastGood(error, context.folder, session.write));
     await session.write(context.folder, signal);
-    const record = { stages, truncatedRows: session.truncated, trainRows: trainExamples.length };
+    const record = {
+      stages,
+      precision: session.precision,
+      trainRows: trainExamples.length,
+      truncatedRows: session.truncated,
+    };
     return { checkpoint: context.folder, metrics, record };
   } finally {
     model.dispose();

@@ -1,5 +1,6 @@
 /** What every step that trains needs: the model made trainable and the data encoded for it. */
 import { WhittleError } from '../../bindings/errors.js';
+import { native } from '../../bindings/load.js';
 import type { TrainingPrecision } from '../../bindings/native.js';
 import type { Example } from '../data/batch.js';
 import type { Dataset, Split, Task } from '../data/dataset.js';
@@ -16,6 +17,8 @@ export interface SessionOptions {
   /** Tokens; 128 or what the model can take by default. */
   maxLength?: number | undefined;
   precision?: 'auto' | TrainingPrecision;
+  /** Of native work, for the whole process; 0 leaves them as they are. */
+  threads?: number;
 }
 
 /** A checkpoint opened for training on a dataset. */
@@ -29,6 +32,8 @@ export interface TrainingSession {
   maxLength: number;
   /** Rows of train and dev that lost their end to `maxLength`. */
   truncated: number;
+  /** Of the matrix products: what `auto` came to. */
+  precision: TrainingPrecision;
   /** Writes the model as it is now. */
   write: (folder: string, signal?: AbortSignal) => Promise<void>;
 }
@@ -43,7 +48,8 @@ export interface TrainingSession {
  * const { model, trainExamples, write } = await openSession('models/minilm-l6', { data, seed: 13 });
  */
 export async function openSession(source: string | Checkpoint, options: SessionOptions): Promise<TrainingSession> {
-  const { data, seed } = options;
+  const { data, seed, threads = 0 } = options;
+  if (threads > 0) native.setThreads(threads);
   const checkpoint = typeof source === 'string' ? await openCheckpoint(source) : source;
   const tokenizer = await loadTokenizer(checkpoint.folder);
   const head = headFor(checkpoint.head, data);
@@ -51,14 +57,13 @@ export async function openSession(source: string | Checkpoint, options: SessionO
   const [train, dev] = [data.train, data.dev].map((split) => encode(split, data.task, head, tokenizer, maxLength));
   const parameters = await checkpoint.readParameters();
   if (head !== checkpoint.head) for (const name of ['classifier.weight', 'classifier.bias']) parameters.delete(name);
-  const precision = options.precision ?? 'auto';
+  const precision = precisionFor(options.precision ?? 'auto');
   const model = new TrainableModel({
     description: checkpoint.description,
     head,
     parameters,
     seed,
-    // The native products are float32 where the machine has no bf16.
-    precision: precision === 'auto' ? 'bfloat16' : precision,
+    precision,
   });
   return {
     checkpoint,
@@ -68,6 +73,7 @@ export async function openSession(source: string | Checkpoint, options: SessionO
     devExamples: dev!.examples,
     maxLength,
     truncated: train!.truncated + dev!.truncated,
+    precision,
     write: (target, signal) =>
       writeCheckpoint(target, {
         config: checkpoint.config,
@@ -79,6 +85,11 @@ export async function openSession(source: string | Checkpoint, options: SessionO
         signal,
       }),
   };
+}
+
+/** bfloat16 where the machine multiplies it natively, unless float32 is asked for. */
+function precisionFor(wanted: 'auto' | TrainingPrecision): TrainingPrecision {
+  return wanted !== 'float32' && native.machineInfo().nativeBf16 ? 'bfloat16' : 'float32';
 }
 
 /** The checkpoint's own head if it has the same task and set of labels, else a new one. */

@@ -69,8 +69,9 @@ export class WordTable {
   /** A copy of the whole table with the rows in use from `rows`, and the missed decay made up for. */
   whole(rows: tf.Variable): Parameter {
     const width = this.#width;
-    const data =
-      this.#missedDecay === 1 ? this.#whole.data.slice() : this.#whole.data.map((value) => value * this.#missedDecay);
+    const data = this.#whole.data.slice();
+    const decay = this.#missedDecay;
+    if (decay !== 1) for (let index = 0; index < data.length; index++) data[index]! *= decay;
     const values = rows.dataSync() as Float32Array;
     this.ids.forEach((id, row) => data.set(values.subarray(row * width, (row + 1) * width), id * width));
     return { shape: [...this.#whole.shape], data };
