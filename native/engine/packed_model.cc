@@ -9,6 +9,12 @@ namespace whittle {
 
 namespace {
 
+// Outliers that a row of activations may have. LayerNorm has a few channels that are large for every token; after GELU
+// a few neurons are, for a few tokens. Measured on MiniLM-L6, 64 sentences, smallest cosine of the last hidden state to
+// float32 with the same int8 weights: none 0.9913, 1 and 4 0.9989, 2 and 4 0.9993, 4 and 8 0.9994.
+constexpr int kNormOutliers = 2;
+constexpr int kGeluOutliers = 4;
+
 // Reads the parameters of a spec and packs them.
 class Packer {
  public:
@@ -28,7 +34,9 @@ class Packer {
   }
 
   // One linear layer whose outputs are those of several stored ones, each [n, k], one after the other.
-  PackedLinear linear(const std::vector<std::string>& names, int64_t n, int64_t k, Precision precision) {
+  // `outliers` of activation rows are kept at precision int8.
+  PackedLinear linear(const std::vector<std::string>& names, int64_t n, int64_t k, Precision precision,
+                      int outliers = 0) {
     PackedLinear packed;
     bool stored_s8 = true;
     for (const std::string& name : names) {
@@ -49,7 +57,7 @@ class Packer {
         reader_.read(parameter.tensor, q.data() + i * n * k);
         reader_.read_floats(parameter.scale, scales.data() + i * n);
       }
-      packed.weight = pack_weight_s8(q.data(), scales.data(), parts * n, k, context_);
+      packed.weight = pack_weight_s8(q.data(), scales.data(), parts * n, k, context_, outliers);
     } else {
       std::vector<float> w;
       w.reserve(static_cast<size_t>(parts * n * k));
@@ -57,7 +65,7 @@ class Packer {
         const std::vector<float> part = floats(name + ".weight", {n, k});
         w.insert(w.end(), part.begin(), part.end());
       }
-      packed.weight = pack_weight(w.data(), parts * n, k, precision, context_);
+      packed.weight = pack_weight(w.data(), parts * n, k, precision, context_, outliers);
     }
     return packed;
   }
@@ -97,7 +105,7 @@ class Packer {
 };
 
 int64_t linear_bytes(const PackedLinear& linear) {
-  return static_cast<int64_t>(linear.weight.data.bytes() +
+  return static_cast<int64_t>(linear.weight.data.bytes() + linear.weight.columns.bytes() +
                               (linear.weight.scales.size() + linear.bias.size()) * sizeof(float));
 }
 
@@ -154,12 +162,12 @@ PackedModel::PackedModel(const ModelSpec& spec, const KernelTable& table, int th
     const std::string name = "layers." + std::to_string(i);
     const std::string attention = name + ".attention";
     PackedLayer layer;
-    layer.qkv =
-        packer.linear({attention + ".query", attention + ".key", attention + ".value"}, hidden, hidden, precision);
+    layer.qkv = packer.linear({attention + ".query", attention + ".key", attention + ".value"}, hidden, hidden,
+                              precision, kNormOutliers);
     layer.attention_output = packer.linear({attention + ".output"}, hidden, hidden, precision);
     layer.attention_norm = packer.norm(attention + ".norm");
-    layer.intermediate = packer.linear({name + ".intermediate"}, intermediate, hidden, precision);
-    layer.output = packer.linear({name + ".output"}, hidden, intermediate, precision);
+    layer.intermediate = packer.linear({name + ".intermediate"}, intermediate, hidden, precision, kNormOutliers);
+    layer.output = packer.linear({name + ".output"}, hidden, intermediate, precision, kGeluOutliers);
     layer.output_norm = packer.norm(name + ".output.norm");
     layers.push_back(std::move(layer));
   }

@@ -61,6 +61,14 @@ struct KernelTable {
   // Bit-identical on every ISA; -128 does not occur.
   void (*quantize_rows_s8)(const float* x, int64_t x_stride, int64_t rows, int64_t cols, int8_t* q, int64_t q_stride,
                            float* scales);
+  // The elements of one row x [cols] that would cost all others their precision. limit is the (most + 1)-th largest
+  // |x|, or an 8,000th of the largest if that is more; `columns` [most] receives, in ascending order, the columns where
+  // |x| > limit, and their number is returned. A row whose largest |x| is at most 1.5 times the limit, or below 1e-36,
+  // or that has no more than `most` columns has no outliers, and limit is its largest |x|. 1 <= most <= 8. x is finite.
+  // Bit-identical on every ISA.
+  int (*find_outliers)(const float* x, int64_t cols, int most, float* limit, int32_t* columns);
+  // c[i] += q * w[i], exact. w, c: [count].
+  void (*add_scaled_s8)(const int8_t* w, int32_t q, int64_t count, int32_t* c);
   // Round to nearest even; columns [cols, padded_k(cols)) of y are set to zero. Numbers below 1.2e-38 may become zero.
   void (*convert_f32_bf16)(const float* x, int64_t x_stride, int64_t rows, int64_t cols, bf16* y, int64_t y_stride);
   // y[c, r] = x[r, c]; the second rounds as convert_f32_bf16 does and sets columns [rows, padded_k(rows)) of y to zero.

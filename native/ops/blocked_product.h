@@ -4,16 +4,25 @@
 #include <algorithm>
 #include <atomic>
 
+#include "kernels/outliers.h"
 #include "ops/context.h"
 
 namespace whittle {
 
-// Left operand rows ready for a product; scales [rows] for int8, else null.
+// Elements of one int8 row that its scale cannot hold: element columns[i] is values[i] * scale more than its int8.
+struct RowOutliers {
+  int32_t count;
+  int32_t columns[kMostOutliers];
+  int32_t values[kMostOutliers];
+};
+
+// Left operand rows ready for a product; scales [rows] for int8, else null; outliers [rows] or null.
 template <typename TA>
 struct Rows {
   const TA* data;
   int64_t stride;
   const float* scales;
+  const RowOutliers* outliers = nullptr;
 };
 
 // Part [rows, columns] of a result whose first element is (row, column).
@@ -23,6 +32,7 @@ struct Tile {
   int64_t stride;
   int64_t row, column, rows, columns;
   const float* row_scales;
+  const RowOutliers* outliers;
 };
 
 struct Cut {
@@ -101,14 +111,14 @@ void blocked_product(const PackedProduct<TA, TW, TC>& product, const void* packe
   Arena::Scope scope(context.arena);
   const int64_t line = static_cast<int64_t>(kAlignment);
   const int64_t tile_values = Tiles::needs_scratch ? cut.rows * cut.columns : 0;
-  const int64_t rows_bytes = (Prepare::scratch_bytes(cut.rows, k) + line - 1) / line * line;
+  const int64_t rows_bytes = (prepare.scratch_bytes(cut.rows, k) + line - 1) / line * line;
   TC* tile_scratch = context.arena.template take<TC>(tile_values * cut.threads);
   char* rows_scratch = context.arena.template take<char>(rows_bytes * (cut.by_rows ? cut.threads : cut.row_blocks));
 
   auto compute = [&](const Rows<TA>& rows, int64_t row_block, int64_t column_block, TC* scratch) {
     int64_t row = row_block * cut.rows, column = column_block * cut.columns;
-    Tile<TC> tile{tiles.begin(row, column, scratch), tiles.tile_stride(cut.columns),    row,        column,
-                  std::min(cut.rows, m - row),       std::min(cut.columns, n - column), rows.scales};
+    Tile<TC> tile{tiles.begin(row, column, scratch), tiles.tile_stride(cut.columns),    row,         column,
+                  std::min(cut.rows, m - row),       std::min(cut.columns, n - column), rows.scales, rows.outliers};
     product.run(rows.data, rows.stride, packed, tile.rows, n, k, column, column + tile.columns, tile.data, tile.stride,
                 tiles.accumulate);
     tiles.end(tile);

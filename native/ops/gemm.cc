@@ -1,5 +1,7 @@
 #include "ops/gemm.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <string>
 
@@ -24,6 +26,18 @@ void pack_into(PackedWeight& weight, const PackedProduct<TA, TW, TC>& product, c
                const Context& context) {
   weight.data = AlignedBuffer(static_cast<size_t>(product.packed_bytes(weight.n, weight.k)));
   pack_panels(product, w, row_stride, 1, weight.n, weight.k, weight.data.as<void>(), context.threads, context);
+}
+
+// Keeps W^T for rows with up to `outliers` outliers.
+void keep_columns(PackedWeight& weight, const int8_t* q, int64_t row_stride, int outliers) {
+  if (outliers == 0) return;
+  if (outliers > kMostOutliers)
+    throw Error("INTERNAL", "Expected at most " + std::to_string(kMostOutliers) + " outliers a row");
+  weight.outliers = outliers;
+  weight.columns = AlignedBuffer(static_cast<size_t>(weight.n * weight.k));
+  for (int64_t r = 0; r < weight.n; ++r) {
+    for (int64_t c = 0; c < weight.k; ++c) weight.columns.as<int8_t>()[c * weight.n + r] = q[r * row_stride + c];
+  }
 }
 
 void check_shape(int64_t n, int64_t k) {
@@ -86,16 +100,45 @@ struct QuantizedRows {
   const KernelTable& kernels;
   const float* x;
   int64_t stride, k;
-  // The int8 rows, then one scale a row.
-  static int64_t scratch_bytes(int64_t rows, int64_t k) {
-    return rows * (row_stride_of<int8_t>(padded_k(k)) + static_cast<int64_t>(sizeof(float)));
+  int most_outliers;
+  // The int8 rows, one scale a row, the outliers of each row, and one row without them.
+  int64_t scratch_bytes(int64_t rows, int64_t columns) const {
+    const int64_t plain = rows * (padded_k(columns) + static_cast<int64_t>(sizeof(float)));
+    if (most_outliers == 0) return plain;
+    return plain + rows * static_cast<int64_t>(sizeof(RowOutliers)) + columns * static_cast<int64_t>(sizeof(float));
   }
   Rows<int8_t> operator()(int64_t begin, int64_t rows, void* scratch) const {
     int8_t* quantized = static_cast<int8_t*>(scratch);
-    const int64_t to_stride = row_stride_of<int8_t>(padded_k(k));
-    float* scales = reinterpret_cast<float*>(quantized + rows * to_stride);
-    kernels.quantize_rows_s8(x + begin * stride, stride, rows, k, quantized, to_stride, scales);
-    return {quantized, to_stride, scales};
+    float* scales = reinterpret_cast<float*>(quantized + rows * padded_k(k));
+    if (most_outliers == 0) {
+      kernels.quantize_rows_s8(x + begin * stride, stride, rows, k, quantized, padded_k(k), scales);
+      return {quantized, padded_k(k), scales};
+    }
+    RowOutliers* outliers = reinterpret_cast<RowOutliers*>(scales + rows);
+    float* limited = reinterpret_cast<float*>(outliers + rows);
+    for (int64_t r = 0; r < rows; ++r) {
+      const float* row = x + (begin + r) * stride;
+      quantize_row(row, limited, quantized + r * padded_k(k), scales + r, outliers[r]);
+    }
+    return {quantized, padded_k(k), scales, outliers};
+  }
+
+ private:
+  // Outliers are cut to the row's limit, which int8 holds as 127 or -127; what is cut off goes to `outliers`.
+  void quantize_row(const float* row, float* limited, int8_t* q, float* scale, RowOutliers& outliers) const {
+    float limit;
+    outliers.count = kernels.find_outliers(row, k, most_outliers, &limit, outliers.columns);
+    if (outliers.count > 0) {
+      std::copy(row, row + k, limited);
+      const float inverse = 127.0f / limit;
+      for (int i = 0; i < outliers.count; ++i) {
+        const float value = row[outliers.columns[i]];
+        limited[outliers.columns[i]] = std::copysign(limit, value);
+        outliers.values[i] = static_cast<int32_t>(std::nearbyint(value * inverse)) - (value > 0 ? 127 : -127);
+      }
+      row = limited;
+    }
+    kernels.quantize_rows_s8(row, k, 1, k, q, padded_k(k), scale);
   }
 };
 
@@ -168,18 +211,30 @@ void linear_float(const Linear& g, const PackedProduct<TA, float, float>& produc
   blocked_product(product, w.data.as<void>(), g.m, w.n, w.k, cut, prepare, scratch_tile(finish), context);
 }
 
+// Adds what the outliers of each row have beyond int8.
+void add_outliers(const PackedWeight& w, const Tile<int32_t>& t, const KernelTable& kernels) {
+  for (int64_t r = 0; r < t.rows; ++r) {
+    const RowOutliers& outliers = t.outliers[r];
+    for (int i = 0; i < outliers.count; ++i) {
+      kernels.add_scaled_s8(w.columns.as<int8_t>() + outliers.columns[i] * w.n + t.column, outliers.values[i],
+                            t.columns, t.data + r * t.stride);
+    }
+  }
+}
+
 void linear_s8(const Linear& g, const Context& context) {
   const PackedWeight& w = *g.weight;
   const auto& product = context.kernels.gemm_s8;
   auto finish = [&](const Tile<int32_t>& t) {
+    if (t.outliers) add_outliers(w, t, context.kernels);
     context.kernels.epilogue_s8(t.data, t.stride, t.rows, t.columns, t.row_scales, w.scales.data() + t.column,
                                 g.bias ? g.bias + t.column : nullptr, g.activation,
                                 g.residual ? g.residual + t.row * g.residual_stride + t.column : nullptr,
                                 g.residual_stride, g.y + t.row * g.y_stride + t.column, g.y_stride);
   };
   Cut cut = cut_product(g.m, w.n, w.k, product.panel, product.rows, context.threads);
-  blocked_product(product, w.data.as<void>(), g.m, w.n, w.k, cut, QuantizedRows{context.kernels, g.x, g.x_stride, w.k},
-                  scratch_tile(finish), context);
+  blocked_product(product, w.data.as<void>(), g.m, w.n, w.k, cut,
+                  QuantizedRows{context.kernels, g.x, g.x_stride, w.k, w.outliers}, scratch_tile(finish), context);
 }
 
 // Packs B (as W = B^T) and multiplies.
@@ -195,7 +250,8 @@ void matmul_packed(const Matmul& g, const PackedProduct<TA, float, float>& produ
 
 }  // namespace
 
-PackedWeight pack_weight(const float* w, int64_t n, int64_t k, Precision precision, const Context& context) {
+PackedWeight pack_weight(const float* w, int64_t n, int64_t k, Precision precision, const Context& context,
+                         int outliers) {
   check_shape(n, k);
   if (precision == Precision::bfloat16 && !context.kernels.native_bf16) precision = Precision::float32;
   if (precision == Precision::int8) {
@@ -205,20 +261,23 @@ PackedWeight pack_weight(const float* w, int64_t n, int64_t k, Precision precisi
       context.kernels.quantize_rows_s8(w + begin * k, k, end - begin, k, quantized.as<int8_t>() + begin * padded_k(k),
                                        padded_k(k), scales.data() + begin);
     });
-    PackedWeight weight{precision, n, k, {}, std::move(scales)};
+    PackedWeight weight{precision, n, k, {}, std::move(scales), 0, {}};
     pack_into(weight, context.kernels.gemm_s8, quantized.as<const int8_t>(), padded_k(k), context);
+    keep_columns(weight, quantized.as<const int8_t>(), padded_k(k), outliers);
     return weight;
   }
-  PackedWeight weight{precision, n, k, {}, {}};
+  PackedWeight weight{precision, n, k, {}, {}, 0, {}};
   if (precision == Precision::bfloat16) pack_into(weight, context.kernels.gemm_bf16, w, k, context);
   if (precision == Precision::float32) pack_into(weight, context.kernels.gemm_f32, w, k, context);
   return weight;
 }
 
-PackedWeight pack_weight_s8(const int8_t* q, const float* scales, int64_t n, int64_t k, const Context& context) {
+PackedWeight pack_weight_s8(const int8_t* q, const float* scales, int64_t n, int64_t k, const Context& context,
+                            int outliers) {
   check_shape(n, k);
-  PackedWeight weight{Precision::int8, n, k, {}, std::vector<float>(scales, scales + n)};
+  PackedWeight weight{Precision::int8, n, k, {}, std::vector<float>(scales, scales + n), 0, {}};
   pack_into(weight, context.kernels.gemm_s8, q, k, context);
+  keep_columns(weight, q, k, outliers);
   return weight;
 }
 

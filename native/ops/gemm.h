@@ -16,12 +16,20 @@ struct PackedWeight {
   int64_t n = 0, k = 0;
   AlignedBuffer data;
   std::vector<float> scales;  // [n], int8 only: w = q * scale
+  // int8 only: up to so many elements of an activation row may stay beyond int8, see KernelTable::find_outliers. They
+  // are integers of the row's scale all the same, so that products stay exact; rows without outliers get a finer scale
+  // (after Dettmers et al. 2022, LLM.int8(), section 3.2, which keeps whole columns in float16).
+  int outliers = 0;
+  AlignedBuffer columns;  // [k, n], W^T as stored, if there are outliers
 };
 
 // w: [n, k] row-major. int8 quantizes symmetrically, one scale an output row: scale = max |w| / 127.
-PackedWeight pack_weight(const float* w, int64_t n, int64_t k, Precision precision, const Context& context);
+// outliers: of activation rows, at most kMostOutliers; for int8 only.
+PackedWeight pack_weight(const float* w, int64_t n, int64_t k, Precision precision, const Context& context,
+                         int outliers = 0);
 // q: [n, k] row-major int8 as stored in a checkpoint, scales: [n].
-PackedWeight pack_weight_s8(const int8_t* q, const float* scales, int64_t n, int64_t k, const Context& context);
+PackedWeight pack_weight_s8(const int8_t* q, const float* scales, int64_t n, int64_t k, const Context& context,
+                            int outliers = 0);
 
 struct Linear {
   const float* x;  // [m, k], rows x_stride apart

@@ -1,10 +1,13 @@
 /** The engine against PyTorch's golden values, and its precisions, threads, batches and ISAs against each other. */
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openCheckpoint } from '../../lib/models/checkpoint.js';
+import { native } from '../../bindings/load.js';
 import { Engine, type EngineOptions } from '../../lib/models/engine.js';
+import { isLinearWeight, type Parameter, type QuantizedParameter } from '../../lib/models/parameters.js';
 import { writeCheckpoint } from '../../lib/models/write-checkpoint.js';
 import { root, sharedFolder, skip, temporaryFolder } from '../harness.js';
 
@@ -36,9 +39,9 @@ function largestDifference(a: Float32Array, b: Float32Array): number {
   return largest;
 }
 
-/** The smallest cosine between the states `[tokens of a sequence, hidden]` of a sequence, taken as one vector. */
-function smallestCosine(a: Float32Array, b: Float32Array, offsets: Int32Array, hidden: number): number {
-  let smallest = 1;
+/** Cosines between the states `[tokens of a sequence, hidden]` of each sequence, taken as one vector. */
+function cosines(a: Float32Array, b: Float32Array, offsets: Int32Array, hidden: number) {
+  const found: number[] = [];
   for (let s = 0; s + 1 < offsets.length; s++) {
     let [ab, aa, bb] = [0, 0, 0];
     for (let i = offsets[s]! * hidden; i < offsets[s + 1]! * hidden; i++) {
@@ -46,10 +49,32 @@ function smallestCosine(a: Float32Array, b: Float32Array, offsets: Int32Array, h
       aa += a[i]! * a[i]!;
       bb += b[i]! * b[i]!;
     }
-    const cosine = ab / Math.sqrt(aa * bb);
-    if (!(cosine >= smallest)) smallest = cosine;
+    found.push(ab / Math.sqrt(aa * bb));
   }
-  return smallest;
+  return { smallest: Math.min(...found), mean: found.reduce((sum, one) => sum + one, 0) / found.length };
+}
+
+/** The class with the largest logit, row by row. */
+function classes(logits: Float32Array, labels: number): number[] {
+  return Array.from({ length: logits.length / labels }, (_, row) => {
+    const scores = logits.subarray(row * labels, (row + 1) * labels);
+    return scores.indexOf(Math.max(...scores));
+  });
+}
+
+/** The model with the weights of its encoder layers stored as int8. */
+async function quantizedCopy(folder: string): Promise<string> {
+  const source = await openCheckpoint(folder);
+  const parameters = new Map<string, Parameter | QuantizedParameter>(await source.readParameters());
+  for (const [name, { shape, data }] of parameters) {
+    if (!name.startsWith('layers.') || !isLinearWeight(name)) continue;
+    const { values, scales } = await native.quantizeWeight(name, data as Float32Array, shape[0]!, shape[1]!, 1);
+    parameters.set(name, { shape, data: values, scale: scales });
+  }
+  const written = join(temporaryFolder(), 'quantized');
+  const options = { dtype: 'float32', quantization: 'int8-dynamic', tokenizerFrom: folder } as const;
+  await writeCheckpoint(written, { ...source, parameters, ...options });
+  return written;
 }
 
 function sequence({ inputIds, tokenTypeIds, offsets }: Batch, index: number): Batch {
@@ -120,22 +145,71 @@ test('minilm-l6: float32 logits of 64 real sentences are within 1e-3 of PyTorch'
   });
 });
 
-for (const precision of ['bfloat16'] as const) {
-  test(`minilm-l6: ${precision} states have a cosine of 0.999 to the float32 engine's`, async () => {
-    if (!minilm) return skip('../shared/models/minilm-l6 is not there');
-    const { batch } = readGolden('minilm-l6.golden.json');
-    const run = (engine: Engine) => engine.run(batch, { output: 'hidden' });
-    const exact = await withEngine(minilm, { precision: 'float32' }, run);
-    try {
-      const cosine = smallestCosine(await withEngine(minilm, { precision }, run), exact, batch.offsets, 384);
-      console.log(`smallest cosine of ${precision}: ${cosine.toFixed(6)}`);
-      assert.ok(cosine >= 0.999, `cosine is ${cosine}`);
-    } catch (error) {
-      if ((error as { code?: string }).code !== 'UNSUPPORTED') throw error;
-      skip((error as Error).message);
-    }
+test('minilm-l6: bfloat16 states have a cosine of 0.999 to the float32 engine, sequence by sequence', async () => {
+  if (!minilm) return skip('../shared/models/minilm-l6 is not there');
+  const { batch } = readGolden('minilm-l6.golden.json');
+  const run = (engine: Engine) => engine.run(batch, { output: 'hidden' });
+  const exact = await withEngine(minilm, { precision: 'float32' }, run);
+  try {
+    const found = cosines(await withEngine(minilm, { precision: 'bfloat16' }, run), exact, batch.offsets, 384);
+    console.log(`cosine of bfloat16: smallest ${found.smallest.toFixed(6)}, mean ${found.mean.toFixed(6)}`);
+    assert.ok(found.smallest >= 0.999, `cosine is ${found.smallest}`);
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'UNSUPPORTED') throw error;
+    skip((error as Error).message);
+  }
+});
+
+test('minilm-l6: int8 states have a cosine of 0.999 to float32 with the same weights, sequence by sequence', async () => {
+  if (!minilm) return skip('../shared/models/minilm-l6 is not there');
+  const { batch } = readGolden('minilm-l6.golden.json');
+  const run = (engine: Engine) => engine.run(batch, { output: 'hidden' });
+  const quantized = await quantizedCopy(minilm);
+  const int8 = await withEngine(quantized, {}, async (engine) => {
+    assert.is(engine.info.precision, 'int8');
+    return run(engine);
   });
-}
+  const same = cosines(int8, await withEngine(quantized, { precision: 'float32' }, run), batch.offsets, 384);
+  const original = cosines(int8, await withEngine(minilm, { precision: 'float32' }, run), batch.offsets, 384);
+  for (const [name, { smallest, mean }] of Object.entries({ 'the same': same, 'the original': original }))
+    console.log(
+      `cosine of int8 to float32 with ${name} weights: smallest ${smallest.toFixed(6)}, mean ${mean.toFixed(6)}`,
+    );
+  assert.ok(same.smallest >= 0.999, `cosine is ${same.smallest}`);
+  assert.ok(original.mean >= 0.999, `mean cosine to the original is ${original.mean}`);
+  const onLoading = await withEngine(minilm, { precision: 'int8' }, run);
+  assert.equal(onLoading, int8, 'quantizing while loading gives what the quantized checkpoint gives');
+});
+
+test('every instruction set of this machine gives the same answers', async () => {
+  const { batch, floats } = readGolden(minilm ? 'minilm-l6.golden.json' : 'tiny-bert/golden.json');
+  const folder = minilm ?? join(fixtures, 'tiny-bert');
+  const labels = minilm ? 7 : 3;
+  const results = new Map<string, Record<string, Float32Array>>();
+  for (const isa of ['ref', 'avx2', 'avxvnni', 'avx512', 'vnni', 'amx']) {
+    const child = spawnSync(process.execPath, ['--import', 'tsx', join(fixtures, 'run-engine.ts'), folder], {
+      cwd: root,
+      env: { ...process.env, WHITTLE_ISA: isa },
+      input: JSON.stringify(Object.fromEntries(Object.entries(batch).map(([name, array]) => [name, [...array]]))),
+      encoding: 'utf8',
+      maxBuffer: 1 << 28,
+    });
+    if (child.status !== 0) {
+      assert.match(child.stderr, /WHITTLE_ISA/, child.stderr);
+      continue;
+    }
+    const printed = JSON.parse(child.stdout) as Record<string, number[]>;
+    results.set(isa, { float32: Float32Array.from(printed.float32!), int8: Float32Array.from(printed.int8!) });
+  }
+  assert.ok(results.has('ref'));
+  const reference = results.get('ref')!;
+  for (const [isa, { float32, int8 }] of results) {
+    assert.ok(largestDifference(float32!, floats('logits')) <= 1e-3, isa);
+    const difference = largestDifference(int8!, reference.int8!);
+    console.log(`${isa}: int8 logits differ from ref by at most ${difference.toExponential(2)}`);
+    assert.equal(classes(int8!, labels), classes(reference.int8!, labels), isa);
+  }
+});
 
 for (const precision of ['float32', 'bfloat16', 'int8'] as const) {
   test(`${precision}: results are the same bit for bit for every thread count and in every batch`, async () => {
