@@ -18,7 +18,7 @@ function file(name: string, content: string | Uint8Array): string {
 
 async function read(path: string, task: Task, options?: ReadOptions): Promise<{ row: Row; line: number }[]> {
   const rows = [];
-  for await (const row of readRows(path, task, options)) rows.push(row);
+  for await (const { row, line } of readRows(path, task, options)) rows.push({ row, line });
   return rows;
 }
 
@@ -52,6 +52,15 @@ test('CSV: quotes, line ends inside, blank lines, other columns, column names', 
     { row: { text: ' d ', label: 'y' }, line: 6 },
   ]);
   assert.equal(await read(file('b.csv', 'text,label\na,\n'), texts), [{ row: { text: 'a' }, line: 2 }]);
+});
+
+test('a row comes with everything that the file holds for it', async () => {
+  const json = file('fields.jsonl', '{"text":"one","id":7}\n');
+  const table = file('fields.csv', 'id,message\n7,one\n');
+  for await (const { fields } of readRows(json, texts)) assert.equal(fields, { text: 'one', id: 7 });
+  for await (const { fields } of readRows(table, texts, { textColumn: 'message' })) {
+    assert.equal(fields, { id: '7', message: 'one' });
+  }
 });
 
 test('TSV: quotes are text', async () => {
