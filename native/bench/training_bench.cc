@@ -1,6 +1,6 @@
 // Times the parts of a training step of MiniLM-L6 (6 layers, hidden 384, 12 heads, intermediate 1536) natively.
 //
-//   whittle_training_bench [--threads N] [--seconds S] [--dropout RATE] [SEQUENCESxLENGTH...]
+//   whittle_training_bench [--threads N] [--seconds S] [--dropout RATE] [--part WORD] [SEQUENCESxLENGTH...]
 //
 // Prints one JSON object a line: { "work", "milliseconds", "tokensPerSecond", "shareOfPeak"? }, medians over turns.
 // shareOfPeak: floating-point operations of the products against what the same threads multiply from registers.
@@ -38,8 +38,11 @@ std::vector<float> random_floats(int64_t count, float scale) {
 
 class Bench {
  public:
-  Bench(int threads, double seconds, float dropout, int64_t sequences, int64_t length)
-      : context_{kernels(), ThreadPool::instance(), threads, arena_}, seconds_(seconds), dropout_(dropout) {
+  Bench(int threads, double seconds, float dropout, std::string part, int64_t sequences, int64_t length)
+      : context_{kernels(), ThreadPool::instance(), threads, arena_},
+        seconds_(seconds),
+        dropout_(dropout),
+        part_(std::move(part)) {
     for (int64_t s = 0; s <= sequences; ++s) offsets_.push_back(static_cast<int32_t>(s * length));
     shape_ = {offsets_.data(), sequences, kHidden, kHeads, kIntermediate};
     name_ = std::to_string(sequences) + "x" + std::to_string(length);
@@ -181,6 +184,7 @@ class Bench {
   void measure(const std::string& work, double operations, Precision precision, const Body& body) {
     const bool bf16 = precision == Precision::bfloat16 && context_.kernels.native_bf16;
     int64_t (*peak)(int64_t) = bf16 ? context_.kernels.peak_bf16 : context_.kernels.peak_f32;
+    if (work.find(part_) == std::string::npos) return;
     std::vector<double> times, peaks;
     body();
     const auto start = Clock::now();
@@ -217,6 +221,7 @@ class Bench {
   Context context_;
   double seconds_;
   float dropout_;
+  std::string part_;
   std::vector<int32_t> offsets_;
   BlockShape shape_;
   std::string name_;
@@ -228,6 +233,7 @@ int main(int count, char** arguments) {
   int threads = ThreadPool::instance().default_threads();
   double seconds = 1;
   float dropout = 0.1f;
+  std::string part;  // only works whose name contains it
   std::vector<std::string> shapes;
   for (int i = 1; i < count; ++i) {
     const std::string word = arguments[i];
@@ -237,6 +243,8 @@ int main(int count, char** arguments) {
       seconds = std::atof(arguments[++i]);
     } else if (word == "--dropout" && i + 1 < count) {
       dropout = static_cast<float>(std::atof(arguments[++i]));
+    } else if (word == "--part" && i + 1 < count) {
+      part = arguments[++i];
     } else {
       shapes.push_back(word);
     }
@@ -247,7 +255,7 @@ int main(int count, char** arguments) {
     for (const std::string& shape : shapes) {
       const size_t cross = shape.find('x');
       if (cross == std::string::npos) throw std::runtime_error("expected SEQUENCESxLENGTH but found " + shape);
-      Bench bench(threads, seconds, dropout, std::atoll(shape.c_str()), std::atoll(shape.c_str() + cross + 1));
+      Bench bench(threads, seconds, dropout, part, std::atoll(shape.c_str()), std::atoll(shape.c_str() + cross + 1));
       for (Precision precision : {Precision::float32, Precision::bfloat16}) {
         bench.layers(precision);
         bench.attention_alone(precision);
