@@ -283,6 +283,42 @@ export interface MatmulOptions {
   precision?: TrainingPrecision;
 }
 
+/** native/addon/tensor_glue.cc. Synchronous; what TrainingBinding says of arrays holds here too. */
+export interface TensorBinding {
+  matmul(a: Float32Array, b: Float32Array, c: Float32Array, options: MatmulOptions): void;
+  /** Rows of `gamma.length` elements; `mean` and `rstd` `[rows]` or null. y may be x. */
+  layerNorm(
+    x: Float32Array,
+    gamma: Float32Array,
+    beta: Float32Array,
+    epsilon: number,
+    y: Float32Array,
+    mean: Float32Array | null,
+    rstd: Float32Array | null,
+  ): void;
+  layerNormBackward(
+    dy: Float32Array,
+    x: Float32Array,
+    gamma: Float32Array,
+    mean: Float32Array,
+    rstd: Float32Array,
+    dx: Float32Array,
+    dgamma: Float32Array,
+    dbeta: Float32Array,
+  ): void;
+  /** Over rows of `cols` elements. y may be x. */
+  softmax(x: Float32Array, cols: number, y: Float32Array): void;
+  /** dx = y * (dy - sum(y * dy)), row by row. */
+  softmaxBackward(y: Float32Array, dy: Float32Array, cols: number, dx: Float32Array): void;
+  /** The erf form. y may be x. */
+  gelu(x: Float32Array, y: Float32Array): void;
+  geluBackward(x: Float32Array, dy: Float32Array, dx: Float32Array): void;
+  /** y `[ids, width]` = rows of `table` `[rows, width]`. */
+  gatherRows(table: Float32Array, width: number, ids: Int32Array, y: Float32Array): void;
+  /** Gradient of gatherRows: `dtable` is zeroed, then row ids[i] is increased by dy[i], in the order of i. */
+  scatterAddRows(dy: Float32Array, width: number, ids: Int32Array, dtable: Float32Array): void;
+}
+
 /**
  * native/addon/training_glue.cc. All synchronous, on the native thread pool; results do not depend on the number of
  * threads. Outputs are given by the caller and overwritten; gradients of parameters are overwritten too, and null
@@ -363,39 +399,6 @@ export interface TrainingBinding {
   ): void;
   /** Euclidean norm of all gradients together; `rows` and `width` as in AdamwTensor. */
   gradientNorm(tensors: readonly Pick<AdamwTensor, 'gradient' | 'rows' | 'width'>[]): number;
-
-  matmul(a: Float32Array, b: Float32Array, c: Float32Array, options: MatmulOptions): void;
-  /** Rows of `gamma.length` elements; `mean` and `rstd` `[rows]` or null. y may be x. */
-  layerNorm(
-    x: Float32Array,
-    gamma: Float32Array,
-    beta: Float32Array,
-    epsilon: number,
-    y: Float32Array,
-    mean: Float32Array | null,
-    rstd: Float32Array | null,
-  ): void;
-  layerNormBackward(
-    dy: Float32Array,
-    x: Float32Array,
-    gamma: Float32Array,
-    mean: Float32Array,
-    rstd: Float32Array,
-    dx: Float32Array,
-    dgamma: Float32Array,
-    dbeta: Float32Array,
-  ): void;
-  /** Over rows of `cols` elements. y may be x. */
-  softmax(x: Float32Array, cols: number, y: Float32Array): void;
-  /** dx = y * (dy - sum(y * dy)), row by row. */
-  softmaxBackward(y: Float32Array, dy: Float32Array, cols: number, dx: Float32Array): void;
-  /** The erf form. y may be x. */
-  gelu(x: Float32Array, y: Float32Array): void;
-  geluBackward(x: Float32Array, dy: Float32Array, dx: Float32Array): void;
-  /** y `[ids, width]` = rows of `table` `[rows, width]`. */
-  gatherRows(table: Float32Array, width: number, ids: Int32Array, y: Float32Array): void;
-  /** Gradient of gatherRows: `dtable` is zeroed, then row ids[i] is increased by dy[i], in the order of i. */
-  scatterAddRows(dy: Float32Array, width: number, ids: Int32Array, dtable: Float32Array): void;
 }
 
 /** native/addon/compress_glue.cc */
@@ -428,4 +431,9 @@ export interface CompressBinding {
   ): Promise<{ values: Int8Array; scales: Float32Array; relativeError: number }>;
 }
 
-export type NativeBinding = MachineBinding & FormatsBinding & EngineBinding & TrainingBinding & CompressBinding;
+export type NativeBinding = MachineBinding &
+  FormatsBinding &
+  EngineBinding &
+  TensorBinding &
+  TrainingBinding &
+  CompressBinding;

@@ -1,19 +1,12 @@
-// The training core and the operations of the TensorFlow.js backend. Everything is synchronous: TensorFlow.js kernels
-// are. Shapes are checked here, so that the core never reads or writes outside the arrays it is given.
+// The training core. Everything is synchronous: TensorFlow.js kernels are. Shapes are checked here, so that the core
+// never reads or writes outside the arrays it is given.
 #include <algorithm>
-#include <cstring>
 #include <string>
 #include <vector>
 
-#include "addon/arguments.h"
 #include "addon/glue.h"
-#include "cpu/error.h"
+#include "addon/training_arguments.h"
 #include "ops/adamw.h"
-#include "ops/embedding.h"
-#include "ops/gelu.h"
-#include "ops/gemm.h"
-#include "ops/layer_norm.h"
-#include "ops/softmax.h"
 #include "training/cross_entropy.h"
 #include "training/embedding.h"
 #include "training/transformer_block.h"
@@ -22,25 +15,6 @@ namespace whittle {
 
 namespace {
 
-constexpr int64_t kMostElements = int64_t{1} << 40;  // keeps products of sizes far from overflow
-
-Context context() {
-  ThreadPool& pool = ThreadPool::instance();
-  return {kernels(), pool, pool.default_threads(), thread_arena()};
-}
-
-bool absent(const Napi::Value& value) {
-  return value.IsUndefined() || value.IsNull();
-}
-
-float* floats(const Napi::Value& value, const char* name, int64_t count = -1) {
-  return elements<float>(value, name, count).data;
-}
-
-float* optional_floats(const Napi::Value& value, const char* name, int64_t count) {
-  return absent(value) ? nullptr : floats(value, name, count);
-}
-
 float rate(const Napi::Object& spec, const char* name) {
   const double value = number(spec.Get(name), name);
   if (!(value >= 0 && value < 1)) {
@@ -48,14 +22,6 @@ float rate(const Napi::Object& spec, const char* name) {
                 std::string("Expected a rate in [0, 1) for ") + name + " but received " + std::to_string(value));
   }
   return static_cast<float>(value);
-}
-
-Precision precision(const Napi::Value& value) {
-  if (absent(value)) return Precision::float32;
-  const std::string name = text(value, "precision");
-  if (name == "float32") return Precision::float32;
-  if (name == "bfloat16") return Precision::bfloat16;
-  throw Error("BAD_OPTION", "Expected 'float32' or 'bfloat16' for precision but received '" + name + "'");
 }
 
 uint64_t seed(const Napi::Object& spec) {
@@ -77,14 +43,6 @@ Elements<int32_t> read_offsets(const Napi::Value& value, int64_t tokens) {
                                   " tokens given but they end at " + std::to_string(offsets.data[offsets.count - 1]));
   }
   return offsets;
-}
-
-int64_t rows_of(int64_t count, int64_t width, const char* name) {
-  if (width <= 0 || count % width != 0) {
-    throw Error("BAD_OPTION", "Expected " + std::string(name) + " to hold whole rows of " + std::to_string(width) +
-                                  " but it has " + std::to_string(count) + " elements");
-  }
-  return count / width;
 }
 
 // --- encoder layer ------------------------------------------------------------------------------------------
@@ -358,123 +316,6 @@ Napi::Value gradient_norm_call(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), gradient_norm(gradients, context()));
 }
 
-// --- operations of the TensorFlow.js backend ------------------------------------------------------------------
-
-// (a, b, c, { m, n, k, transposeA, transposeB, batch, strideA, strideB, bias, precision })
-Napi::Value matmul_call(const Napi::CallbackInfo& info) {
-  const Elements<float> a = elements<float>(info[0], "a"), b = elements<float>(info[1], "b");
-  const Napi::Object given = object(info[3], "options");
-  const int64_t m = integer(given.Get("m"), "m", 0, 1 << 30), n = integer(given.Get("n"), "n", 0, 1 << 30),
-                k = integer(given.Get("k"), "k", 0, 1 << 30);
-  const auto whole = [&](const char* name, int64_t otherwise) {
-    const Napi::Value value = given.Get(name);
-    return absent(value) ? otherwise : integer(value, name, 0, kMostElements);
-  };
-  const auto flag = [&](const char* name) {
-    const Napi::Value value = given.Get(name);
-    return !absent(value) && boolean(value, name);
-  };
-  const int64_t batch = whole("batch", 1);
-  const int64_t a_stride = whole("strideA", m * k), b_stride = whole("strideB", k * n);
-  const bool transpose_a = flag("transposeA"), transpose_b = flag("transposeB");
-  const float* bias = optional_floats(given.Get("bias"), "bias", n);
-  const Precision wanted = precision(given.Get("precision"));
-  const auto check = [&](const char* name, int64_t count, int64_t stride, int64_t one) {
-    if (batch > 0 && (batch - 1) * stride + one > count) {
-      throw Error("BAD_OPTION", "Expected " + std::to_string((batch - 1) * stride + one) + " elements for " + name +
-                                    " but received " + std::to_string(count));
-    }
-  };
-  if (batch > (int64_t{1} << 20)) throw Error("BAD_OPTION", "Expected at most 2^20 products in a batch");
-  check("a", a.count, a_stride, m * k);
-  check("b", b.count, b_stride, k * n);
-  float* c = floats(info[2], "c", batch * m * n);
-
-  const Context run = context();
-  for (int64_t i = 0; i < batch && m * n > 0; ++i) {
-    float* out = c + i * m * n;
-    if (k == 0) std::fill(out, out + m * n, 0.0f);
-    if (k > 0) {
-      matmul({m, n, k, a.data + i * a_stride, transpose_a ? 1 : k, transpose_a ? m : 1, b.data + i * b_stride,
-              transpose_b ? 1 : n, transpose_b ? k : 1, out, n, false},
-             wanted, run);
-    }
-    if (bias) run.kernels.epilogue_f32(out, n, m, n, bias, Activation::none, nullptr, 0, out, n);
-  }
-  return info.Env().Undefined();
-}
-
-// (x, gamma, beta, epsilon, y, mean, rstd)
-Napi::Value layer_norm_call(const Napi::CallbackInfo& info) {
-  const Elements<float> x = elements<float>(info[0], "x"), gamma = elements<float>(info[1], "gamma");
-  const int64_t rows = rows_of(x.count, gamma.count, "x");
-  layer_norm(x.data, rows, gamma.count, gamma.data, floats(info[2], "beta", gamma.count),
-             static_cast<float>(number(info[3], "epsilon")), floats(info[4], "y", x.count),
-             optional_floats(info[5], "mean", rows), optional_floats(info[6], "rstd", rows), context());
-  return info.Env().Undefined();
-}
-
-// (dy, x, gamma, mean, rstd, dx, dgamma, dbeta)
-Napi::Value layer_norm_backward_call(const Napi::CallbackInfo& info) {
-  const Elements<float> dy = elements<float>(info[0], "dy"), gamma = elements<float>(info[2], "gamma");
-  const int64_t cols = gamma.count, rows = rows_of(dy.count, cols, "dy");
-  layer_norm_backward(dy.data, floats(info[1], "x", dy.count), gamma.data, floats(info[3], "mean", rows),
-                      floats(info[4], "rstd", rows), rows, cols, floats(info[5], "dx", dy.count),
-                      floats(info[6], "dgamma", cols), floats(info[7], "dbeta", cols), context());
-  return info.Env().Undefined();
-}
-
-// (x, cols, y)
-Napi::Value softmax_call(const Napi::CallbackInfo& info) {
-  const Elements<float> x = elements<float>(info[0], "x");
-  const int64_t cols = integer(info[1], "cols", 1, kMostElements), rows = rows_of(x.count, cols, "x");
-  softmax(x.data, rows, cols, floats(info[2], "y", x.count), context());
-  return info.Env().Undefined();
-}
-
-// (y, dy, cols, dx)
-Napi::Value softmax_backward_call(const Napi::CallbackInfo& info) {
-  const Elements<float> y = elements<float>(info[0], "y");
-  const int64_t cols = integer(info[2], "cols", 1, kMostElements), rows = rows_of(y.count, cols, "y");
-  softmax_backward(y.data, floats(info[1], "dy", y.count), rows, cols, floats(info[3], "dx", y.count), context());
-  return info.Env().Undefined();
-}
-
-// (x, y)
-Napi::Value gelu_call(const Napi::CallbackInfo& info) {
-  const Elements<float> x = elements<float>(info[0], "x");
-  gelu(x.data, x.count, floats(info[1], "y", x.count), context());
-  return info.Env().Undefined();
-}
-
-// (x, dy, dx)
-Napi::Value gelu_backward_call(const Napi::CallbackInfo& info) {
-  const Elements<float> x = elements<float>(info[0], "x");
-  gelu_backward(x.data, floats(info[1], "dy", x.count), x.count, floats(info[2], "dx", x.count), context());
-  return info.Env().Undefined();
-}
-
-// (table, width, ids, y)
-Napi::Value gather_rows_call(const Napi::CallbackInfo& info) {
-  const Elements<float> table = elements<float>(info[0], "table");
-  const int64_t width = integer(info[1], "width", 1, kMostElements), rows = rows_of(table.count, width, "table");
-  const Elements<int32_t> ids = elements<int32_t>(info[2], "ids");
-  gather_rows(table.data, rows, width, ids.data, ids.count, floats(info[3], "y", ids.count * width), context());
-  return info.Env().Undefined();
-}
-
-// (dy, width, ids, dtable)
-Napi::Value scatter_add_rows_call(const Napi::CallbackInfo& info) {
-  const int64_t width = integer(info[1], "width", 1, kMostElements);
-  const Elements<int32_t> ids = elements<int32_t>(info[2], "ids");
-  const float* dy = floats(info[0], "dy", ids.count * width);
-  const Elements<float> table = elements<float>(info[3], "dtable");
-  const int64_t rows = rows_of(table.count, width, "dtable");
-  std::fill(table.data, table.data + table.count, 0.0f);
-  scatter_add_rows(dy, ids.data, ids.count, rows, width, table.data, context());
-  return info.Env().Undefined();
-}
-
 }  // namespace
 
 void add_training_glue(Napi::Env, Napi::Object exports) {
@@ -488,15 +329,6 @@ void add_training_glue(Napi::Env, Napi::Object exports) {
   export_function<cross_entropy_call>(exports, "softmaxCrossEntropy");
   export_function<adamw_call>(exports, "adamw");
   export_function<gradient_norm_call>(exports, "gradientNorm");
-  export_function<matmul_call>(exports, "matmul");
-  export_function<layer_norm_call>(exports, "layerNorm");
-  export_function<layer_norm_backward_call>(exports, "layerNormBackward");
-  export_function<softmax_call>(exports, "softmax");
-  export_function<softmax_backward_call>(exports, "softmaxBackward");
-  export_function<gelu_call>(exports, "gelu");
-  export_function<gelu_backward_call>(exports, "geluBackward");
-  export_function<gather_rows_call>(exports, "gatherRows");
-  export_function<scatter_add_rows_call>(exports, "scatterAddRows");
 }
 
 }  // namespace whittle

@@ -1,0 +1,141 @@
+// The optimizer over many tensors: against AdamW as its paper writes it, masks, gradients that have rows only, threads.
+#include "ops/adamw.h"
+
+#include "test/buffers.h"
+#include "test/test.h"
+
+using namespace whittle;
+using namespace whittle::test;
+
+namespace {
+
+constexpr int64_t kWidth = 33;
+
+struct Tensors {
+  std::vector<std::vector<float>> parameters, first, second;
+
+  explicit Tensors(const std::vector<int64_t>& counts) {
+    auto random = generator(71);
+    for (int64_t count : counts) {
+      parameters.push_back(random_floats(random, count));
+      first.push_back(std::vector<float>(static_cast<size_t>(count)));
+      second.push_back(first.back());
+    }
+  }
+  bool operator==(const Tensors&) const = default;
+};
+
+AdamwTensor tensor(Tensors& tensors, size_t i, const Gradient& gradient, int64_t step) {
+  return {tensors.parameters[i].data(),
+          tensors.first[i].data(),
+          tensors.second[i].data(),
+          gradient,
+          nullptr,
+          0.01f * static_cast<float>(i + 1),
+          i == 0 ? 0.0f : 0.1f,
+          step};
+}
+
+Gradient dense(const std::vector<float>& gradient) {
+  return {gradient.data(), static_cast<int64_t>(gradient.size()), nullptr, 0, 1};
+}
+
+}  // namespace
+
+TEST(adamw, several_steps_agree_with_the_paper_for_any_number_of_threads) {
+  const std::vector<int64_t> counts = {5, 1, 40000, 17 * kWidth, 16384};
+  std::vector<std::vector<std::vector<float>>> gradients;  // by step and tensor
+  auto random = generator(72);
+  for (int step = 0; step < 4; ++step) {
+    gradients.emplace_back();
+    for (int64_t count : counts) gradients.back().push_back(random_floats(random, count));
+  }
+  const AdamwOptions options{0.9, 0.999, 1e-8f, 0.5f};
+  std::vector<Tensors> results;
+  for (int threads : {1, 2, 4}) {
+    Arena arena;
+    const Context context{kernels(), ThreadPool::instance(), threads, arena};
+    Tensors tensors(counts);
+    for (size_t step = 0; step < gradients.size(); ++step) {
+      std::vector<AdamwTensor> all;
+      for (size_t i = 0; i < counts.size(); ++i) {
+        all.push_back(tensor(tensors, i, dense(gradients[step][i]), static_cast<int64_t>(step) + 1));
+      }
+      adamw(all, options, context);
+    }
+    results.push_back(tensors);
+    CHECK(results.front() == tensors);
+  }
+  const Tensors start(counts);
+  for (size_t i = 0; i < counts.size(); ++i) {
+    const double rate = 0.01 * static_cast<double>(i + 1), decay = i == 0 ? 0 : 0.1;
+    for (size_t at = 0; at < static_cast<size_t>(counts[i]); at += 7) {
+      double p = start.parameters[i][at], m = 0, v = 0;
+      for (size_t step = 0; step < gradients.size(); ++step) {
+        const double g = gradients[step][i][at] * 0.5, t = static_cast<double>(step) + 1;
+        m = 0.9 * m + 0.1 * g;
+        v = 0.999 * v + 0.001 * g * g;
+        p -= rate * (m / (1 - std::pow(0.9, t)) / (std::sqrt(v / (1 - std::pow(0.999, t))) + 1e-8) + decay * p);
+      }
+      CHECK_NEAR(results[0].parameters[i][at], p, 1e-5);
+    }
+  }
+}
+
+TEST(adamw, gradients_with_rows_give_what_dense_ones_give) {
+  auto random = generator(73);
+  for (int64_t rows : {1, 3, 600, 1300}) {
+    std::vector<float> gradient(static_cast<size_t>(rows * kWidth), 0.0f);
+    std::vector<int32_t> listed;
+    for (int64_t row = 0; row < rows; ++row) {
+      if (random() % 4 != 0 && row != 2) continue;
+      listed.push_back(static_cast<int32_t>(row));
+      for (int64_t c = 0; c < kWidth; ++c) {
+        gradient[static_cast<size_t>(row * kWidth + c)] = static_cast<float>(random() % 100) - 50;
+      }
+    }
+    Arena arena;
+    const Context context{kernels(), ThreadPool::instance(), 2, arena};
+    const Gradient sparse{gradient.data(), rows * kWidth, listed.data(), static_cast<int64_t>(listed.size()), kWidth};
+    Tensors expected({rows * kWidth}), actual({rows * kWidth});
+    for (int64_t step = 1; step < 4; ++step) {
+      adamw({tensor(expected, 0, dense(gradient), step)}, {0.9, 0.999, 1e-8f, 1}, context);
+      adamw({tensor(actual, 0, sparse, step)}, {0.9, 0.999, 1e-8f, 1}, context);
+    }
+    CHECK(expected == actual);
+    CHECK_NEAR(gradient_norm({sparse}, context), gradient_norm({dense(gradient)}, context), 1e-12);
+  }
+}
+
+TEST(adamw, masked_parameters_stay_at_zero) {
+  auto random = generator(74);
+  const int64_t count = 20000;
+  Tensors tensors({count});
+  const auto gradient = random_floats(random, count);
+  std::vector<uint8_t> mask(static_cast<size_t>(count));
+  for (uint8_t& kept : mask) kept = random() % 2;
+  Arena arena;
+  const Context context{kernels(), ThreadPool::instance(), 2, arena};
+  AdamwTensor masked = tensor(tensors, 0, dense(gradient), 1);
+  masked.mask = mask.data();
+  adamw({masked}, {0.9, 0.999, 1e-8f, 1}, context);
+  for (size_t i = 0; i < mask.size(); ++i) CHECK((tensors.parameters[0][i] == 0) == (mask[i] == 0));
+}
+
+TEST(adamw, gradient_norm_for_any_number_of_threads) {
+  auto random = generator(75);
+  const auto a = random_floats(random, 100001), b = random_floats(random, 3);
+  double squares = 0;
+  for (const auto* values : {&a, &b}) {
+    for (float value : *values) squares += static_cast<double>(value) * value;
+  }
+  double first = 0;
+  for (int threads : {1, 2, 4}) {
+    Arena arena;
+    const Context context{kernels(), ThreadPool::instance(), threads, arena};
+    const double norm = gradient_norm({dense(a), dense(b)}, context);
+    if (threads == 1) first = norm;
+    CHECK_EQUAL(norm, first);
+    CHECK_NEAR(norm, std::sqrt(squares), 1e-6);
+  }
+}
