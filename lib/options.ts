@@ -26,7 +26,7 @@ export function checkOptions<S extends z.ZodType>(
 }
 
 /**
- * Every problem of a failed parse, in the order zod found them.
+ * Every problem of a failed parse: unknown keys first, since a misspelt key is also a missing one, then in zod's order.
  * @param nameOf how a message calls the place of a key; `steps[0].finetune` unless told.
  */
 export function describeProblems(
@@ -34,7 +34,9 @@ export function describeProblems(
   schema: z.ZodType,
   nameOf: (path: readonly (string | number)[]) => string = formatPath,
 ): OptionProblem[] {
-  return error.issues.flatMap((issue) => describeIssue(issue as Issue, [], schema, nameOf));
+  const problems = error.issues.flatMap((issue) => describeIssue(issue as Issue, [], schema, nameOf));
+  const isUnknownKey = ({ message }: OptionProblem) => message.startsWith('unknown key');
+  return [...problems.filter(isUnknownKey), ...problems.filter((problem) => !isUnknownKey(problem))];
 }
 
 /** The candidate nearest to `word` by edit distance, if it is near enough to be a slip. */

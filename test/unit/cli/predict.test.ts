@@ -1,0 +1,164 @@
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { root, temporaryFolder } from '../../harness.js';
+import { whittle, whittleOnFullDisk } from './command-line.js';
+
+const model = join(root, 'test', 'fixtures', 'tiny-bert');
+const entityModel = join(root, 'test', 'fixtures', 'tiny-bert-tokens');
+
+function write(name: string, content: string): string {
+  const file = join(temporaryFolder(), name);
+  writeFileSync(file, content);
+  return file;
+}
+
+function lines(file: string): string[] {
+  return readFileSync(file, 'utf8').trimEnd().split('\n');
+}
+
+test('JSONL keeps its fields and sets bad rows aside by file and line', async () => {
+  const input = write(
+    'in.jsonl',
+    '{"id":1,"text":"lost card"}\n{"id":2}\nnot json\n{"id":3,"text":"top up","label":"x"}\n',
+  );
+  const output = `${input}.out.jsonl`;
+  const { code, stdout } = await whittle(['predict', model, input, '-o', output, '--all-scores']);
+  assert.is(code, 0);
+  assert.match(stdout, /2 predictions in .*\n2 bad rows/);
+  const rows = lines(output).map((line) => JSON.parse(line));
+  assert.equal(
+    rows.map(({ id }) => id),
+    [1, 3],
+  );
+  assert.is(rows[1].inputLabel, 'x');
+  const sum = Object.values(rows[0].scores as Record<string, number>).reduce((a, b) => a + b);
+  assert.ok(Math.abs(sum - 1) < 1e-6);
+  assert.is(rows[0].score, Math.max(...Object.values(rows[0].scores as Record<string, number>)));
+  const rejected = lines(`${output}.rejected.jsonl`).map((line) => JSON.parse(line));
+  assert.equal(
+    rejected.map(({ file, line }) => [file, line]),
+    [
+      [input, 2],
+      [input, 3],
+    ],
+  );
+  assert.match(rejected[0].error, /in\.jsonl:2: expected "text" to be a string/);
+  assert.equal(
+    readdirSync(join(input, '..')).filter((name) => /partial|progress/.test(name)),
+    [],
+  );
+});
+
+test('CSV keeps its columns, also with quotes and line ends inside', async () => {
+  const input = write('in.csv', 'id,message\n1,"lost, ""card"""\n2,"top\nup"\n3\n');
+  const output = `${input}.out.csv`;
+  const { code } = await whittle([
+    'predict',
+    model,
+    input,
+    '--text-column',
+    'message',
+    '-o',
+    output,
+    '--threshold',
+    '1',
+  ]);
+  assert.is(code, 0);
+  const text = readFileSync(output, 'utf8');
+  assert.match(text, /^id,message,label,score\n1,"lost, ""card""",,0\.\d+\n2,"top\nup",,0\.\d+\n$/);
+  assert.match(lines(`${output}.rejected.jsonl`)[0]!, /in\.csv:5: expected 2 columns/);
+});
+
+test('text goes in and out a line each; entities of words too', async () => {
+  const input = write('in.txt', 'lost card\ntop up\n');
+  const { code } = await whittle(['predict', model, input, '-o', `${input}.out.txt`]);
+  assert.is(code, 0);
+  assert.is(lines(`${input}.out.txt`).length, 2);
+  assert.match(lines(`${input}.out.txt`)[0]!, /^(activate card|lost card|top up)\t0\.\d+$/);
+  const words = write('in.jsonl', '{"tokens":["lost","card"]}\n');
+  const entities = await whittle(['predict', entityModel, words, '-o', `${words}.out.jsonl`]);
+  assert.is(entities.code, 0, entities.stderr);
+  const row = JSON.parse(lines(`${words}.out.jsonl`)[0]!);
+  assert.is(row.inputTags, undefined);
+  assert.is(row.tags.length, 2);
+});
+
+test('mistakes are one line and exit code 1', async () => {
+  const input = write('in.csv', 'id,text\n1,lost\n');
+  const cases: [string[], RegExp][] = [
+    [['predict', model, '/nowhere/in.csv', '-o', '/tmp/x.csv'], /in\.csv: expected a data file but there is none/],
+    [['predict', '/nowhere', input, '-o', '/tmp/x.csv'], /\/nowhere.*config\.json/],
+    [['predict', model, input, '-o', '/tmp/x.doc'], /x\.doc: expected an output whose name ends in/],
+    [
+      ['predict', model, input, '-o', '/tmp/x.csv', '--text-column', 'msg'],
+      /in\.csv:1: expected a header with a column "msg"/,
+    ],
+    [['predict', model, input, '-o', '/tmp/x.csv', '--threshold', '7'], /Expected a number from 0 to 1/],
+    [['predict', model, input, '-o', '/tmp/x.csv', '--treshold', '0.5'], /unknown option.*treshold/],
+    [['predict', model, input, '-o', join(input, 'x.csv')], /x\.csv could not be written/],
+    [['evaluate', model, '/nowhere.jsonl'], /nowhere\.jsonl: expected a data file/],
+    [['predit'], /unknown command 'predit'/],
+  ];
+  for (const [args, message] of cases) {
+    const { code, stdout, stderr } = await whittle(args);
+    assert.is(code, 1, args.join(' '));
+    assert.match(stderr, message);
+    assert.not.match(stderr, /\n\s+at /);
+    assert.is(stdout, '');
+  }
+});
+
+test('--json gives errors to programs, --verbose the stack', async () => {
+  const { code, stdout, stderr } = await whittle(['run', '/nowhere.yaml', '--json', '--verbose']);
+  assert.is(code, 1);
+  assert.equal(JSON.parse(stdout).code, 'BAD_RECIPE');
+  assert.match(stderr, /\n\s+at /);
+});
+
+test('a full disk is one sentence, and the output does not appear', async () => {
+  const input = write('in.txt', 'lost card and top up\n'.repeat(3000));
+  const output = `${input}.out.jsonl`;
+  const { code, stderr } = await whittleOnFullDisk(64, ['predict', model, input, '-o', output]);
+  assert.is(code, 1);
+  assert.match(stderr, /could not be written: it would be larger than this system allows/);
+  assert.not.ok(existsSync(output));
+  const again = await whittle(['predict', model, input, '-o', output]);
+  assert.is(again.code, 0, again.stderr);
+  assert.is(lines(output).length, 3000);
+});
+
+test('Ctrl-C stops cleanly, and the same command goes on where it was', async () => {
+  const texts = Array.from({ length: 60_000 }, (_, index) =>
+    index % 1000 === 7 ? '' : `lost card ${index % 97} top up`,
+  );
+  const input = write('in.txt', texts.join('\n') + '\n');
+  const args = (output: string) => ['predict', model, input, '-o', output, '--json'];
+  const output = join(input, '..', 'out.txt');
+  let isKilled = false;
+  const first = await whittle(args(output), (printed, child) => {
+    if (!printed.includes('"progress"') || isKilled) return;
+    isKilled = true;
+    child.kill('SIGINT');
+  });
+  assert.is(first.code, 130, first.stderr);
+  assert.match(first.stderr, /^whittle: stopped after [\d,]+ rows; the same command goes on from there\n$/);
+  assert.not.ok(existsSync(output));
+  const second = await whittle(args(output));
+  assert.is(second.code, 0, second.stderr);
+  const whole = join(input, '..', 'whole.txt');
+  assert.is((await whittle(args(whole))).code, 0);
+  assert.ok(readFileSync(output).equals(readFileSync(whole)));
+  assert.ok(readFileSync(`${output}.rejected.jsonl`).equals(readFileSync(`${whole}.rejected.jsonl`)));
+  assert.is(lines(`${whole}.rejected.jsonl`).length, 60);
+  assert.equal(readdirSync(join(input, '..')).sort(), [
+    'in.txt',
+    'out.txt',
+    'out.txt.rejected.jsonl',
+    'whole.txt',
+    'whole.txt.rejected.jsonl',
+  ]);
+});
+
+test.run();

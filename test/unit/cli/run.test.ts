@@ -1,0 +1,146 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { Predictor, run } from '../../../lib/index.js';
+import { root, temporaryFolder } from '../../harness.js';
+import { whittle, whittleOnFullDisk } from './command-line.js';
+
+const model = join(root, 'test', 'fixtures', 'tiny-bert');
+
+/** A folder with data of two labels and a recipe. */
+function recipeFolder(steps: string): string {
+  const folder = temporaryFolder();
+  mkdirSync(join(folder, 'data'));
+  const rows = Array.from({ length: 60 }, (_, index) =>
+    JSON.stringify(
+      index % 2 ? { text: `lost card ${index}`, label: 'lost' } : { text: `top up ${index}`, label: 'top' },
+    ),
+  );
+  for (const name of ['train', 'dev', 'test'])
+    writeFileSync(join(folder, 'data', `${name}.jsonl`), `${rows.join('\n')}\n`);
+  writeFileSync(
+    join(folder, 'recipe.yaml'),
+    `model: ${model}\ntask: text-classification\ndata: { path: data }\nsteps:\n${steps}`,
+  );
+  return folder;
+}
+
+const short = `  - finetune: { batchSize: 10, stages: [{ train: all, epochs: 4, learningRate: 1e-2 }] }
+  - quantize
+  - evaluate
+`;
+
+test('a recipe runs from the command line to a model that predicts', async () => {
+  const folder = recipeFolder(short);
+  const args = ['run', join(folder, 'recipe.yaml'), '--folder', join(folder, 'run')];
+  const { code, stdout, stderr } = await whittle(args);
+  assert.is(code, 0, stderr);
+  assert.match(stdout, /model +precision +on +accuracy.*\n.*\nquantize +int8 +test +\d+\.\d+ %/);
+  assert.match(stderr, /finetune: done in .*, accuracy/);
+  await using predictor = await Predictor.load(join(folder, 'run', 'quantize'));
+  assert.is((await predictor.predict('lost card 3')).label, 'lost');
+  const report = JSON.parse(readFileSync(join(folder, 'run', 'report.json'), 'utf8'));
+  assert.ok(report.models[0].textsPerSecond > 0);
+  assert.ok(report.models[0].accuracy > 0.9);
+  const html = readFileSync(join(folder, 'run', 'report.html'), 'utf8');
+  assert.match(html, /Learning curves of finetune/);
+  assert.match(html, /Confusion matrix/);
+  const again = await whittle([...args, '--json']);
+  const events = again.stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  assert.equal(
+    events.filter(({ type }) => type === 'stepEnd').map(({ reused }) => reused),
+    [true, true, true],
+  );
+  assert.is(events.at(-1).type, 'report');
+});
+
+test('the same recipe gives the same weights, as an object too', async () => {
+  const folder = recipeFolder(short);
+  const weights = (name: string) => readFileSync(join(folder, name, 'finetune', 'model.safetensors'));
+  await run(join(folder, 'recipe.yaml'), { folder: join(folder, 'a') });
+  await run(
+    {
+      model,
+      task: 'text-classification',
+      data: { path: join(folder, 'data') },
+      steps: [{ finetune: { batchSize: 10, stages: [{ train: 'all', epochs: 4, learningRate: 1e-2 }] } }],
+    },
+    { folder: join(folder, 'b') },
+  );
+  assert.ok(weights('a').equals(weights('b')));
+});
+
+test('mistakes in a recipe are one line', async () => {
+  const folder = recipeFolder(short.replace('learningRate', 'learningrate'));
+  const { code, stderr } = await whittle(['run', join(folder, 'recipe.yaml')]);
+  assert.is(code, 1);
+  assert.match(
+    stderr,
+    /^whittle: .*recipe\.yaml:5: unknown key "learningrate" in stage 1; did you mean "learningRate"\?\n$/,
+  );
+});
+
+test('Ctrl-C in the middle of training leaves nothing half-written', async () => {
+  const folder = recipeFolder(short.replace('epochs: 4', 'epochs: 10000'));
+  let isKilled = false;
+  const { code, stderr } = await whittle(
+    ['run', join(folder, 'recipe.yaml'), '--folder', join(folder, 'run'), '--json'],
+    (printed, child) => {
+      if (!printed.includes('"loss"') || isKilled) return;
+      isKilled = true;
+      child.kill('SIGINT');
+    },
+  );
+  assert.is(code, 130, stderr);
+  assert.match(stderr, /^whittle: stopped in step "finetune"; the same command goes on from this step\n$/);
+  assert.equal(readdirSync(join(folder, 'run')).sort(), ['metrics.jsonl', 'recipe.yaml']);
+});
+
+test('a full disk is one sentence, and no step is left half-written', async () => {
+  const folder = recipeFolder(short);
+  const args = ['run', join(folder, 'recipe.yaml'), '--folder', join(folder, 'run')];
+  const { code, stderr } = await whittleOnFullDisk(64, args);
+  assert.is(code, 1);
+  assert.match(stderr.trimEnd().split('\n').at(-1)!, /^whittle: .*could not be written: .*large/i);
+  assert.not.ok(existsSync(join(folder, 'run', 'finetune')));
+  assert.is((await whittle(args)).code, 0);
+});
+
+test('tuning ends with a table and goes on from its journal', async () => {
+  const folder = recipeFolder(
+    `${short}study:\n  sampler: grid\n  space: { "steps.finetune.stages.0.learningRate": [1e-6, 1e-2] }\n`,
+  );
+  const args = ['tune', join(folder, 'recipe.yaml'), '--folder', join(folder, 'study')];
+  const { code, stdout, stderr } = await whittle(args);
+  assert.is(code, 0, stderr);
+  assert.match(stdout, /trial +finetune\.accuracy +finetune\.stages\.0\.learningRate +took\n.*\n2 \*/);
+  assert.match(stdout, /Best: trial 2, finetune\.accuracy/);
+  const again = await whittle(args);
+  assert.match(again.stderr, /2 of 2 trials are in the journal already/);
+});
+
+test('evaluate scores a file and a folder', async () => {
+  const folder = recipeFolder(
+    '  - finetune: { batchSize: 10, stages: [{ train: all, epochs: 4, learningRate: 1e-2 }] }\n',
+  );
+  const { checkpoint } = await run(join(folder, 'recipe.yaml'), { folder: join(folder, 'run') });
+  const file = await whittle(['evaluate', checkpoint, join(folder, 'data', 'test.jsonl')]);
+  assert.is(file.code, 0, file.stderr);
+  assert.match(file.stdout, /precision +recall +f1-score +support\n\n +lost .*\n +top .*/);
+  const whole = await whittle(['evaluate', checkpoint, join(folder, 'data'), '--on', 'dev', '--json']);
+  assert.is(JSON.parse(whole.stdout).metrics.accuracy >= 0.9, true);
+});
+
+test('doctor tells ISA, threads and the binary', async () => {
+  const { code, stdout } = await whittle(['doctor']);
+  assert.is(code, 0);
+  for (const word of ['whittle', 'ISA', 'threads', 'GPU', 'binary']) assert.match(stdout, new RegExp(`^${word} `, 'm'));
+  assert.match(stdout, /whittle\.node \(built in this checkout\)/);
+  assert.ok(JSON.parse((await whittle(['doctor', '--json'])).stdout).machine.threads >= 1);
+});
+
+test.run();
