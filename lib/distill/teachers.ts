@@ -2,13 +2,12 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WhittleError } from '../../bindings/errors.js';
-import { raggedBatch, type Example } from '../data/batch.js';
+import type { Example } from '../data/batch.js';
 import type { Dataset } from '../data/dataset.js';
 import { encodeRows } from '../data/encode.js';
-import { loadTokenizer } from '../data/tokenizer/tokenizer.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
-import { Engine } from '../models/engine.js';
 import { didYouMean } from '../options.js';
+import { Predictor } from '../predict/predictor.js';
 import type { StepContext } from '../step.js';
 import type { TeacherLogits } from './soft-labels.js';
 
@@ -79,35 +78,30 @@ export interface TeacherOptions {
 }
 
 /**
- * The teacher's logits for every training row, with the teacher's own tokenizer and the engine: `[1, labels]` for a
+ * The teacher's logits for every training row, with the teacher's own tokenizer: `[1, labels]` for a
  * text, `[words, labels]` at the first piece of each word for token classification.
  */
 export async function teacherLogits(teacher: Checkpoint, options: TeacherOptions): Promise<TeacherLogits['rows']> {
-  const { data, labels, threads, signal } = options;
+  const { data, labels, threads, signal, onProgress } = options;
   const head = teacher.head!;
   const { positions, positionOffset } = teacher.description;
+  const maxLength = Math.min(options.maxLength, positions - positionOffset);
+  await using predictor = await Predictor.load(teacher.folder, { task: data.task, threads, maxLength, signal });
   const { examples } = encodeRows(data.train.rows, data.task, {
-    tokenizer: await loadTokenizer(teacher.folder),
+    tokenizer: predictor.tokenizer,
     labels: head.labels,
-    maxLength: Math.min(options.maxLength, positions - positionOffset),
+    maxLength,
     place: (row) => `${data.train.file}:${data.train.lines[row]}`,
   });
+  const logits = await predictor.predictLogits(examples, { signal, onProgress });
   const columns = labels.map((label) => head.labels.indexOf(label));
-  const rows: Float32Array[] = [];
-  await using engine = await Engine.load(teacher, { signal });
-  for (const batch of tokenBudgetBatches(examples, 16_384)) {
-    const logits = await engine.run(raggedBatch(batch), { output: 'logits', threads, signal });
-    let row = 0;
-    for (const example of batch) {
-      const chosen = data.task === 'text-classification' ? [row++] : labelledTokens(example, row);
-      if (data.task === 'token-classification') row += example.inputIds.length;
-      rows.push(
-        Float32Array.from(chosen.flatMap((at) => columns.map((column) => logits[at * labels.length + column]!))),
-      );
-    }
-    options.onProgress(rows.length, examples.length);
-  }
-  return rows;
+  let start = 0;
+  return examples.map((example) => {
+    const isText = data.task === 'text-classification';
+    const chosen = isText ? [start] : labelledTokens(example, start);
+    start += isText ? 1 : example.inputIds.length;
+    return Float32Array.from(chosen.flatMap((at) => columns.map((column) => logits[at * labels.length + column]!)));
+  });
 }
 
 /** Rows of the logits at an example's labelled tokens; `start` is the row of its first token. */
@@ -117,20 +111,4 @@ function labelledTokens({ tokenLabels }: Example, start: number): number[] {
     if (label !== -100) places.push(start + token);
   });
   return places;
-}
-
-/** Runs of examples of at most `budget` tokens each, one example at least. */
-function* tokenBudgetBatches(examples: readonly Example[], budget: number): Generator<Example[]> {
-  let batch: Example[] = [];
-  let tokens = 0;
-  for (const example of examples) {
-    if (batch.length > 0 && tokens + example.inputIds.length > budget) {
-      yield batch;
-      batch = [];
-      tokens = 0;
-    }
-    batch.push(example);
-    tokens += example.inputIds.length;
-  }
-  if (batch.length > 0) yield batch;
 }

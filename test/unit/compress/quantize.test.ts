@@ -1,11 +1,12 @@
 /** The quantize step on the small fixture model, against the definition of symmetric int8. */
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { native } from '../../../bindings/load.js';
 import { quantize, type QuantizedTensorRecord } from '../../../lib/compress/quantize.js';
 import { openCheckpoint } from '../../../lib/models/checkpoint.js';
-import { isLinearWeight } from '../../../lib/models/parameters.js';
+import { isLinearWeight, type Parameter, type QuantizedParameter } from '../../../lib/models/parameters.js';
 import { writeCheckpoint } from '../../../lib/models/write-checkpoint.js';
 import { finetune } from '../../../lib/training/finetune.js';
 import { expectError, temporaryFolder } from '../../harness.js';
@@ -125,6 +126,49 @@ test('int8 checkpoints can be fine-tuned: training starts from the dequantized w
   assert.is(fromInt8!.quantization, undefined);
   const [actual, expected] = [await fromInt8!.readParameters(), await fromFloat32!.readParameters()];
   for (const [name, { data }] of expected) assert.equal(actual.get(name)!.data, data, name);
+});
+
+test('weight-only checkpoints of other tools load: half precision scales, one group that says its format', async () => {
+  const folder = temporaryFolder();
+  const [int8, foreign] = [join(folder, 'int8'), join(folder, 'foreign')];
+  await quantize(source, { method: 'weight-only', keep: ['embeddings.word'] }, { folder: int8, threads: 1 });
+  const { config, description, head, readParameters } = await openCheckpoint(int8);
+  const parameters = new Map<string, Parameter | QuantizedParameter>(await readParameters());
+  for (const [name, { shape, data }] of await readParameters()) {
+    if (!isLinearWeight(name)) continue;
+    const { values, scales } = await native.quantizeWeight(name, data, shape[0]!, shape[1]!, 1);
+    parameters.set(name, { shape, data: values, scale: scales });
+  }
+  await writeCheckpoint(foreign, {
+    ...{ config, description, head, parameters, dtype: 'float16', quantization: 'int8-weight-only' },
+    tokenizerFrom: source,
+  });
+  const file = join(foreign, 'config.json');
+  const written = JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>;
+  const weights = { dynamic: false, num_bits: 8, strategy: 'channel', symmetric: true, type: 'int' };
+  written.quantization_config = {
+    config_groups: {
+      group_0: {
+        ...{ format: 'int-quantized', input_activations: null, output_activations: null },
+        ...{ targets: ['Linear'], weights },
+      },
+    },
+    ...{ format: 'int-quantized', global_compression_ratio: null, ignore: [], kv_cache_scheme: null },
+    ...{ quant_method: 'compressed-tensors', quantization_status: 'compressed' },
+  };
+  writeFileSync(file, JSON.stringify(written));
+  const checkpoint = await openCheckpoint(foreign);
+  assert.is(checkpoint.quantization, 'int8-weight-only');
+  assert.is(checkpoint.dtypes.get('layers.0.output.weight'), 'I8');
+  const [expected, actual] = [await readParameters(), await checkpoint.readParameters()];
+  for (const [name, { data }] of expected)
+    data.forEach((value, i) => {
+      const read = actual.get(name)!.data[i]!;
+      assert.ok(
+        Math.abs(value - read) <= 2 ** -11 * Math.abs(value) + 2 ** -24,
+        `${name}[${i}]: ${read}, not ${value}`,
+      );
+    });
 });
 
 test('a checkpoint can be quantized in place', async () => {
