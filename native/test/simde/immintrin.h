@@ -50,6 +50,14 @@ Result narrowed(__m512i x) {
   return bits_as<Result>(result);
 }
 
+template <typename Narrow, typename Vector>
+__m512i widened(Vector x) {
+  auto lanes = bits_as<Lanes<Narrow, 16>>(x);
+  Lanes<int32_t, 16> result;
+  for (int i = 0; i < 16; ++i) result.of[i] = lanes.of[i];
+  return bits_as<__m512i>(result);
+}
+
 inline __m512 to_floats(__m512i x) {
   auto lanes = bits_as<Lanes<int32_t, 16>>(x);
   Lanes<float, 16> result;
@@ -122,6 +130,8 @@ inline __mmask16 test_bytes(__m128i a, __m128i b) {
 #define _mm512_mask_storeu_ps(to, mask, x) whittle::simde_missing::mask_store(to, mask, x)
 #define _mm512_cvtepi32_epi8(x) whittle::simde_missing::narrowed<int8_t, __m128i>(x)
 #define _mm512_cvtepi32_epi16(x) whittle::simde_missing::narrowed<int16_t, __m256i>(x)
+#define _mm512_cvtepi8_epi32(x) whittle::simde_missing::widened<int8_t>(x)
+#define _mm512_cvtepu16_epi32(x) whittle::simde_missing::widened<uint16_t>(x)
 #define _mm512_cvtepi32_ps(x) whittle::simde_missing::to_floats(x)
 #define _mm512_cvtps_epi32(x) whittle::simde_missing::to_integers(x)
 #define _mm512_cvtps_pd(x) whittle::simde_missing::to_doubles(x)
