@@ -78,8 +78,8 @@ function candidates(): { path: string | undefined; reason: string }[] {
   ];
 }
 
-/** `linux-x64`, `linux-x64-musl`, `darwin-arm64` */
-function platform(): string {
+/** Name of this machine's platform package: `linux-x64`, `linux-x64-musl`, `darwin-arm64`. */
+export function platform(): string {
   const report = process.platform === 'linux' ? process.report?.getReport() : undefined;
   const header = (report as { header?: { glibcVersionRuntime?: string } } | undefined)?.header;
   const musl = header !== undefined && header.glibcVersionRuntime === undefined;
