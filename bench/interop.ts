@@ -33,7 +33,7 @@ export const benchmark: Benchmark = {
       const { float32, int8 } = await benchmarkModels(options, options.args[0], { onnx: false });
       const weightOnly = join(folder, 'weight-only');
       await quantize(float32, { method: 'weight-only' }, { folder: weightOnly, threads: 0 });
-      const texts = testTexts(options.shared, 'banking77', 64);
+      const texts = testTexts(options.shared, 'banking77', 512);
       const cases = [
         await makeCase('models/minilm-l6 (weight-only int8)', join(here, '..', 'models', 'minilm-l6'), texts),
         await makeCase('fine-tuned, float32', float32, texts),
