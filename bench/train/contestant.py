@@ -23,7 +23,7 @@ model.train()
 optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, weight_decay=0.01, fused=True)
 examples = work["examples"]
 tokens_per_batch = 32 * sum(len(e["inputIds"]) for e in examples) / len(examples)
-steps = max(3, round(10_000 / tokens_per_batch))
+steps = max(3, round(4_000 / tokens_per_batch))
 
 
 def batches():

@@ -26,7 +26,7 @@ const trainExamples = work.examples.map(({ inputIds, label, tokenLabels }): Exam
 }));
 const tokensPerBatch =
   (32 * trainExamples.reduce((sum, { inputIds }) => sum + inputIds.length, 0)) / trainExamples.length;
-const steps = Math.max(3, Math.round(10_000 / tokensPerBatch));
+const steps = Math.max(3, Math.round(4_000 / tokensPerBatch));
 
 async function turn(seed: number): Promise<{ units: number; seconds: number }> {
   const stages = [stageSchema.parse({ train: 'all', steps, learningRate: 1e-5 })];

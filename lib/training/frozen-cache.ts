@@ -4,7 +4,7 @@ import { raggedBatch, type Example } from '../data/batch.js';
 import type { FrozenOutput, TrainableModel } from './model.js';
 
 /** Keeping more than this costs more than it saves; the frozen part is then run at every step. */
-const mostBytes = 2 ** 31;
+const mostBytes = 2 ** 30;
 const sequencesAtOnce = 64;
 
 export class FrozenCache {

@@ -2,6 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { native } from '../../../bindings/load.js';
 import { useWhittleBackend } from '../../../lib/backend/register.js';
 import type { TaskHead } from '../../../lib/models/description.js';
 import type { Parameters } from '../../../lib/models/parameters.js';
@@ -118,6 +119,36 @@ test('both forms train to the same weights without dropout', async () => {
     }
     assertClose(results[1]!, results[0]!, 1e-4);
   }
+});
+
+test('gradients pass through frozen layers to what trains below them', async () => {
+  const description = { ...tinyDescription, hiddenDropout: 0, attentionDropout: 0 };
+  const start = tinyParameters(textHead, 1);
+  const results: Parameters[] = [];
+  for (const form of ['composite', 'fused'] as const) {
+    const model = makeModel(textHead, form, description);
+    await train(model, [{ train: ['embeddings', 'layers.1'], steps: 3, learningRate: 1e-4, warmupRatio: 0 }]);
+    results.push(model.toParameters());
+    model.dispose();
+  }
+  assertClose(results[1]!, results[0]!, 1e-4);
+  for (const [name, { data }] of start) {
+    const same = data.every((value, at) => value === results[1]!.get(name)!.data[at]);
+    if (!name.endsWith('key.bias')) assert.is(same, !/^(embeddings|layers\.1)\./.test(name), name);
+  }
+});
+
+test('the number of threads changes no bit of the weights', async () => {
+  const results: Parameters[] = [];
+  for (const threads of [1, 3]) {
+    native.setThreads(threads);
+    const model = makeModel(textHead, 'fused');
+    await train(model, [{ train: 'all', epochs: 2, learningRate: 1e-3 }], { batchSize: 44 });
+    results.push(model.toParameters());
+    model.dispose();
+  }
+  native.setThreads(0);
+  assertClose(results[1]!, results[0]!, 0);
 });
 
 test('early stopping ends the stage and gives back the best weights', async () => {
