@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "kernels/avx512/floats.h"
+#include "kernels/vnni/interleave.h"
 
 namespace whittle::vnni {
 
@@ -26,11 +27,6 @@ struct Bf16Pairs {
   }
 };
 
-// 16 floats rounded to bf16, in the lower halves of 16 uint32.
-inline __m512i rounded_to_bf16(__m512 x) {
-  return _mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)));
-}
-
 inline int64_t whole_pairs(int64_t count) {
   return (count + 31) / 32 * 16;
 }
@@ -40,8 +36,7 @@ inline void pair_columns(const float* x, int64_t x_stride, int64_t rows, int64_t
   const int64_t pairs = whole_pairs(cols);
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t c = 0; c < 2 * pairs; c += 16) {
-      const int64_t left = cols - c;
-      const __mmask16 mask = left >= 16 ? 0xffff : left <= 0 ? 0 : static_cast<__mmask16>((1u << left) - 1);
+      const __mmask16 mask = first_16_of(cols - c);
       const __m256bh rounded = _mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(mask, x + r * x_stride + c));
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(y + r * pairs + c / 2), reinterpret_cast<__m256i>(rounded));
     }
@@ -53,14 +48,11 @@ inline void pair_rows(const float* x, int64_t x_stride, int64_t rows, int64_t co
   const int64_t padded = (cols + 15) / 16 * 16;
   for (int64_t r = 0; r < rows; r += 2) {
     for (int64_t c = 0; c < padded; c += 16) {
-      const __mmask16 mask = cols - c >= 16 ? 0xffff : static_cast<__mmask16>((1u << (cols - c)) - 1);
-      const float* upper = x + r * x_stride + c;
-      __m512i pairs = rounded_to_bf16(_mm512_maskz_loadu_ps(mask, upper));
-      if (r + 1 < rows) {
-        const __m512i lower = rounded_to_bf16(_mm512_maskz_loadu_ps(mask, upper + x_stride));
-        pairs = _mm512_or_si512(pairs, _mm512_slli_epi32(lower, 16));
-      }
-      _mm512_storeu_si512(y + r / 2 * padded + c, pairs);
+      const __mmask16 mask = first_16_of(cols - c);
+      const float* even = x + r * x_stride + c;
+      const __m512 first = _mm512_maskz_loadu_ps(mask, even);
+      const __m512 second = r + 1 < rows ? _mm512_maskz_loadu_ps(mask, even + x_stride) : _mm512_setzero_ps();
+      _mm512_storeu_si512(y + r / 2 * padded + c, interleave_rounded(first, second));
     }
   }
 }

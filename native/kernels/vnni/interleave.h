@@ -19,6 +19,11 @@ inline __m512i interleave_rounded(__m512 even, __m512 odd) {
   return _mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(odd, even));
 }
 
+// The lanes below `count`, which may be negative or above 16.
+inline __mmask16 first_16_of(int64_t count) {
+  return count >= 16 ? 0xffff : count > 0 ? static_cast<__mmask16>((1u << count) - 1) : 0;
+}
+
 // Packs columns [c_begin, c_end), both multiples of 16, of 16 rows of W, `rows` of which exist (may be negative):
 // columns c and c + 1 (c even) become 16 pairs at place(c), 64-byte aligned; columns from k on are zeros. W element (r,
 // c) is w[r * row_stride + c * column_stride].
@@ -26,25 +31,34 @@ template <typename Place>
 inline void pack_16_rows(const float* w, int64_t row_stride, int64_t column_stride, int64_t rows, int64_t k,
                          int64_t c_begin, int64_t c_end, Place place) {
   rows = rows < 0 ? 0 : rows > 16 ? 16 : rows;
-  if (column_stride == 1 && rows > 0) {
-    for (int64_t c = c_begin; c < c_end; c += 16) {
-      int64_t wide = k - c < 0 ? 0 : k - c < 16 ? k - c : 16;
-      __mmask16 columns = static_cast<__mmask16>((1u << wide) - 1);
-      __m512 t[16];
+  if (column_stride == 1 && row_stride != 1 && rows > 0) {  // then c_begin and c_end are multiples of 32
+    for (int64_t c = c_begin; c < c_end; c += 32) {
+      const __mmask16 lower = first_16_of(k - c), upper = first_16_of(k - c - 16);
+      __m512 pairs[16];  // rounded first: what is then transposed are pairs, half as much as floats
 #pragma GCC unroll 16
       for (int r = 0; r < 16; ++r) {
-        t[r] = r < rows ? _mm512_maskz_loadu_ps(columns, w + r * row_stride + c) : _mm512_setzero_ps();
+        if (r >= rows) {
+          pairs[r] = _mm512_setzero_ps();
+          continue;
+        }
+        const float* row = w + r * row_stride + c;
+        pairs[r] =
+            (__m512)_mm512_cvtne2ps_pbh(_mm512_maskz_loadu_ps(upper, row + 16), _mm512_maskz_loadu_ps(lower, row));
       }
-      avx512::transpose_16x16(t);
-#pragma GCC unroll 8
-      for (int i = 0; i < 16; i += 2) _mm512_store_si512(place(c + i), interleave_rounded(t[i], t[i + 1]));
+      avx512::transpose_16x16(pairs);
+#pragma GCC unroll 16
+      for (int i = 0; i < 16; ++i) _mm512_store_si512(place(c + 2 * i), (__m512i)pairs[i]);
     }
     return;
   }
   const __mmask16 mask = static_cast<__mmask16>((1u << rows) - 1);
   auto column = [&](int64_t c) {
     if (c >= k) return _mm512_setzero_ps();
-    if (row_stride == 1) return _mm512_maskz_loadu_ps(mask, w + c * column_stride);
+    if (row_stride == 1) {
+      // Columns lie far apart: those of the part after this one are fetched ahead.
+      if (c + 16 < k) _mm_prefetch(reinterpret_cast<const char*>(w + (c + 16) * column_stride), _MM_HINT_T1);
+      return _mm512_maskz_loadu_ps(mask, w + c * column_stride);
+    }
     alignas(64) float values[16] = {};
     for (int64_t r = 0; r < rows; ++r) values[r] = w[r * row_stride + c * column_stride];
     return _mm512_load_ps(values);

@@ -7,6 +7,7 @@
 #define WHITTLE_BF16_KERNELS(ADD) \
   ADD(gemm_bf16)                  \
   ADD(convert_f32_bf16)           \
+  ADD(transpose_f32_bf16)         \
   ADD(attention_bf16)             \
   ADD(peak_bf16)
 
