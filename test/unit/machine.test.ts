@@ -6,6 +6,7 @@ import * as assert from 'uvu/assert';
 import { native } from '../../bindings/load.js';
 import { expectError, root } from '../harness.js';
 
+const addonFile = new URL('../../build/Release/whittle.node', import.meta.url).pathname;
 const loader = new URL('../../bindings/load.ts', import.meta.url).href;
 
 function run(script: string, environment: Record<string, string> = {}) {
@@ -77,14 +78,13 @@ test('worker threads load the addon, and the process lives on after they end', a
     const { parentPort, workerData } = require('node:worker_threads');
     const addon = require(workerData);
     parentPort.postMessage(addon.machineInfo().threads);`;
-  const addon = new URL('../../build/Release/whittle.node', import.meta.url).pathname;
   for (let round = 0; round < 3; round++) {
     const answers = await Promise.all(
       Array.from(
         { length: 3 },
         () =>
           new Promise<number>((done, fail) => {
-            const worker = new Worker(script, { eval: true, workerData: addon });
+            const worker = new Worker(script, { eval: true, workerData: addonFile });
             worker.once('message', (threads: number) => void worker.terminate().then(() => done(threads)));
             worker.once('error', fail);
           }),
@@ -92,6 +92,45 @@ test('worker threads load the addon, and the process lives on after they end', a
     );
     assert.equal(answers, Array(3).fill(native.machineInfo().threads));
   }
+});
+
+test('worker threads that share the pool get the same bits, and may be terminated in the middle of it', () => {
+  // In a process of its own: how it ends is part of the test.
+  const script = `
+    import { Worker } from 'node:worker_threads';
+    import { createRequire } from 'node:module';
+    const addon = createRequire(import.meta.url)(${JSON.stringify(addonFile)});
+    const source = \`
+      const { parentPort, workerData } = require('node:worker_threads');
+      const addon = require(workerData);
+      const [m, n, k] = [150, 130, 140];
+      const a = Float32Array.from({ length: m * k }, (_, i) => Math.sin(i));
+      const b = Float32Array.from({ length: k * n }, (_, i) => Math.cos(i));
+      const product = () => { const c = new Float32Array(m * n); addon.matmul(a, b, c, { m, n, k }); return c; };
+      const first = product();
+      for (let round = 0; ; round++) {
+        const again = product();
+        for (let i = 0; i < first.length; i++) if (again[i] !== first[i]) throw new Error('other bits in round ' + round);
+        if (round === 200) parentPort.postMessage(first);
+      }\`;
+    addon.setThreads(3);
+    const workers = Array.from({ length: 4 }, () => new Worker(source, { eval: true, execArgv: [], workerData: ${JSON.stringify(addonFile)} }));
+    const results = await Promise.all(workers.map((worker) => new Promise((done, fail) => {
+      worker.once('message', done);
+      worker.once('error', fail);
+    })));
+    await Promise.all(workers.map((worker) => worker.terminate()));
+    for (const result of results) for (let i = 0; i < result.length; i++) if (result[i] !== results[0][i]) throw new Error('workers differ');
+    const c = new Float32Array(1);
+    addon.matmul(Float32Array.of(2, 3), Float32Array.of(5, 7), c, { m: 1, n: 1, k: 2 });
+    console.log('ends with', c[0]);`;
+  const result = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+    cwd: root,
+    encoding: 'utf8',
+    timeout: 120_000,
+  });
+  assert.is(result.stdout.trim(), 'ends with 31', result.stderr);
+  assert.is(result.status, 0, result.stderr);
 });
 
 test.run();
