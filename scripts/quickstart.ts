@@ -9,7 +9,6 @@ import { abortOnInterrupt, interruptedExitCode } from '../lib/cli/interrupt.js';
 import { runDisplay, Terminal } from '../lib/cli/terminal.js';
 import { Predictor, run } from '../lib/index.js';
 import { formatSeconds, formatShare, formatTable } from '../lib/report/format.js';
-import { describeMachine } from '../lib/report/machine.js';
 import { modelTable } from '../lib/report/tables.js';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
@@ -36,14 +35,10 @@ try {
 }
 
 async function quickStart(): Promise<void> {
-  terminal.line(`This machine: ${describeMachine()}\n`);
-  const show = runDisplay(terminal);
   const { checkpoint, report, reportFile } = await run(join(root, 'examples', 'quickstart', 'recipe.yaml'), {
     folder: join(root, 'runs', 'quickstart'),
     signal,
-    onProgress: (event) => {
-      if (event.type !== 'run') show(event);
-    },
+    onProgress: runDisplay(terminal),
   });
   terminal.line(`\n${modelTable(report)}\n`);
   terminal.line(`${await answers(checkpoint)}\n`);

@@ -115,7 +115,7 @@ function meter(terminal: Terminal, input: string, lines: number): (line: number,
   const started = performance.now();
   let texts = 0;
   let firstLine: number | undefined;
-  let lastRecord = started;
+  let lastRecord = -Infinity;
   return (line, isLast) => {
     const now = performance.now();
     const seconds = (now - started) / 1000;

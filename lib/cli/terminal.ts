@@ -1,6 +1,7 @@
 /** What commands show while they work: a bar on a terminal, plain lines elsewhere, JSON lines for programs. */
 import { formatCount, formatSeconds, formatShare, formatSmall } from '../report/format.js';
 import type { RunEvent } from '../recipe/runner.js';
+import { mainMetric, type Metric } from '../report/report.js';
 
 /** A part of work that a bar stands for. */
 export interface BarState {
@@ -104,11 +105,16 @@ export function formatBar({ title, done, total, notes }: BarState, width: number
 /** Shows the events of a run. */
 export function runDisplay(terminal: Terminal): (event: RunEvent) => void {
   const lastScores = new Map<string, string>();
+  let metric = mainMetric('text-classification');
   return (event) => {
     terminal.record(event);
-    if (event.type === 'run') terminal.line(`${event.name}: ${event.steps.join(', ')} (${event.machine})`);
+    if (event.type === 'run') {
+      metric = mainMetric(event.task);
+      terminal.line(`This machine: ${event.machine}`);
+      terminal.line(`${event.name}: ${event.steps.join(', ')}\n`);
+    }
     if (event.type === 'progress') {
-      const score = scoreNote(event.metrics);
+      const score = scoreNote(event.metrics, metric);
       if (score) lastScores.set(event.step, score);
       const notes = [
         event.loss === undefined ? undefined : `loss ${formatSmall(event.loss)}`,
@@ -126,17 +132,15 @@ export function runDisplay(terminal: Terminal): (event: RunEvent) => void {
       });
     }
     if (event.type === 'stepEnd') {
-      const score = scoreNote(event.metrics);
+      const score = scoreNote(event.metrics, metric);
       const time = event.reused ? 'done in an earlier run' : `done in ${formatSeconds(event.seconds)}`;
       terminal.line(`${event.step}: ${time}${score ? `, ${score}` : ''}`);
     }
   };
 }
 
-/** `accuracy 91.20 %` of the first score that people ask for. */
-function scoreNote(metrics: Record<string, number> | undefined): string | undefined {
-  for (const name of ['accuracy', 'f1']) {
-    if (metrics?.[name] !== undefined) return `${name === 'f1' ? 'F1' : name} ${formatShare(metrics[name])}`;
-  }
-  return undefined;
+/** `accuracy 91.20 %`, if there is such a score. */
+function scoreNote(metrics: Record<string, number> | undefined, metric: Metric): string | undefined {
+  const score = metrics?.[metric.name];
+  return score === undefined ? undefined : `${metric.title} ${formatShare(score)}`;
 }

@@ -4,7 +4,7 @@ import { readFile, readdir, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { WhittleError } from '../../bindings/errors.js';
 import { writeError } from '../atomic.js';
-import type { Dataset } from '../data/dataset.js';
+import type { Dataset, Task } from '../data/dataset.js';
 import { describeMachine } from '../report/machine.js';
 import { makeReport, type Report, type StepReport } from '../report/report.js';
 import { renderHtml } from '../report/html.js';
@@ -17,7 +17,7 @@ import { writtenRecipe, type ResolvedRecipe, type ResolvedStep } from './schema.
 
 /** What a run tells while it goes on. */
 export type RunEvent =
-  | { type: 'run'; name: string; folder: string; steps: string[]; machine: string }
+  | { type: 'run'; name: string; task: Task; folder: string; steps: string[]; machine: string }
   | { type: 'step'; step: string; index: number; steps: number }
   | ({ type: 'progress' } & ProgressEvent)
   | { type: 'stepEnd'; step: string; metrics: Record<string, number>; seconds: number; reused: boolean }
@@ -83,7 +83,14 @@ async function runLocked(
   await folder.writeRecipe(recipe);
   await folder.keepMetrics(new Set(finished.map((step) => step.name)));
 
-  tell({ type: 'run', name: recipe.name, folder: folder.path, steps: recipe.steps.map((step) => step.name), machine });
+  tell({
+    type: 'run',
+    name: recipe.name,
+    task: recipe.task,
+    folder: folder.path,
+    steps: recipe.steps.map((step) => step.name),
+    machine,
+  });
   const checkpoints = new Map<string, string>();
   const reports: StepReport[] = [];
   let checkpoint = recipe.model;

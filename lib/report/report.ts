@@ -56,8 +56,14 @@ export function makeReport(run: {
   return { ...run, finishedAt: new Date().toISOString(), models: run.steps.filter(isEvaluation).map(modelReport) };
 }
 
-/** The metric that a task is judged by: its name in metrics, and how people call it. */
-export function mainMetric(task: Task): { name: 'accuracy' | 'f1'; title: string } {
+/** A score: its name in metrics, and how people call it. */
+export interface Metric {
+  name: string;
+  title: string;
+}
+
+/** The metric that a task is judged by. */
+export function mainMetric(task: Task): Metric {
   return task === 'text-classification' ? { name: 'accuracy', title: 'accuracy' } : { name: 'f1', title: 'entity F1' };
 }
 

@@ -89,7 +89,7 @@ test('mistakes are one line and exit code 1', async () => {
   const input = write('in.csv', 'id,text\n1,lost\n');
   const cases: [string[], RegExp][] = [
     [['predict', model, '/nowhere/in.csv', '-o', '/tmp/x.csv'], /in\.csv: expected a data file but there is none/],
-    [['predict', '/nowhere', input, '-o', '/tmp/x.csv'], /\/nowhere.*config\.json/],
+    [['predict', '/nowhere', input, '-o', '/tmp/x.csv'], /\/nowhere.*\.json/],
     [['predict', model, input, '-o', '/tmp/x.doc'], /x\.doc: expected an output whose name ends in/],
     [
       ['predict', model, input, '-o', '/tmp/x.csv', '--text-column', 'msg'],
