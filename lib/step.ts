@@ -1,4 +1,5 @@
-/** Types that every step of a recipe shares. A leaf: it imports nothing of whittle's but types. */
+/** What every step of a recipe shares. A leaf: of whittle it imports types and errors alone. */
+import { WhittleError } from '../bindings/errors.js';
 import type { Dataset, Task } from './data/dataset.js';
 
 /** What a step tells while it runs. Numbers that do not apply are absent. */
@@ -45,4 +46,29 @@ export interface StepResult {
   metrics: Record<string, number>;
   /** What was done, as plain JSON for the report: per-stage curves, sparsity per tensor, ... */
   record: Record<string, unknown>;
+}
+
+/**
+ * The context of a step that is called by itself, outside a recipe.
+ *
+ * @param given the folder that the step writes and, for steps that train or evaluate, the data; the rest has defaults.
+ * @throws WhittleError `BAD_OPTION`, later, if a step needs data and none are given.
+ * @example
+ * const data = await loadDataset({ path: 'examples/quickstart/data' });
+ * const stages = [{ train: 'head', epochs: 3, learningRate: 2e-3 }];
+ * const { checkpoint } = await finetune('models/minilm-l6', { stages }, stepContext({ data, folder: 'runs/mine/finetune' }));
+ * await quantize(checkpoint, {}, stepContext({ folder: 'runs/mine/int8' }));
+ */
+export function stepContext(given: Pick<StepContext, 'folder'> & Partial<StepContext>): StepContext {
+  return {
+    get data(): Dataset {
+      throw new WhittleError('BAD_OPTION', 'step context: expected "data", which this step needs, but found none');
+    },
+    task: given.data?.task ?? 'text-classification',
+    seed: 13,
+    checkpoints: new Map(),
+    threads: 0,
+    log: () => undefined,
+    ...given,
+  };
 }

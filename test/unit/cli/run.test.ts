@@ -2,8 +2,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { Predictor, run } from '../../../lib/index.js';
-import { root, temporaryFolder } from '../../harness.js';
+import { finetune, loadDataset, Predictor, quantize, run, stepContext } from '../../../lib/index.js';
+import { expectError, root, temporaryFolder } from '../../harness.js';
 import { whittle, whittleOnFullDisk } from './command-line.js';
 
 const model = join(root, 'test', 'fixtures', 'tiny-bert');
@@ -72,6 +72,22 @@ test('the same recipe gives the same weights, as an object too', async () => {
     { folder: join(folder, 'b') },
   );
   assert.ok(weights('a').equals(weights('b')));
+});
+
+test('steps are functions too', async () => {
+  const folder = recipeFolder(short);
+  const data = await loadDataset({ path: join(folder, 'data') });
+  const options = { batchSize: 10, stages: [{ train: 'all', epochs: 4, learningRate: 1e-2 }] };
+  const { checkpoint, metrics } = await finetune(model, options, stepContext({ data, folder: join(folder, 'a') }));
+  assert.ok(metrics.accuracy! > 0.9);
+  const small = await quantize(checkpoint, {}, stepContext({ folder: join(folder, 'b') }));
+  await using predictor = await Predictor.load(small.checkpoint);
+  assert.is((await predictor.predict('lost card 3')).label, 'lost');
+  await expectError(
+    () => finetune(model, options, stepContext({ folder: join(folder, 'c') })),
+    'BAD_OPTION',
+    /expected "data"/,
+  );
 });
 
 test('mistakes in a recipe are one line', async () => {
