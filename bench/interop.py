@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassificati
 
 warnings.filterwarnings("ignore")
 logging.disable(logging.WARNING)
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 
 
 def load(folder):
