@@ -46,9 +46,19 @@ void transpose_padded(const float* x, int64_t x_stride, int64_t rows, int64_t co
   }
 }
 
-// scores [whole_vectors(length)]: s becomes exp(scale * s + bias - max), and 0 beyond length. Returns the sum.
+// exp(s * factor - shift) is the softmax of a row of scores, but for its sum.
 template <typename F>
-float exponentials(float* scores, int64_t length, float scale, const float* bias) {
+struct Exponent {
+  typename F::Register factor, shift;
+
+  typename F::Register operator()(typename F::Register score) const {
+    return F::exponential(F::subtract(F::multiply(score, factor), shift));
+  }
+};
+
+// For one row of scores [whole_vectors(length)]; with a bias, scale * s + bias takes the place of s.
+template <typename F>
+Exponent<F> exponent(float* scores, int64_t length, float scale, const float* bias) {
   using Register = typename F::Register;
   const Register lowest = F::all(-std::numeric_limits<float>::infinity());
   Register highest = lowest, factor = F::all(scale);
@@ -73,21 +83,23 @@ float exponentials(float* scores, int64_t length, float scale, const float* bias
           highest = F::maximum(highest, F::first_of(lanes, F::load(scores + j), lowest));
         });
   }
-  const Register shift = F::multiply(F::all(F::largest(highest)), factor);
+  return {factor, F::multiply(F::all(F::largest(highest)), factor)};
+}
+
+// scores [whole_vectors(length)] become exponentials, 0 beyond length and where `bits` (null: all set) are not set.
+// Returns the sum of all, those not kept too.
+template <typename F>
+float exponentials(float* scores, int64_t length, float scale, const float* bias, const uint8_t* bits) {
+  using Register = typename F::Register;
+  const Exponent<F> e = exponent<F>(scores, length, scale, bias);
   Register sum = F::zero();
+  const auto keep = [&](int64_t j, Register value) {
+    sum = F::add(sum, value);
+    F::store(scores + j, bits ? F::keep(bits + j / 8, value) : value);
+  };
   for_each_vector<F>(
-      length,
-      [&](int64_t j) {
-        const Register e = F::exponential(F::subtract(F::multiply(F::load(scores + j), factor), shift));
-        F::store(scores + j, e);
-        sum = F::add(sum, e);
-      },
-      [&](int64_t j, int64_t lanes) {
-        const Register e = F::exponential(F::subtract(F::multiply(F::load(scores + j), factor), shift));
-        const Register kept = F::first_of(lanes, e, F::zero());
-        F::store(scores + j, kept);
-        sum = F::add(sum, kept);
-      });
+      length, [&](int64_t j) { keep(j, e(F::load(scores + j))); },
+      [&](int64_t j, int64_t lanes) { keep(j, F::first_of(lanes, e(F::load(scores + j)), F::zero())); });
   return F::sum(sum);
 }
 
@@ -117,12 +129,9 @@ void attention(const float* q, const float* k, const float* v, int64_t stride, i
     const int64_t rows = length - begin < kRows ? length - begin : kRows;
     small_product<F>(q + begin * stride, stride, 1, rows, keys, columns, columns, head_size, scores, columns, false);
     for (int64_t r = 0; r < rows; ++r) {
-      float* row = scores + r * columns;
-      factors[r] = 1 / exponentials<F>(row, length, scale, score_bias ? score_bias + (begin + r) * length : nullptr);
-      if (!keep) continue;
-      const uint8_t* bits = keep->bits + (begin + r) * keep->stride;
-      for (int64_t j = 0; j < columns; j += F::width) F::store(row + j, F::keep(bits + j / 8, F::load(row + j)));
-      factors[r] *= keep->scale;
+      const float* bias = score_bias ? score_bias + (begin + r) * length : nullptr;
+      const uint8_t* bits = keep ? keep->bits + (begin + r) * keep->stride : nullptr;
+      factors[r] = (keep ? keep->scale : 1) / exponentials<F>(scores + r * columns, length, scale, bias, bits);
     }
     small_product<F>(scores, columns, 1, rows, values, size, size, length, block, size, false);
     copy_unpadded<F>(block, rows, head_size, factors, out + begin * out_stride, out_stride);

@@ -67,7 +67,7 @@ void attention_backward(const float* q, const float* k, const float* v, int64_t 
     for (int64_t r = 0; r < rows; ++r) {
       float* row = probabilities + r * columns;
       const float* bias = score_bias ? score_bias + (begin + r) * length : nullptr;
-      const typename F::Register share = F::all(1 / exponentials<F>(row, length, scale, bias));
+      const typename F::Register share = F::all(1 / exponentials<F>(row, length, scale, bias, nullptr));
       for (int64_t j = 0; j < columns; j += F::width) F::store(row + j, F::multiply(F::load(row + j), share));
       score_gradients<F>(row, gradients + r * columns, columns, scale,
                          keep ? keep->bits + (begin + r) * keep->stride : nullptr, keep ? keep->scale : 1);

@@ -16,6 +16,26 @@ int64_t attention_bf16_scratch(int64_t length, int64_t head_size) {
          kRows * (columns + whole_pairs(length) + whole_pairs(head_size) + size + 1);
 }
 
+// pairs [whole_pairs(length)]: the exponentials of a row of scores, rounded, 0 beyond length and where `bits` (null:
+// all set) are not set. Returns the sum of all before rounding, those not kept too.
+float exponential_pairs(float* scores, int64_t length, float scale, const float* bias, const uint8_t* bits,
+                        float* pairs) {
+  const vector::Exponent<Floats> e = vector::exponent<Floats>(scores, length, scale, bias);
+  __m512 sum = _mm512_setzero_ps();
+  const auto part = [&](int64_t j) {
+    const __mmask16 mask = first_16_of(length - j);
+    if (mask == 0) return _mm512_setzero_ps();
+    const __m512 value = _mm512_maskz_mov_ps(mask, e(_mm512_maskz_loadu_ps(mask, scores + j)));
+    sum = _mm512_add_ps(sum, value);
+    return bits ? Floats::keep(bits + j / 8, value) : value;
+  };
+  for (int64_t j = 0; j < length; j += 32) {
+    const __m512 first = part(j), second = part(j + 16);
+    _mm512_storeu_si512(pairs + j / 2, (__m512i)_mm512_cvtne2ps_pbh(second, first));
+  }
+  return Floats::sum(sum);
+}
+
 void attention_bf16(const float* q, const float* k, const float* v, int64_t stride, int64_t length, int64_t head_size,
                     float scale, const float* score_bias, float* scratch, float* out, int64_t out_stride,
                     const KeepMask* keep) {
@@ -38,16 +58,12 @@ void attention_bf16(const float* q, const float* k, const float* v, int64_t stri
     vector::small_product<Bf16Pairs>(queries, head_pairs, 1, rows, keys, columns, columns, (head_size + 1) / 2, scores,
                                      columns, false);
     for (int64_t r = 0; r < rows; ++r) {
-      float* row = scores + r * columns;
-      factors[r] = 1 / vector::exponentials<Floats>(row, length, scale,
-                                                    score_bias ? score_bias + (begin + r) * length : nullptr);
-      if (!keep) continue;
-      const uint8_t* bits = keep->bits + (begin + r) * keep->stride;
-      for (int64_t j = 0; j < columns; j += 16)
-        Floats::store(row + j, Floats::keep(bits + j / 8, Floats::load(row + j)));
-      factors[r] *= keep->scale;
+      const float* bias = score_bias ? score_bias + (begin + r) * length : nullptr;
+      const uint8_t* bits = keep ? keep->bits + (begin + r) * keep->stride : nullptr;
+      const float sum =
+          exponential_pairs(scores + r * columns, length, scale, bias, bits, probabilities + r * row_pairs);
+      factors[r] = (keep ? keep->scale : 1) / sum;
     }
-    pair_columns(scores, columns, rows, length, probabilities);
     vector::small_product<Bf16Pairs>(probabilities, row_pairs, 1, rows, values, size, size, (length + 1) / 2, block,
                                      size, false);
     vector::copy_unpadded<Floats>(block, rows, head_size, factors, out + begin * out_stride, out_stride);
