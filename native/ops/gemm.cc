@@ -29,15 +29,22 @@ void pack_into(PackedWeight& weight, const PackedProduct<TA, TW, TC>& product, c
 }
 
 // Keeps W^T for rows with up to `outliers` outliers.
-void keep_columns(PackedWeight& weight, const int8_t* q, int64_t row_stride, int outliers) {
+void keep_columns(PackedWeight& weight, const int8_t* q, int64_t row_stride, int outliers, const Context& context) {
   if (outliers == 0) return;
   if (outliers > kMostOutliers)
     throw Error("INTERNAL", "Expected at most " + std::to_string(kMostOutliers) + " outliers a row");
   weight.outliers = outliers;
   weight.columns = AlignedBuffer(static_cast<size_t>(weight.n * weight.k));
-  for (int64_t r = 0; r < weight.n; ++r) {
-    for (int64_t c = 0; c < weight.k; ++c) weight.columns.as<int8_t>()[c * weight.n + r] = q[r * row_stride + c];
-  }
+  constexpr int64_t kBlock = 64;  // a cache line of each of so many rows
+  context.pool.split(weight.k, kBlock, context.threads, [&](int64_t begin, int64_t end) {
+    for (int64_t row = 0; row < weight.n; row += kBlock) {
+      const int64_t row_end = std::min(row + kBlock, weight.n);
+      for (int64_t c = begin; c < end; ++c) {
+        int8_t* column = weight.columns.as<int8_t>() + c * weight.n;
+        for (int64_t r = row; r < row_end; ++r) column[r] = q[r * row_stride + c];
+      }
+    }
+  });
 }
 
 void check_shape(int64_t n, int64_t k) {
@@ -263,7 +270,7 @@ PackedWeight pack_weight(const float* w, int64_t n, int64_t k, Precision precisi
     });
     PackedWeight weight{precision, n, k, {}, std::move(scales), 0, {}};
     pack_into(weight, context.kernels.gemm_s8, quantized.as<const int8_t>(), padded_k(k), context);
-    keep_columns(weight, quantized.as<const int8_t>(), padded_k(k), outliers);
+    keep_columns(weight, quantized.as<const int8_t>(), padded_k(k), outliers, context);
     return weight;
   }
   PackedWeight weight{precision, n, k, {}, {}, 0, {}};
@@ -277,7 +284,7 @@ PackedWeight pack_weight_s8(const int8_t* q, const float* scales, int64_t n, int
   check_shape(n, k);
   PackedWeight weight{Precision::int8, n, k, {}, std::vector<float>(scales, scales + n), 0, {}};
   pack_into(weight, context.kernels.gemm_s8, q, k, context);
-  keep_columns(weight, q, k, outliers);
+  keep_columns(weight, q, k, outliers, context);
   return weight;
 }
 
