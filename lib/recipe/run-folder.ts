@@ -59,8 +59,12 @@ export class RunFolder {
   async readStep(name: string): Promise<FinishedStep | undefined> {
     const text = await readFile(join(this.stepFolder(name), 'step.json'), 'utf8').catch(() => undefined);
     if (text === undefined) return undefined;
-    const step = JSON.parse(text) as FinishedStep;
-    return { ...step, checkpoint: resolve(this.path, step.checkpoint) };
+    try {
+      const step = JSON.parse(text) as FinishedStep;
+      return { ...step, checkpoint: resolve(this.path, step.checkpoint) };
+    } catch {
+      return undefined; // damaged from outside: the step runs again
+    }
   }
 
   async clearStep(name: string): Promise<void> {

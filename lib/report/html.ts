@@ -27,7 +27,7 @@ export function renderHtml(report: Report, recipe: unknown): string {
 ${renderCards(report)}
 ${renderSteps(report)}
 ${renderModels(report)}
-${report.steps.map(renderCurves).join('\n')}
+${report.steps.map((step) => renderCurves(step, report.task)).join('\n')}
 ${renderClasses(report)}
 ${report.steps.map(renderSparsity).join('\n')}
 <h2>Recipe</h2>

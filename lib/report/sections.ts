@@ -1,5 +1,6 @@
 /** The parts of the page that are read out of the steps' own records. A record of another form has no section. */
 import { z } from 'zod';
+import type { Task } from '../data/dataset.js';
 import { escapeHtml, renderLineChart, type Series } from './charts.js';
 import { formatCount, formatSeconds, formatShare, formatSmall } from './format.js';
 import type { Report, StepReport } from './report.js';
@@ -35,8 +36,14 @@ const sparsityRecord = z.looseObject({
 
 const worstClasses = 15;
 
+/** Dev scores that have a curve. `f1` is the macro average of classes, or over all entities. */
+const shownScores: Record<Task, string[]> = {
+  'text-classification': ['accuracy', 'f1'],
+  'token-classification': ['f1'],
+};
+
 /** Loss and dev scores over the training steps, stage after stage. */
-export function renderCurves(step: StepReport): string {
+export function renderCurves(step: StepReport, task: Task): string {
   const parsed = trainingRecord.safeParse(step.record);
   if (!parsed.success) return '';
   const stages = parsed.data;
@@ -51,7 +58,7 @@ export function renderCurves(step: StepReport): string {
     for (const { step: at, metrics } of stage.evaluations) {
       for (const [name, value] of Object.entries(metrics)) {
         if (name === 'loss') devLoss.points.push({ x: start + at, y: value });
-        else if (isShare(name)) {
+        else if (shownScores[task].includes(name)) {
           if (!devScores.has(name)) devScores.set(name, { name: `dev ${name}`, points: [] });
           devScores.get(name)!.points.push({ x: start + at, y: value });
         }
@@ -73,7 +80,7 @@ export function renderCurves(step: StepReport): string {
     renderLineChart({
       title: 'Scores on dev',
       xTitle: 'training steps',
-      series: nonEmpty([...devScores.values()]).slice(0, 3),
+      series: nonEmpty([...devScores.values()]),
       marks,
       formatY: (value) => `${Number((value * 100).toFixed(1))} %`,
     })
@@ -147,9 +154,4 @@ export function htmlTable(header: readonly string[], rows: readonly (readonly st
 
 function nonEmpty(series: Series[]): Series[] {
   return series.filter(({ points }) => points.length > 0);
-}
-
-/** Metrics between 0 and 1 that are worth a curve. */
-function isShare(name: string): boolean {
-  return /^(accuracy|f1|macroF1|microF1|weightedF1)$/.test(name);
 }
