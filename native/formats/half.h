@@ -20,10 +20,11 @@ inline uint16_t float_to_bf16(float value) {
 inline float half_to_float(uint16_t value) {
   const uint32_t sign = static_cast<uint32_t>(value & 0x8000u) << 16;
   const uint32_t magnitude = value & 0x7fffu;
-  if (magnitude >= 0x7c00u) return std::bit_cast<float>(sign | 0x7f800000u | (magnitude & 0x3ffu) << 13);
-  // Scaling by 2^112 moves the exponent's bias from 15 to 127 and normalizes subnormals.
-  const float scaled = std::bit_cast<float>(magnitude << 13) * 0x1p112f;
-  return std::bit_cast<float>(std::bit_cast<uint32_t>(scaled) | sign);
+  // Scaling by 2^112 moves the exponent's bias from 15 to 127 and normalizes subnormals. Without a branch, so that
+  // loops over it become vector code.
+  const uint32_t finite = std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude << 13) * 0x1p112f);
+  const uint32_t infinite = 0x7f800000u | (magnitude & 0x3ffu) << 13;
+  return std::bit_cast<float>((magnitude >= 0x7c00u ? infinite : finite) | sign);
 }
 
 // Round to nearest even; values of 65520 and more become infinite; NaN stays NaN.

@@ -67,8 +67,9 @@ struct KernelTable {
   // or that has no more than `most` columns has no outliers, and limit is its largest |x|. 1 <= most <= 8. x is finite.
   // Bit-identical on every ISA.
   int (*find_outliers)(const float* x, int64_t cols, int most, float* limit, int32_t* columns);
-  // c[i] += q * w[i], exact. w, c: [count].
-  void (*add_scaled_s8)(const int8_t* w, int32_t q, int64_t count, int32_t* c);
+  // c[i] += sum over j of values[j] * w[columns[j] * w_stride + i], exact. c: [n]; columns, values: [count].
+  void (*add_columns_s8)(const int8_t* w, int64_t w_stride, const int32_t* columns, const int32_t* values, int count,
+                         int64_t n, int32_t* c);
   // Round to nearest even; columns [cols, padded_k(cols)) of y are set to zero. Numbers below 1.2e-38 may become zero.
   void (*convert_f32_bf16)(const float* x, int64_t x_stride, int64_t rows, int64_t cols, bf16* y, int64_t y_stride);
   // y[c, r] = x[r, c]; the second rounds as convert_f32_bf16 does and sets columns [rows, padded_k(rows)) of y to zero.

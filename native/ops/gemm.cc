@@ -222,10 +222,9 @@ void linear_float(const Linear& g, const PackedProduct<TA, float, float>& produc
 void add_outliers(const PackedWeight& w, const Tile<int32_t>& t, const KernelTable& kernels) {
   for (int64_t r = 0; r < t.rows; ++r) {
     const RowOutliers& outliers = t.outliers[r];
-    for (int i = 0; i < outliers.count; ++i) {
-      kernels.add_scaled_s8(w.columns.as<int8_t>() + outliers.columns[i] * w.n + t.column, outliers.values[i],
-                            t.columns, t.data + r * t.stride);
-    }
+    if (outliers.count == 0) continue;
+    kernels.add_columns_s8(w.columns.as<int8_t>() + t.column, w.n, outliers.columns, outliers.values, outliers.count,
+                           t.columns, t.data + r * t.stride);
   }
 }
 

@@ -61,18 +61,29 @@ TEST(find_outliers, every_isa_finds_those_of_the_definition) {
   }
 }
 
-TEST(add_scaled_s8, every_isa_is_exact) {
+TEST(add_columns_s8, every_isa_is_exact) {
   auto random = generator(32);
-  for (int64_t count : {1, 7, 8, 15, 16, 17, 63, 384, 385}) {
-    const std::vector<int8_t> w = random_int8(random, count);
-    const int32_t q = static_cast<int32_t>(random() % 2000000) - 1000000;
-    for (const KernelVariant& variant : kernel_variants()) {
-      Guarded<int32_t> c(1, count, count);
-      for (int64_t i = 0; i < count; ++i) c.at(0, i) = static_cast<int32_t>(i * 1000 - 7);
-      variant.table->add_scaled_s8(w.data(), q, count, c.data());
-      c.check_guards(variant.name);
-      for (int64_t i = 0; i < count; ++i)
-        CHECK_EQUAL(c.at(0, i), static_cast<int32_t>(i * 1000 - 7) + q * w[static_cast<size_t>(i)]);
+  for (int64_t n : {1, 7, 8, 15, 16, 17, 63, 384, 385}) {
+    const int64_t k = 11, stride = n + 3;
+    const std::vector<int8_t> w = random_int8(random, k * stride);
+    for (int count = 0; count <= 8; ++count) {
+      std::vector<int32_t> columns, values;
+      for (int j = 0; j < count; ++j) {
+        columns.push_back(static_cast<int32_t>(random() % k));
+        values.push_back(static_cast<int32_t>(random() % 2000000) - 1000000);
+      }
+      for (const KernelVariant& variant : kernel_variants()) {
+        Guarded<int32_t> c(1, n, n);
+        for (int64_t i = 0; i < n; ++i) c.at(0, i) = static_cast<int32_t>(i * 1000 - 7);
+        variant.table->add_columns_s8(w.data(), stride, columns.data(), values.data(), count, n, c.data());
+        c.check_guards(variant.name);
+        for (int64_t i = 0; i < n; ++i) {
+          int32_t expected = static_cast<int32_t>(i * 1000 - 7);
+          for (size_t j = 0; j < columns.size(); ++j)
+            expected += values[j] * w[static_cast<size_t>(columns[j] * stride + i)];
+          CHECK_EQUAL(c.at(0, i), expected);
+        }
+      }
     }
   }
 }

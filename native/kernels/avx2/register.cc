@@ -6,7 +6,7 @@
   ADD(gemm_f32)              \
   ADD(quantize_rows_s8)      \
   ADD(find_outliers)         \
-  ADD(add_scaled_s8)         \
+  ADD(add_columns_s8)        \
   ADD(transpose_f32)         \
   ADD(epilogue_s8)           \
   ADD(epilogue_f32)          \
