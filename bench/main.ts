@@ -3,6 +3,7 @@
  * Without a name, lists what there is.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { loadavg } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { Benchmark, BenchmarkOptions, Row } from './benchmark.js';
@@ -21,12 +22,21 @@ if (!benchmark) {
 const { options, json } = parse(rest);
 const machine = describeMachine();
 const commit = describeCommit();
+/** Programs that ran or waited, over the last minute; what is above the contestants' own threads disturbed them. */
+const loadBefore = loadavg()[0]!;
 console.log(`${machine}, commit ${commit}\n`);
 const { rows, notes } = await benchmark.run(options);
 printRows(rows);
 if (json) {
   mkdirSync(dirname(resolve(json)), { recursive: true });
-  writeFileSync(json, JSON.stringify({ machine, commit, rows, ...(notes ? { notes } : {}) }, null, 2) + '\n');
+  writeFileSync(
+    json,
+    JSON.stringify(
+      { machine, commit, load: { before: loadBefore, after: loadavg()[0]! }, rows, ...(notes ? { notes } : {}) },
+      null,
+      2,
+    ) + '\n',
+  );
   console.log(`\nWritten to ${json}`);
 }
 
