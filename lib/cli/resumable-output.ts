@@ -3,9 +3,10 @@
  * and `OUTPUT.progress.json` says from time to time how many rows of the input these stand for. At the end the files
  * take their names, and the last is gone.
  */
-import { open, readFile, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import { open, readFile, rename, rm, rmdir, stat, type FileHandle } from 'node:fs/promises';
 import { WhittleError } from '../../bindings/errors.js';
 import { writeError, writeFileWhole } from '../atomic.js';
+import { lockFolder } from '../recipe/lock.js';
 
 /** How far the files are known to be on the disk. */
 export interface OutputProgress {
@@ -36,14 +37,17 @@ export class ResumableOutput {
     private readonly key: string,
     private readonly rows: FileHandle,
     private readonly rejected: FileHandle,
+    private readonly unlock: () => Promise<void>,
     readonly progress: OutputProgress,
   ) {}
 
   /**
    * Goes on with what the same command left, or begins anew.
    * @param key what the command is: model, input and options. Another key begins anew.
+   * @throws WhittleError `IO` if another process is writing the same output, or the files cannot be written.
    */
   static async open(file: string, key: string): Promise<ResumableOutput> {
+    const unlock = await lockOutput(file);
     const saved = await readProgress(file, key);
     const progress = saved ?? { rows: 0, rejected: 0, bytes: 0, rejectedBytes: 0 };
     try {
@@ -51,8 +55,9 @@ export class ResumableOutput {
       const rejected = await open(partial(rejectedName(file)), saved ? 'r+' : 'w');
       await rows.truncate(progress.bytes);
       await rejected.truncate(progress.rejectedBytes);
-      return new ResumableOutput(file, key, rows, rejected, progress);
+      return new ResumableOutput(file, key, rows, rejected, unlock, progress);
     } catch (error) {
+      await unlock();
       throw writeError(error, file);
     }
   }
@@ -90,7 +95,7 @@ export class ResumableOutput {
   /** Gives the files their names. The rejected rows' one exists only if there are any. */
   async finish(): Promise<void> {
     await this.save();
-    await this.close();
+    await this.#closeFiles();
     try {
       if (this.progress.rejected > 0) await rename(partial(rejectedName(this.file)), rejectedName(this.file));
       else {
@@ -102,9 +107,16 @@ export class ResumableOutput {
     } catch (error) {
       throw writeError(error, this.file);
     }
+    await this.unlock();
   }
 
+  /** Lets go of the files as they are. */
   async close(): Promise<void> {
+    await this.#closeFiles();
+    await this.unlock();
+  }
+
+  async #closeFiles(): Promise<void> {
     await this.rows.close();
     await this.rejected.close();
   }
@@ -117,6 +129,16 @@ export class ResumableOutput {
     progress.rejectedBytes += await append(this.rejected, this.#rejectedBuffer, progress.rejectedBytes, rejectedFile);
     this.#rejectedBuffer = '';
   }
+}
+
+/** Keeps a second process from the same output. */
+async function lockOutput(file: string): Promise<() => Promise<void>> {
+  const folder = `${file}.lock`;
+  const unlock = await lockFolder(folder);
+  return async () => {
+    await unlock();
+    await rmdir(folder).catch(() => undefined); // not empty: another process has just taken it
+  };
 }
 
 export function rejectedName(file: string): string {

@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { lockFolder } from '../../../lib/recipe/lock.js';
 import { root, temporaryFolder } from '../../harness.js';
 import { whittle, whittleOnFullDisk } from './command-line.js';
 
@@ -97,7 +98,7 @@ test('mistakes are one line and exit code 1', async () => {
     ],
     [['predict', model, input, '-o', '/tmp/x.csv', '--threshold', '7'], /Expected a number from 0 to 1/],
     [['predict', model, input, '-o', '/tmp/x.csv', '--treshold', '0.5'], /unknown option.*treshold/],
-    [['predict', model, input, '-o', join(input, 'x.csv')], /x\.csv could not be written/],
+    [['predict', model, input, '-o', join(input, 'x.csv')], /x\.csv.* could not be written/],
     [['evaluate', model, '/nowhere.jsonl'], /nowhere\.jsonl: expected a data file/],
     [['predit'], /unknown command 'predit'/],
   ];
@@ -115,6 +116,16 @@ test('--json gives errors to programs, --verbose the stack', async () => {
   assert.is(code, 1);
   assert.equal(JSON.parse(stdout).code, 'BAD_RECIPE');
   assert.match(stderr, /\n\s+at /);
+});
+
+test('an output that another process writes is refused', async () => {
+  const input = write('in.txt', 'lost card\n');
+  const unlock = await lockFolder(`${input}.out.txt.lock`);
+  const { code, stderr } = await whittle(['predict', model, input, '-o', `${input}.out.txt`]);
+  assert.is(code, 1);
+  assert.match(stderr, /in\.txt\.out\.txt\.lock is in use by process \d+/);
+  await unlock();
+  assert.is((await whittle(['predict', model, input, '-o', `${input}.out.txt`])).code, 0);
 });
 
 test('a full disk is one sentence, and the output does not appear', async () => {
