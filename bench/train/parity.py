@@ -16,7 +16,7 @@ from transformers import AutoModelForSequenceClassification, get_linear_schedule
 work = json.load(open(sys.argv[1]))
 folder = pathlib.Path(sys.argv[2])
 folder.mkdir(parents=True)
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 model = AutoModelForSequenceClassification.from_pretrained(work["model"], dtype=torch.float32)
 model.eval()  # no dropout
 decayed = lambda name: not (name.endswith(".bias") or "LayerNorm" in name)
