@@ -54,7 +54,7 @@ async function compare(name: string, options: BenchmarkOptions): Promise<Row[]> 
           args: [join(here, 'train', 'contestant.py'), file, precision, String(options.cpus.length)],
         });
     else console.log('SKIPPED: PyTorch, since no Python was given (--python FILE)');
-    const speeds = await contest(contestants, { cpus: options.cpus, turns: 5 });
+    const speeds = await contest(contestants, { cpus: options.cpus, turns: 3 });
     const peers = (wanted: RegExp) =>
       Object.fromEntries(Object.entries(speeds).flatMap(([peer, v]) => (wanted.test(peer) ? [[peer, round(v)]] : [])));
     const work = `MiniLM-L6, ${name === '32x128' ? name : `${name}, batch 32`}, training`;
