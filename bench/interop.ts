@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { quantize } from '../lib/compress/quantize.js';
 import { raggedBatch } from '../lib/data/batch.js';
@@ -25,7 +25,7 @@ interface Compared {
 }
 
 export const benchmark: Benchmark = {
-  summary: 'models that whittle wrote, loaded in Transformers: cosines and equal predictions [CHECKPOINT]',
+  summary: 'models that whittle wrote, loaded in Transformers: cosines and equal predictions [CHECKPOINT [ANY OTHER...]]',
   async run(options) {
     if (!options.python) throw new Error('interop needs a Python with transformers and compressed-tensors (--python)');
     const folder = mkdtempSync(join(tmpdir(), 'whittle-interop-'));
@@ -40,6 +40,10 @@ export const benchmark: Benchmark = {
         await makeCase('fine-tuned, int8 weight-only', weightOnly, texts),
         await makeCase('fine-tuned, int8 dynamic', int8, texts),
       ];
+      for (const other of options.args.slice(1)) {
+        const { head } = await openCheckpoint(other);
+        cases.push(await makeCase(`${head?.task ?? 'encoder'} in ${basename(other)}`, other, texts));
+      }
       const file = join(folder, 'cases.json');
       writeFileSync(file, JSON.stringify(cases));
       const result = spawnSync(options.python, [join(here, 'interop.py'), file], { encoding: 'utf8' });

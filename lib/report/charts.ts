@@ -17,7 +17,7 @@ export interface LineChart {
 }
 
 const [width, height] = [640, 260];
-const margin = { left: 58, right: 14, top: 14, bottom: 34 };
+const margin = { left: 58, right: 22, top: 14, bottom: 34 };
 
 /** A line chart with axes. Empty for charts without points. */
 export function renderLineChart({ title, xTitle, series, marks = [], formatY = formatSmall }: LineChart): string {
