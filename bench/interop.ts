@@ -25,7 +25,8 @@ interface Compared {
 }
 
 export const benchmark: Benchmark = {
-  summary: 'models that whittle wrote, loaded in Transformers: cosines and equal predictions [CHECKPOINT [ANY OTHER...]]',
+  summary:
+    'models that whittle wrote, loaded in Transformers: cosines and equal predictions [CHECKPOINT [ANY OTHER...]]',
   async run(options) {
     if (!options.python) throw new Error('interop needs a Python with transformers and compressed-tensors (--python)');
     const folder = mkdtempSync(join(tmpdir(), 'whittle-interop-'));
