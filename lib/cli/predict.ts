@@ -61,6 +61,7 @@ async function predictFile(
 ): Promise<void> {
   const { threads, precision, maxLength, threshold, textColumn, textPairColumn, allScores = false } = flags;
   outputFormat(flags.output, 'text-classification', []); // a wrong extension is told before the model is loaded
+  await refuseSameFile(input, flags.output);
   const lines = await countLines(input);
   const options = { threads, precision, maxLength, threshold, signal };
   await using predictor = await Predictor.load(model, { task: 'any', ...options });
@@ -94,6 +95,13 @@ async function predictFile(
   }
   const seconds = show(lines, true);
   tellResult(terminal, flags.output, output, predictor.truncatedTexts, seconds);
+}
+
+/** @throws WhittleError BAD_OPTION if the output would take the place of the input. */
+async function refuseSameFile(input: string, output: string): Promise<void> {
+  const [from, to] = await Promise.all([input, output].map((file) => stat(file).catch(() => undefined)));
+  if (!from || !to || from.dev !== to.dev || from.ino !== to.ino) return;
+  throw new WhittleError('BAD_OPTION', `--output: expected another file than the input but found ${output}`);
 }
 
 /** Keeps what is written so far, so that the same command goes on from there, and closes the files. */

@@ -59,13 +59,22 @@ export type Prediction<T extends Task = Task, I = Input<T>, O = unknown> = T ext
     ? TaggedEntityPrediction
     : EntityPrediction & { tags?: string[] };
 
-/** Probabilities of one row of logits. */
+/**
+ * Probabilities of one row of logits.
+ * @throws WhittleError BAD_CHECKPOINT if a logit is NaN or infinite.
+ */
 export function softmax(logits: Float32Array): Float64Array {
   let largest = -Infinity;
   for (const logit of logits) largest = Math.max(largest, logit);
   const result = new Float64Array(logits.length);
   let sum = 0;
   for (let index = 0; index < logits.length; index++) sum += result[index] = Math.exp(logits[index]! - largest);
+  if (!Number.isFinite(sum)) {
+    throw new WhittleError(
+      'BAD_CHECKPOINT',
+      'expected finite logits but the model gave NaN or infinity: its weights are damaged',
+    );
+  }
   for (let index = 0; index < logits.length; index++) result[index]! /= sum;
   return result;
 }

@@ -86,6 +86,14 @@ test('text goes in and out a line each; entities of words too', async () => {
   assert.is(row.tags.length, 2);
 });
 
+test('the input is never overwritten', async () => {
+  const input = write('in.txt', 'lost card\ntop up\n');
+  const { code, stderr } = await whittle(['predict', model, input, '-o', join(input, '..', '.', 'in.txt')]);
+  assert.is(code, 1);
+  assert.match(stderr, /--output: expected another file than the input but found .*in\.txt/);
+  assert.is(readFileSync(input, 'utf8'), 'lost card\ntop up\n');
+});
+
 test('mistakes are one line and exit code 1', async () => {
   const input = write('in.csv', 'id,text\n1,lost\n');
   const cases: [string[], RegExp][] = [
