@@ -1,4 +1,6 @@
 /** `run`: a recipe, from a file or an object, from its first step to its report. */
+import { z } from 'zod';
+import { checkOptions } from '../options.js';
 import type { PruneOptions } from '../compress/prune.js';
 import type { QuantizeOptions } from '../compress/quantize.js';
 import type { Task } from '../data/dataset.js';
@@ -11,6 +13,16 @@ import { resolveRecipe } from './schema.js';
 import { readRecipeFile, recipeFromObject, type RecipeSource } from './source.js';
 import { whittleParts } from './steps.js';
 import type { StudyOptions } from './study.js';
+
+const runOptionsSchema = z.strictObject({
+  folder: z.string().min(1, 'expected the name of a folder').optional(),
+  onProgress: z
+    .custom<RunOptions['onProgress']>((value) => typeof value === 'function', 'expected a function')
+    .optional(),
+  signal: z.instanceof(AbortSignal, { error: 'expected an AbortSignal' }).optional(),
+  resume: z.boolean('expected true or false').optional(),
+  overwrite: z.boolean('expected true or false').optional(),
+});
 
 /** One step: exactly one of the kinds, with its options; `name` is the name of its folder. */
 export type Step = { name?: string } & (
@@ -44,7 +56,7 @@ export interface Recipe {
  * earlier run of the same recipe finished is not run again.
  *
  * @param recipe path of a YAML or JSON file, whose relative paths start from its own folder, or the same as an object.
- * @throws WhittleError `BAD_RECIPE` with file, line and key, or for a folder with finished steps of another recipe;
+ * @throws WhittleError `BAD_OPTION` for an option that `run` does not have; `BAD_RECIPE` with file, line and key, or for a folder with finished steps of another recipe;
  *   `ABORTED` by the signal; what the steps throw.
  * @example
  * const { checkpoint, metrics } = await run({
@@ -60,7 +72,8 @@ export interface Recipe {
  * console.log(checkpoint, metrics.evaluate);
  */
 export async function run(recipe: Recipe | string, options: RunOptions = {}): Promise<RunResult> {
-  return runRecipe(resolveRecipe(await openRecipe(recipe), whittleParts), whittleParts, options);
+  const checked = checkOptions(runOptionsSchema, options, 'run options');
+  return runRecipe(resolveRecipe(await openRecipe(recipe), whittleParts), whittleParts, checked);
 }
 
 /** Where a recipe comes from, given its file or itself. */
