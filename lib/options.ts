@@ -19,10 +19,15 @@ export function checkOptions<S extends z.ZodType>(
   what: string,
   code: WhittleErrorCode = 'BAD_OPTION',
 ): z.output<S> {
-  const result = schema.safeParse(value);
+  const result = parseOptions(schema, value);
   if (result.success) return result.data;
   const problem = describeProblems(result.error, schema)[0]!;
   throw new WhittleError(code, `${what}: ${problem.message}`);
+}
+
+/** As `schema.safeParse`, with whittle's wording in place of zod's own, and the values found in the issues. */
+export function parseOptions<S extends z.ZodType>(schema: S, value: unknown): z.ZodSafeParseResult<z.output<S>> {
+  return schema.safeParse(value, { reportInput: true, error: (issue) => expectation(issue as unknown as Issue) });
 }
 
 /**
@@ -60,8 +65,16 @@ interface Issue {
   code: string;
   path: (string | number)[];
   message: string;
+  /** The value that is wrong; undefined if it is missing. */
+  input?: unknown;
   keys?: string[];
   errors?: Issue[][];
+  expected?: string;
+  values?: unknown[];
+  minimum?: number;
+  maximum?: number;
+  inclusive?: boolean;
+  divisor?: number;
 }
 
 function describeIssue(
@@ -87,7 +100,92 @@ function describeIssue(
     if (depth(closest) > 0) return closest.flatMap((one) => describeIssue(one, path, schema, nameOf));
   }
   const where = path.length ? `${nameOf(path)}: ` : '';
-  return [{ path, message: where + issue.message.charAt(0).toLowerCase() + issue.message.slice(1) }];
+  return [{ path, message: where + sentence(issue) }];
+}
+
+const kindNames: Record<string, string> = {
+  string: 'a text',
+  number: 'a number',
+  int: 'a whole number',
+  boolean: 'true or false',
+  array: 'a list',
+  tuple: 'a list',
+  object: 'keys and values',
+  record: 'keys and values',
+  function: 'a function',
+};
+
+/** `expected at most 10`: what whittle says where a schema has no words of its own. */
+function expectation(issue: Issue): string {
+  switch (issue.code) {
+    case 'invalid_type':
+      return `expected ${kindNames[issue.expected!] ?? issue.expected}`;
+    case 'invalid_value':
+      return `expected ${listed(issue.values!.map((value) => (typeof value === 'string' ? value : JSON.stringify(value))))}`;
+    case 'too_small':
+    case 'too_big':
+      return `expected ${limitOf(issue)}`;
+    case 'not_multiple_of':
+      return `expected a multiple of ${issue.divisor}`;
+    case 'invalid_union':
+      return unionExpectation(issue.errors ?? []);
+    default:
+      return 'expected another value';
+  }
+}
+
+/** What the alternatives expect, without those that are of another type than the value, if others are left. */
+function unionExpectation(alternatives: Issue[][]): string {
+  const mistakes = alternatives.map(([first]) => first).filter((first) => first !== undefined);
+  const sameType = mistakes.filter(({ code }) => code !== 'invalid_type');
+  const words = (sameType.length ? sameType : mistakes).map((one) => lowerFirst(one.message).replace(/^expected /, ''));
+  return `expected ${listed([...new Set(words)]) || 'another value'}`;
+}
+
+/** `at least 1`, `above 0`. Lists are counted. */
+function limitOf({ code, minimum, maximum, inclusive, input }: Issue): string {
+  const unit = Array.isArray(input) ? ` ${(minimum ?? maximum) === 1 ? 'entry' : 'entries'}` : '';
+  if (code === 'too_small') return `${inclusive === false ? 'above' : 'at least'} ${minimum}${unit}`;
+  return `${inclusive === false ? 'below' : 'at most'} ${maximum}${unit}`;
+}
+
+const namesLimit = /\b(least|most|above|below|more than|less than|fewer than|between|from \S+ to)\b/;
+
+/** `expected a number of epochs, at most 10000, but found 20000` */
+function sentence(issue: Issue): string {
+  const message = lowerFirst(issue.message);
+  const { code, input } = issue;
+  if (!message.startsWith('expected') || message.includes('but found')) return message;
+  if (code === 'custom' && typeof input === 'object' && !Array.isArray(input)) return message;
+  const isLimit = code === 'too_small' || code === 'too_big';
+  const limit = isLimit && !namesLimit.test(message) ? `, ${limitOf(issue)},` : '';
+  const suggestion =
+    code === 'invalid_value' && typeof input === 'string' ? didYouMean(input, issue.values!.map(String)) : '';
+  const found =
+    input === undefined ? 'it is missing' : `found ${isLimit && isEmptyList(input) ? 'none' : shown(input)}`;
+  return `${message}${limit} but ${found}${suggestion}`;
+}
+
+/** A value as messages show it: JSON, cut to 60 characters. */
+function shown(value: unknown): string {
+  if (value === null) return 'nothing';
+  if (typeof value === 'number') return String(value);
+  if (typeof value === 'function') return 'a function';
+  const text = JSON.stringify(value) ?? String(value);
+  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
+}
+
+function isEmptyList(value: unknown): boolean {
+  return Array.isArray(value) && value.length === 0;
+}
+
+/** `a, b or c` */
+function listed(words: string[]): string {
+  return words.length > 1 ? `${words.slice(0, -1).join(', ')} or ${words.at(-1)}` : (words[0] ?? '');
+}
+
+function lowerFirst(text: string): string {
+  return text.charAt(0).toLowerCase() + text.slice(1);
 }
 
 /** `steps[0].finetune.stages[2]` */

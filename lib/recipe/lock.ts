@@ -15,7 +15,7 @@ interface Owner {
 
 /**
  * Locks `folder` until the returned function is called. The lock of a process that is gone is taken over.
- * @throws WhittleError `IO` if a living process holds it, or the folder cannot be written.
+ * @throws WhittleError `IO` if a living process holds it, the folder is a file, or it cannot be written.
  *
  * @example
  * const unlock = await lockFolder('runs/quickstart');
@@ -24,9 +24,9 @@ interface Owner {
 export async function lockFolder(folder: string): Promise<() => Promise<void>> {
   const file = join(folder, '.lock');
   const own: Owner = { pid: process.pid, host: hostname(), started: startOf(process.pid) };
+  await makeFolder(folder);
   for (let attempt = 0; ; attempt++) {
     try {
-      await mkdir(folder, { recursive: true });
       const handle = await open(file, 'wx');
       await handle.writeFile(JSON.stringify(own)).finally(() => handle.close());
       return () => rm(file, { force: true });
@@ -42,6 +42,16 @@ export async function lockFolder(folder: string): Promise<() => Promise<void>> {
       );
     }
     await rm(file, { force: true });
+  }
+}
+
+async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST')
+      throw new WhittleError('IO', `${folder}: expected a folder to write to but found a file`, { cause: error });
+    throw writeError(error, folder);
   }
 }
 

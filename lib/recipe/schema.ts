@@ -4,7 +4,7 @@ import { isAbsolute, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { WhittleError } from '../../bindings/errors.js';
 import type { Task } from '../data/dataset.js';
-import { describeProblems, didYouMean } from '../options.js';
+import { describeProblems, didYouMean, parseOptions } from '../options.js';
 import type { RecipeParts } from './parts.js';
 import type { Path, RecipeSource } from './source.js';
 import { studySchema, type Study } from './study.js';
@@ -50,7 +50,7 @@ export function recipeSchema(parts: RecipeParts) {
     task: z.enum(['text-classification', 'token-classification']),
     data: parts.data.schema,
     seed: z.int('expected a whole number').min(0).max(0xffffffff).default(13),
-    threads: z.int('expected a whole number').min(0).max(4096).default(0),
+    threads: z.int('expected a whole number').min(0).max(1024).default(0),
     steps: z.array(step).min(1, 'expected at least one step'),
     study: studySchema.optional(),
   });
@@ -62,7 +62,15 @@ export function recipeSchema(parts: RecipeParts) {
  */
 export function resolveRecipe(source: RecipeSource, parts: RecipeParts): ResolvedRecipe {
   const schema = recipeSchema(parts);
-  const parsed = schema.safeParse(withoutShorthands(source.value));
+  if (typeof source.value !== 'object' || source.value === null || Array.isArray(source.value)) {
+    const found = Array.isArray(source.value) ? 'a list' : (JSON.stringify(source.value) ?? 'nothing');
+    throw badRecipe(
+      source,
+      [],
+      `expected a recipe, with the keys model, task, data and steps, but ${source.value === null ? 'it is empty' : `found ${found}`}`,
+    );
+  }
+  const parsed = parseOptions(schema, withoutShorthands(source.value));
   if (!parsed.success) {
     const [problem] = describeProblems(parsed.error, schema, source.nameOf);
     throw new WhittleError('BAD_RECIPE', source.place(problem!.path) + problem!.message);

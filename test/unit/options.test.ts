@@ -27,6 +27,52 @@ test('NaN and negative numbers are refused', async () => {
   await expectError(() => checkOptions(schema, { learningRate: -1 }, 'options'), 'BAD_OPTION', /learningRate: /);
 });
 
+test('every kind of mistake says what was expected and what was found', async () => {
+  const wording = z.strictObject({
+    epochs: z.number('expected a number of epochs').positive('expected more than 0 epochs').max(100).optional(),
+    steps: z.int().min(1).optional(),
+    rate: z.number().lt(1, 'expected a rate below 1').multipleOf(0.25).optional(),
+    mode: z.enum(['max', 'min']).optional(),
+    train: z.union([z.string().regex(/^(head|all)$/, 'expected head or all'), z.array(z.string()).min(1)]).optional(),
+    layers: z
+      .array(z.int())
+      .min(1, 'expected at least one layer')
+      .refine((layers) => layers.length < 2 || layers[0]! < layers[1]!, 'expected ascending layers')
+      .optional(),
+    range: z.tuple([z.number(), z.number()], 'expected a range [low, high]').optional(),
+    verbose: z.boolean().optional(),
+    name: z.string().default('x'),
+  });
+  const cases: [Record<string, unknown>, string][] = [
+    [{ epochs: 20000 }, 'epochs: expected a number of epochs, at most 100, but found 20000'],
+    [{ epochs: 0 }, 'epochs: expected more than 0 epochs but found 0'],
+    [{ epochs: 'ten' }, 'epochs: expected a number of epochs but found "ten"'],
+    [{ steps: 0 }, 'steps: expected at least 1 but found 0'],
+    [{ steps: 1.5 }, 'steps: expected a whole number but found 1.5'],
+    [{ rate: 1 }, 'rate: expected a rate below 1 but found 1'],
+    [{ rate: 0.3 }, 'rate: expected a multiple of 0.25 but found 0.3'],
+    [{ mode: 'mix' }, 'mode: expected max or min but found "mix"; did you mean "max"?'],
+    [{ train: 'heads' }, 'train: expected head or all but found "heads"'],
+    [{ train: 3 }, 'train: expected a text or a list but found 3'],
+    [{ train: [] }, 'train: expected at least 1 entry but found none'],
+    [{ train: ['all', 3] }, 'train[1]: expected a text but found 3'],
+    [{ layers: [] }, 'layers: expected at least one layer but found none'],
+    [{ layers: [2, 1] }, 'layers: expected ascending layers but found [2,1]'],
+    [{ range: [1] }, 'range: expected a range [low, high], at least 2 entries, but found [1]'],
+    [{ verbose: 'yes' }, 'verbose: expected true or false but found "yes"'],
+    [{ name: null }, 'name: expected a text but found nothing'],
+    [{ name: { a: 'b'.repeat(80) } }, `name: expected a text but found {"a":"${'b'.repeat(51)}...`],
+  ];
+  for (const [value, message] of cases) {
+    const error = await expectError(() => checkOptions(wording, value, 'options'), 'BAD_OPTION', /./);
+    assert.is(error.message, `options: ${message}`);
+  }
+  const missing = await expectError(() => checkOptions(schema, {}, 'options'), 'BAD_OPTION', /./);
+  assert.is(missing.message, 'options: learningRate: expected a number but it is missing');
+  const none = await expectError(() => checkOptions(schema, 5, 'options'), 'BAD_OPTION', /./);
+  assert.is(none.message, 'options: expected keys and values but found 5');
+});
+
 test('nearest ignores words that are far away', () => {
   assert.is(nearest('zzzzzz', ['learningRate']), undefined);
 });

@@ -169,6 +169,21 @@ test('the lock of a process that is gone is taken over', async () => {
   await runIn(folder);
 });
 
+test('a folder that is a file, or lies below one, is named', async () => {
+  const folder = recipeFolder(simpleRecipe);
+  const file = join(folder, 'recipe.yaml');
+  await expectError(
+    () => runIn(folder, { folder: file }),
+    'IO',
+    /recipe\.yaml: expected a folder to write to but found a file$/,
+  );
+  await expectError(
+    () => runIn(folder, { folder: join(file, 'run') }),
+    'IO',
+    /recipe\.yaml\/run could not be written: a part of the path is a file$/,
+  );
+});
+
 test('a folder with something else in it is left alone', async () => {
   const folder = recipeFolder(simpleRecipe);
   await expectError(

@@ -60,9 +60,27 @@ test('a misspelt key names line, place and the right key', async () => {
 });
 
 test('wrong values name line, key and what was expected', async () => {
-  await errorOf('learningRate: 1e-3', 'learningRate: -1', /recipe\.yaml:9: learningRate in stage 1: .*>0/);
+  await errorOf(
+    'learningRate: 1e-3',
+    'learningRate: -1',
+    /recipe\.yaml:9: learningRate in stage 1: expected above 0 but found -1$/,
+  );
   await errorOf('learningRate: 1e-3', 'learningRate: .nan', /recipe\.yaml:9: learningRate in stage 1: .*NaN/);
-  await errorOf('task: text-classification', 'task: poetry', /recipe\.yaml:4: task: .*text-classification/);
+  await errorOf(
+    'task: text-classification',
+    'task: poetry',
+    /recipe\.yaml:4: task: expected text-classification or token-classification but found "poetry"$/,
+  );
+  await errorOf(
+    '- evaluate',
+    '- evaluate: { on: tset }',
+    /recipe\.yaml:11: on in step 2 \(evaluate\): expected dev or test but found "tset"; did you mean "test"\?$/,
+  );
+  await errorOf(
+    'name: trial',
+    'threads: 5000',
+    /recipe\.yaml:2: threads: expected a whole number, at most 1024, but found 5000$/,
+  );
   await errorOf(
     '- evaluate',
     '- { evaluate: {}, distill: { teachers: [finetune] } }',
@@ -73,6 +91,20 @@ test('wrong values name line, key and what was expected', async () => {
     'model: nowhere',
     /recipe\.yaml:3: model: expected the folder of a checkpoint but found nothing at .*nowhere/,
   );
+});
+
+test('an empty recipe, or one that is no map, says what a recipe has', async () => {
+  for (const [text, found] of [
+    ['', 'it is empty'],
+    ['# nothing', 'it is empty'],
+    ['[1]', 'found a list'],
+    ['hello', 'found "hello"'],
+  ] as const)
+    await expectError(
+      () => resolveRecipe(parseRecipeText(text, 'recipe.yaml'), parts),
+      'BAD_RECIPE',
+      new RegExp(`^recipe\\.yaml(:1)?: expected a recipe, with the keys model, task, data and steps, but ${found}$`),
+    );
 });
 
 test('text that is not YAML names the line', async () => {
