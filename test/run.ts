@@ -49,7 +49,7 @@ async function worker(): Promise<void> {
     const skipped = outcome.skipped ? `, ${outcome.skipped} skipped` : '';
     console.log(`${outcome.failed ? 'FAIL' : ' ok '} ${job.name} (${outcome.passed} passed${skipped}, ${seconds} s)`);
     if (outcome.failed) console.log(output.trimEnd().replace(/^/gm, '     | '));
-    else for (const line of output.match(/^SKIPPED.*$/gm) ?? []) console.log(`     ${line}`);
+    else for (const line of output.match(/^(SKIPPED|NOTE).*$/gm) ?? []) console.log(`     ${line}`);
   }
 }
 

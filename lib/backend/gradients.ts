@@ -66,6 +66,34 @@ const extremum: Gradient = {
   }),
 };
 
+/**
+ * Adds up what was taken from each place. With x as `[batch, outer, places, inner]` and dy as
+ * `[batch, outer, taken, inner]`, every taken row `[outer, inner]` goes to the place that its batch and index say.
+ */
+function gatherGradient(
+  dy: tf.Tensor,
+  x: tf.Tensor,
+  indices: tf.Tensor,
+  { axis: given, batchDims }: { axis: number; batchDims: number },
+): tf.Tensor {
+  const [axis] = tf.util.parseAxisParam(given, x.shape) as [number];
+  const size = (lengths: number[]) => lengths.reduce((product, length) => product * length, 1);
+  const batch = size(x.shape.slice(0, batchDims));
+  const outer = size(x.shape.slice(batchDims, axis));
+  const places = x.shape[axis]!;
+  const inner = size(x.shape.slice(axis + 1));
+  const taken = indices.size / Math.max(1, batch);
+  const rows = tf.transpose(tf.reshape(dy, [batch, outer, taken, inner]), [0, 2, 1, 3]);
+  const firstPlaces = tf.mul(tf.range(0, batch, 1, 'int32'), tf.scalar(places, 'int32'));
+  const segments = tf.add(tf.reshape(indices, [batch, taken]), tf.reshape(firstPlaces, [batch, 1]));
+  const sums = tf.unsortedSegmentSum(
+    tf.reshape(rows, [batch * taken, outer * inner]),
+    tf.reshape(segments, [batch * taken]) as tf.Tensor1D,
+    batch * places,
+  );
+  return tf.reshape(tf.transpose(tf.reshape(sums, [batch, places, outer, inner]), [0, 2, 1, 3]), x.shape);
+}
+
 const gradients: Record<string, Gradient> = {
   [tf.Add]: binary(
     (dy) => dy,
@@ -158,16 +186,10 @@ const gradients: Record<string, Gradient> = {
       };
     },
   },
-  // Of rows (axis 0), the only use there is here.
   [tf.GatherV2]: {
     inputs: ['x', 'indices'],
-    of: (dy, [x, indices], { axis, batchDims }) => ({
-      x: () => {
-        if (axis !== 0 || batchDims) throw new Error('the gradient of gather is defined for axis 0 without batch axes');
-        const ids = tf.reshape(indices!, [indices!.size]) as tf.Tensor1D;
-        const rows = tf.reshape(dy, [indices!.size, ...x!.shape.slice(1)]);
-        return tf.unsortedSegmentSum(rows, ids, x!.shape[0]!);
-      },
+    of: (dy, [x, indices], attributes) => ({
+      x: () => gatherGradient(dy, x!, indices!, attributes as { axis: number; batchDims: number }),
       indices: () => tf.zeros(indices!.shape),
     }),
   },
@@ -194,15 +216,17 @@ const gradients: Record<string, Gradient> = {
   },
 };
 
+/** The gradients as TensorFlow.js takes them. */
+export const gradientConfigs: readonly tf.GradConfig[] = Object.entries(gradients).map(
+  ([kernelName, { inputs = [], output = false, of }]) => ({
+    kernelName,
+    inputsToSave: inputs,
+    outputsToSave: [output],
+    gradFunc: (dy, saved, attributes) => of(dy as tf.Tensor, saved, attributes),
+  }),
+);
+
 /** Registers them; a second call does nothing. */
 export function registerGradients(): void {
-  for (const [kernelName, { inputs = [], output = false, of }] of Object.entries(gradients)) {
-    if (tf.getGradient(kernelName)) continue;
-    tf.registerGradient({
-      kernelName,
-      inputsToSave: inputs,
-      outputsToSave: [output],
-      gradFunc: (dy, saved, attributes) => of(dy as tf.Tensor, saved, attributes),
-    });
-  }
+  for (const config of gradientConfigs) if (!tf.getGradient(config.kernelName)) tf.registerGradient(config);
 }
