@@ -330,7 +330,8 @@ export interface TrainingBinding {
   blockSavedFloats(spec: BlockSpec, tokens: number, sequences: number): number;
   /**
    * y `[tokens, hidden]` from x `[tokens, hidden]` with `offsets` `[sequences + 1]`. `parameters` in the order of
-   * blockParameterNames. `saved` holds what blockBackward needs; null where there will be none.
+   * blockParameterNames, then, if there is one, a position bias `[heads, 2 * maxDistance - 1]`: element
+   * `[h, maxDistance - 1 + j - i]` is added to the scaled score of query i and key j. `saved` holds what blockBackward needs; null where there will be none.
    */
   blockForward(
     spec: BlockSpec,
@@ -340,7 +341,10 @@ export interface TrainingBinding {
     y: Float32Array,
     saved: Float32Array | null,
   ): void;
-  /** `saved` as blockForward left it; it is scratch memory afterwards. `dx` null: nothing below trains. */
+  /**
+   * `saved` as blockForward left it; it is scratch memory afterwards. `dx` null: nothing below trains. `gradients` in
+   * the order of `parameters`; that of the position bias is summed over the sequences.
+   */
   blockBackward(
     spec: BlockSpec,
     x: Float32Array,

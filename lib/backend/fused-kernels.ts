@@ -18,6 +18,8 @@ export interface Wanted {
   input: boolean;
   /** In the order of the parameters. */
   parameters: readonly boolean[];
+  /** Of a block that has one. */
+  positionBias?: boolean;
 }
 
 /** Tokens as the native kernels take them. */
@@ -115,11 +117,19 @@ function claim(memory: Memory, kernelName: string): Float32Array {
   return saved;
 }
 
-const wantsAny = (wanted: Wanted) => wanted.input || wanted.parameters.some(Boolean);
+const wantsAny = ({ input, parameters, positionBias }: Wanted) => input || parameters.some(Boolean) || !!positionBias;
 
-const runBlock = define<{ spec: BlockSpec; offsets: Int32Array; wanted: Wanted; memory: Memory }>({
-  name: 'TransformerBlock',
-  inputs: ['x', ...parameterKeys(blockParameterNames)],
+interface BlockAttributes {
+  spec: BlockSpec;
+  offsets: Int32Array;
+  wanted: Wanted;
+  memory: Memory;
+}
+
+/** TensorFlow.js saves every input that a kernel names, so a block with a position bias is a kernel of its own. */
+const blockKernel = (name: string, bias: string[]): FusedKernel<BlockAttributes> => ({
+  name,
+  inputs: ['x', ...parameterKeys(blockParameterNames), ...bias],
   forward: ([x, ...parameters], [info], { spec, offsets, wanted, memory }, backend) => {
     const tokens = info!.shape[0]!;
     const y = backend.floats(x!.length);
@@ -130,20 +140,34 @@ const runBlock = define<{ spec: BlockSpec; offsets: Int32Array; wanted: Wanted; 
     return backend.tensorInfo(info!.shape, y);
   },
   backward: (dy, [x, ...parameters], _, { spec, offsets, wanted, memory }, backend) => {
-    const saved = claim(memory, 'TransformerBlock');
+    const saved = claim(memory, name);
     const dx = wanted.input ? backend.floats(x!.length) : null;
-    const gradients = parameters.map((values, index) =>
-      wanted.parameters[index] ? backend.floats(values.length) : null,
-    );
+    const wants = [...wanted.parameters, wanted.positionBias];
+    const gradients = parameters.map((values, index) => (wants[index] ? backend.floats(values.length) : null));
     native.blockBackward(spec, x!, offsets, parameters, saved, dy, dx, gradients);
     backend.pool.give(saved);
     return [dx, ...gradients];
   },
 });
 
+const runBlock = define(blockKernel('TransformerBlock', []));
+const runBiasedBlock = define(blockKernel('TransformerBlockWithPositionBias', ['positionBias']));
+
 /**
  * One post-norm encoder layer over a ragged batch: `[tokens, hidden]` to `[tokens, hidden]`.
+ *
  * @param parameters in the order of blockParameterNames.
+ * @param positionBias `[heads, 2 * maxDistance - 1]`: element `[h, maxDistance - 1 + j - i]` is added to the scaled
+ *   score of query i and key j in head h. No sequence may be longer than maxDistance. Its gradient, of the same shape,
+ *   is the sum over all sequences and does not depend on the number of threads. A table of buckets `[buckets, heads]`
+ *   gets into this form by `tf.gather` and `tf.transpose`, and its gradient back by theirs.
+ * @throws WhittleError BAD_OPTION for shapes that do not fit one another.
+ * @example
+ * const table = tf.variable(tf.zeros([32, heads]));
+ * const buckets = tf.tensor1d(bucketOfDistance, 'int32'); // [2 * maxDistance - 1], of distances 1 - maxDistance up
+ * const bias = tf.transpose(tf.gather(table, buckets)) as tf.Tensor2D;
+ * const wanted = { input: true, parameters: parameters.map(() => true), positionBias: true };
+ * const y = transformerBlock(x, parameters, offsets, spec, wanted, bias);
  */
 export function transformerBlock(
   x: tf.Tensor2D,
@@ -151,8 +175,13 @@ export function transformerBlock(
   offsets: Int32Array,
   spec: BlockSpec,
   wanted: Wanted,
+  positionBias?: tf.Tensor2D,
 ): tf.Tensor2D {
-  return runBlock([x, ...parameters], { spec, offsets, wanted, memory: { saved: null } }) as tf.Tensor2D;
+  const attributes = { spec, offsets, wanted, memory: { saved: null } };
+  const y = positionBias
+    ? runBiasedBlock([x, ...parameters, positionBias], attributes)
+    : runBlock([x, ...parameters], attributes);
+  return y as tf.Tensor2D;
 }
 
 const runEmbedding = define<{ spec: EmbeddingSpec; ids: RaggedIds; wanted: Wanted; memory: Memory }>({

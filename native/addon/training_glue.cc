@@ -48,6 +48,7 @@ Elements<int32_t> read_offsets(const Napi::Value& value, int64_t tokens) {
 // --- encoder layer ------------------------------------------------------------------------------------------
 
 constexpr int kBlockParameters = 16;  // blockParameterNames in bindings/native.ts has their order
+constexpr int kPositionBias = 16;     // may follow them
 
 struct BlockSpec {
   int64_t hidden, heads, intermediate;
@@ -71,8 +72,23 @@ struct BlockSpec {
     options.precision = precision(spec.Get("precision"));
   }
 
-  BlockShape shape(const Elements<int32_t>& offsets) const {
-    return {offsets.data, offsets.count - 1, hidden, heads, intermediate};
+  // parameters: the list that may end in a position bias, [heads, 2 * maxDistance - 1].
+  BlockShape shape(const Elements<int32_t>& offsets, const Napi::Value& parameters) const {
+    BlockShape shape{offsets.data, offsets.count - 1, hidden, heads, intermediate};
+    const Napi::Array list = array(parameters, "parameters");
+    if (list.Length() <= kPositionBias || absent(list.Get(kPositionBias))) return shape;
+    const Elements<float> bias = elements<float>(list.Get(kPositionBias), "positionBias");
+    int64_t longest = 1;
+    for (int64_t s = 0; s < shape.sequences; ++s) {
+      longest = std::max<int64_t>(longest, offsets.data[s + 1] - offsets.data[s]);
+    }
+    if (bias.count % heads != 0 || bias.count / heads % 2 == 0 || bias.count / heads < 2 * longest - 1) {
+      throw Error("BAD_OPTION", "Expected " + std::to_string(heads) + " heads times an odd number of at least " +
+                                    std::to_string(2 * longest - 1) + " distances for positionBias but received " +
+                                    std::to_string(bias.count) + " elements");
+    }
+    shape.max_distance = (bias.count / heads + 1) / 2;
+    return shape;
   }
   int64_t saved_floats(int64_t tokens) const { return BlockSaved::floats(tokens, hidden, intermediate); }
   // Elements of parameter `index`.
@@ -95,10 +111,12 @@ struct BlockSpec {
 };
 
 template <typename T>
-BlockTensors<T> block_tensors(const Napi::Value& value, const char* name, const BlockSpec& spec, bool may_be_null) {
+BlockTensors<T> block_tensors(const Napi::Value& value, const char* name, const BlockSpec& spec, int64_t max_distance,
+                              bool may_be_null) {
   const Napi::Array list = array(value, name);
-  if (list.Length() != kBlockParameters) {
-    throw Error("BAD_OPTION", std::string("Expected 16 ") + name + " but received " + std::to_string(list.Length()));
+  if (list.Length() != kBlockParameters && list.Length() != kPositionBias + 1) {
+    throw Error("BAD_OPTION",
+                std::string("Expected 16 or 17 ") + name + " but received " + std::to_string(list.Length()));
   }
   T* parts[kBlockParameters];
   for (int i = 0; i < kBlockParameters; ++i) {
@@ -107,8 +125,13 @@ BlockTensors<T> block_tensors(const Napi::Value& value, const char* name, const 
     parts[i] = may_be_null ? optional_floats(part, part_name.c_str(), spec.parameter_count(i))
                            : floats(part, part_name.c_str(), spec.parameter_count(i));
   }
-  return {parts[0], parts[1], parts[2],  parts[3],  parts[4],  parts[5],  parts[6],  parts[7],
-          parts[8], parts[9], parts[10], parts[11], parts[12], parts[13], parts[14], parts[15]};
+  const Napi::Value bias = list.Get(kPositionBias);
+  if (!absent(bias) && max_distance == 0) {
+    throw Error("BAD_OPTION", "Expected no gradient of a positionBias that is not given");
+  }
+  T* position_bias = optional_floats(bias, "positionBias", spec.heads * (2 * max_distance - 1));
+  return {parts[0], parts[1],  parts[2],  parts[3],  parts[4],  parts[5],  parts[6],  parts[7],     parts[8],
+          parts[9], parts[10], parts[11], parts[12], parts[13], parts[14], parts[15], position_bias};
 }
 
 Napi::Value block_saved_floats(const Napi::CallbackInfo& info) {
@@ -131,10 +154,11 @@ Napi::Value block_forward(const Napi::CallbackInfo& info) {
   const Elements<float> x = elements<float>(info[1], "x");
   const int64_t tokens = rows_of(x.count, spec.hidden, "x");
   const Elements<int32_t> offsets = read_offsets(info[2], tokens);
-  const auto parameters = block_tensors<const float>(info[3], "parameters", spec, false);
+  const BlockShape shape = spec.shape(offsets, info[3]);
+  const auto parameters = block_tensors<const float>(info[3], "parameters", spec, shape.max_distance, false);
   float* y = floats(info[4], "y", x.count);
   float* saved = absent(info[5]) ? nullptr : saved_buffer(info[5], spec.saved_floats(tokens));
-  transformer_block_forward(spec.shape(offsets), spec.options, parameters, x.data, y, saved, context());
+  transformer_block_forward(shape, spec.options, parameters, x.data, y, saved, context());
   return info.Env().Undefined();
 }
 
@@ -144,13 +168,13 @@ Napi::Value block_backward(const Napi::CallbackInfo& info) {
   const Elements<float> x = elements<float>(info[1], "x");
   const int64_t tokens = rows_of(x.count, spec.hidden, "x");
   const Elements<int32_t> offsets = read_offsets(info[2], tokens);
-  const auto parameters = block_tensors<const float>(info[3], "parameters", spec, false);
+  const BlockShape shape = spec.shape(offsets, info[3]);
+  const auto parameters = block_tensors<const float>(info[3], "parameters", spec, shape.max_distance, false);
   float* saved = saved_buffer(info[4], spec.saved_floats(tokens));
   const float* dy = floats(info[5], "dy", x.count);
   float* dx = optional_floats(info[6], "dx", x.count);
-  const auto gradients = block_tensors<float>(info[7], "gradients", spec, true);
-  transformer_block_backward(spec.shape(offsets), spec.options, parameters, x.data, saved, dy, dx, gradients,
-                             context());
+  const auto gradients = block_tensors<float>(info[7], "gradients", spec, shape.max_distance, true);
+  transformer_block_backward(shape, spec.options, parameters, x.data, saved, dy, dx, gradients, context());
   return info.Env().Undefined();
 }
 

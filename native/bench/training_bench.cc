@@ -112,7 +112,7 @@ class Bench {
     if (precision == Precision::bfloat16) return;
     measure(name_ + " float32 attention backward", 2.5 * work, precision, [&] {
       attention_backward(arguments, out.data(), gradients.data(), gradients.data() + kHidden,
-                         gradients.data() + 2 * kHidden, context_);
+                         gradients.data() + 2 * kHidden, nullptr, context_);
     });
   }
 
@@ -187,7 +187,7 @@ class Bench {
       data += sizes[i];
     }
     return {parts[0], parts[1], parts[2],  parts[3],  parts[4],  parts[5],  parts[6],  parts[7],
-            parts[8], parts[9], parts[10], parts[11], parts[12], parts[13], parts[14], parts[15]};
+            parts[8], parts[9], parts[10], parts[11], parts[12], parts[13], parts[14], parts[15], nullptr};
   }
 
   template <typename Body>

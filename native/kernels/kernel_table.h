@@ -44,6 +44,13 @@ struct KeepMask {
   float scale;
 };
 
+// Added to the scaled scores: element (i, j) is data[i * stride + j]. Stride -1 makes one row of 2 * length - 1
+// elements serve all queries, for a bias that depends on j - i alone; data is then its element of distance 0.
+struct ScoreBias {
+  const float* data;
+  int64_t stride;
+};
+
 enum class Activation : int { none = 0, gelu, tanh };  // gelu: x * (1 + erf(x / sqrt 2)) / 2
 
 struct KernelTable {
@@ -94,25 +101,26 @@ struct KernelTable {
   void (*gelu_backward)(const float* x, const float* dy, int64_t count, float* dx);  // dx = dy * gelu'(x)
 
   // --- attention, one head of one sequence ----------------------------------------------------------------
-  // out[i, :] = softmax_j(scale * q_i . k_j + score_bias[i, j]) v_j. q, k, v, out: [length, head_size], rows `stride`
-  // (`out_stride`) apart. score_bias: [length, length] or null. scratch: attention_scratch(length, head_size) floats.
+  // out[i, :] = softmax_j(scale * q_i . k_j + bias[i, j]) v_j. q, k, v, out: [length, head_size], rows `stride`
+  // (`out_stride`) apart. bias: or null. scratch: attention_scratch(length, head_size) floats.
   // keep (training only, else null): dropout of the probabilities, [length, length], stride an even number of bytes.
   int64_t (*attention_scratch)(int64_t length, int64_t head_size);
   void (*attention)(const float* q, const float* k, const float* v, int64_t stride, int64_t length, int64_t head_size,
-                    float scale, const float* score_bias, float* scratch, float* out, int64_t out_stride,
+                    float scale, const ScoreBias* bias, float* scratch, float* out, int64_t out_stride,
                     const KeepMask* keep);
   // The same with bf16 products, where the table says native_bf16; float32 softmax.
   int64_t (*attention_bf16_scratch)(int64_t length, int64_t head_size);
   void (*attention_bf16)(const float* q, const float* k, const float* v, int64_t stride, int64_t length,
-                         int64_t head_size, float scale, const float* score_bias, float* scratch, float* out,
+                         int64_t head_size, float scale, const ScoreBias* bias, float* scratch, float* out,
                          int64_t out_stride, const KeepMask* keep);
   // Gradients dq, dk, dv (rows `stride` apart like q, k, v; overwritten) from dout [length, head_size], rows
-  // `dout_stride` apart. scratch: attention_backward_scratch(length, head_size) floats.
+  // `dout_stride` apart. scratch: attention_backward_scratch(length, head_size) floats. dbias: laid out as bias->data
+  // and added to, or null.
   int64_t (*attention_backward_scratch)(int64_t length, int64_t head_size);
   void (*attention_backward)(const float* q, const float* k, const float* v, int64_t stride, int64_t length,
-                             int64_t head_size, float scale, const float* score_bias, const float* dout,
-                             int64_t dout_stride, const KeepMask* keep, float* scratch, float* dq, float* dk,
-                             float* dv);
+                             int64_t head_size, float scale, const ScoreBias* bias, const float* dout,
+                             int64_t dout_stride, const KeepMask* keep, float* scratch, float* dq, float* dk, float* dv,
+                             float* dbias);
 
   // --- dropout --------------------------------------------------------------------------------------------
   // Keep bits of `count` elements from Philox4x32-10 (Salmon et al. 2011) with the given key and counter

@@ -1,6 +1,7 @@
 #include "ops/attention.h"
 
 #include <cmath>
+#include <cstring>
 
 namespace whittle {
 
@@ -30,6 +31,54 @@ KeepMask keep_mask(const Attention& a, int64_t sequence, int64_t head, int64_t l
   return {bits, row_bits / 8, a.dropout->scale()};
 }
 
+// The bias of one head, seen from query 0 and key 0.
+ScoreBias head_bias(const PositionBias& bias, int64_t head) {
+  return {bias.data + head * bias.width() + bias.max_distance - 1, -1};
+}
+
+// The gradients of a position bias, kept apart for each head of each sequence until all are there.
+class BiasGradients {
+ public:
+  BiasGradients(const Attention& a, float* total, const Context& context) : a_(a), total_(total), context_(context) {
+    if (total) sums_ = context.arena.take<float>(a.heads * first(a.sequences));
+  }
+  // Zeroed, seen from query 0 and key 0; null where no gradient is wanted.
+  float* of(int64_t sequence, int64_t head) const {
+    if (!total_) return nullptr;
+    const int64_t length = length_of(sequence);
+    float* sums = partial(sequence, head);
+    std::memset(sums, 0, static_cast<size_t>(2 * length - 1) * sizeof(float));
+    return sums + length - 1;
+  }
+  void merge() const {
+    if (!total_) return;
+    const int64_t width = a_.bias.width();
+    context_.pool.run(a_.heads, context_.threads, [&](int64_t head) {
+      float* total = total_ + head * width;
+      std::memset(total, 0, static_cast<size_t>(width) * sizeof(float));
+      for (int64_t s = 0; s < a_.sequences; ++s) {
+        const int64_t length = length_of(s);
+        if (length == 0) continue;
+        context_.kernels.column_sums(partial(s, head), 2 * length - 1, 1, 2 * length - 1,
+                                     total + a_.bias.max_distance - length);
+      }
+    });
+  }
+
+ private:
+  int64_t length_of(int64_t sequence) const { return a_.offsets[sequence + 1] - a_.offsets[sequence]; }
+  // Sums of all sequences before this one, of one head; a sequence has at most twice as many distances as tokens.
+  int64_t first(int64_t sequence) const { return 2 * static_cast<int64_t>(a_.offsets[sequence]); }
+  float* partial(int64_t sequence, int64_t head) const {
+    return sums_ + a_.heads * first(sequence) + head * 2 * length_of(sequence);
+  }
+
+  const Attention& a_;
+  float* total_;
+  const Context& context_;
+  float* sums_ = nullptr;
+};
+
 }  // namespace
 
 void attention(const Attention& a, Precision precision, const Context& context) {
@@ -44,15 +93,18 @@ void attention(const Attention& a, Precision precision, const Context& context) 
     Arena::Scope scope(thread_arena());
     KeepMask mask;
     if (a.dropout) mask = keep_mask(a, sequence, head, length, kernels);
+    const ScoreBias bias = head_bias(a.bias, head);
     const int64_t at = begin * a.stride + head * a.head_size;
-    kernel(a.q + at, a.k + at, a.v + at, a.stride, length, a.head_size, scale, nullptr,
+    kernel(a.q + at, a.k + at, a.v + at, a.stride, length, a.head_size, scale, a.bias.data ? &bias : nullptr,
            thread_arena().take<float>(scratch(length, a.head_size)), a.out + begin * a.out_stride + head * a.head_size,
            a.out_stride, a.dropout ? &mask : nullptr);
   });
 }
 
-void attention_backward(const Attention& a, const float* dout, float* dq, float* dk, float* dv,
+void attention_backward(const Attention& a, const float* dout, float* dq, float* dk, float* dv, float* dbias,
                         const Context& context) {
+  Arena::Scope outer_scope(context.arena);
+  const BiasGradients bias_gradients(a, dbias, context);
   const KernelTable& kernels = context.kernels;
   const float scale = 1 / std::sqrt(static_cast<float>(a.head_size));
   for_each_head(a, context, [&](int64_t sequence, int64_t head) {
@@ -62,11 +114,14 @@ void attention_backward(const Attention& a, const float* dout, float* dq, float*
     KeepMask mask;
     if (a.dropout) mask = keep_mask(a, sequence, head, length, kernels);
     const int64_t at = begin * a.stride + head * a.head_size;
-    kernels.attention_backward(
-        a.q + at, a.k + at, a.v + at, a.stride, length, a.head_size, scale, nullptr,
-        dout + begin * a.out_stride + head * a.head_size, a.out_stride, a.dropout ? &mask : nullptr,
-        thread_arena().take<float>(kernels.attention_backward_scratch(length, a.head_size)), dq + at, dk + at, dv + at);
+    const ScoreBias bias = head_bias(a.bias, head);
+    kernels.attention_backward(a.q + at, a.k + at, a.v + at, a.stride, length, a.head_size, scale,
+                               a.bias.data ? &bias : nullptr, dout + begin * a.out_stride + head * a.head_size,
+                               a.out_stride, a.dropout ? &mask : nullptr,
+                               thread_arena().take<float>(kernels.attention_backward_scratch(length, a.head_size)),
+                               dq + at, dk + at, dv + at, bias_gradients.of(sequence, head));
   });
+  bias_gradients.merge();
 }
 
 }  // namespace whittle

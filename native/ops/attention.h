@@ -9,6 +9,15 @@
 
 namespace whittle {
 
+// A bias of the scores that depends on head and distance alone (Toeplitz form): element [h, max_distance - 1 + j - i]
+// is added to the scaled score of query i and key j. No sequence is longer than max_distance.
+struct PositionBias {
+  const float* data = nullptr;  // [heads, 2 * max_distance - 1], or null: none
+  int64_t max_distance = 0;
+
+  int64_t width() const { return 2 * max_distance - 1; }
+};
+
 struct Attention {
   // [tokens, heads * head_size] each, rows `stride` apart; head h has columns [h * head_size, (h + 1) * head_size).
   const float* q;
@@ -22,15 +31,17 @@ struct Attention {
   float* out;  // [tokens, heads * head_size]
   int64_t out_stride;
   const Dropout* dropout;  // of the probabilities, or null
+  PositionBias bias = {};
 };
 
-// out = dropout(softmax(q k^T / sqrt(head_size))) v, sequence by sequence and head by head. precision bfloat16: bf16
-// products where the table has them.
+// out = dropout(softmax(q k^T / sqrt(head_size) + bias)) v, sequence by sequence and head by head. precision bfloat16:
+// bf16 products where the table has them.
 void attention(const Attention& arguments, Precision precision, const Context& context);
 
 // dq, dk, dv (laid out as q, k, v; overwritten) from what attention was given (out is not read) and
-// dout [tokens, heads * head_size] with rows out_stride apart. Products in float32.
-void attention_backward(const Attention& forward, const float* dout, float* dq, float* dk, float* dv,
+// dout [tokens, heads * head_size] with rows out_stride apart. Products in float32. dbias [heads, bias.width()], or
+// null: not wanted; overwritten with the sum over all sequences, in their order.
+void attention_backward(const Attention& forward, const float* dout, float* dq, float* dk, float* dv, float* dbias,
                         const Context& context);
 
 }  // namespace whittle

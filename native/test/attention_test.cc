@@ -21,7 +21,7 @@ struct Head {
         q(random_floats(random, length * stride)),
         k(random_floats(random, length * stride)),
         v(random_floats(random, length * stride)),
-        bias(random_floats(random, length * length)),
+        bias(random_floats(random, length * (length + 1))),
         dout(random_floats(random, length * stride)),
         bits(static_cast<size_t>(length * ((length + 15) / 16 * 2 + 2))) {
     for (uint8_t& byte : bits) byte = static_cast<uint8_t>(random() | random());
@@ -39,8 +39,10 @@ void for_each_head(uint64_t stream, const Body& body) {
   for (int64_t length : kLengths) {
     for (int64_t size : kHeadSizes) {
       const Head head(random, length, size);
-      for (int choice = 0; choice < 4; ++choice) {
-        body(head, choice & 1 ? head.bias.data() : nullptr, choice & 2 ? &head.mask : nullptr,
+      const ScoreBias full{head.bias.data(), length}, by_distance{head.bias.data() + length - 1, -1};
+      const ScoreBias* biases[] = {nullptr, &full, &by_distance};
+      for (int choice = 0; choice < 6; ++choice) {
+        body(head, biases[choice / 2], choice & 1 ? &head.mask : nullptr,
              "length " + std::to_string(length) + ", head size " + std::to_string(size) + ", choice " +
                  std::to_string(choice));
       }
@@ -70,7 +72,7 @@ struct Scratch {
 }  // namespace
 
 TEST(attention, forward_of_every_isa) {
-  for_each_head(51, [](const Head& head, const float* bias, const KeepMask* keep, const std::string& name) {
+  for_each_head(51, [](const Head& head, const ScoreBias* bias, const KeepMask* keep, const std::string& name) {
     const auto run = [&](auto scratch_floats, auto kernel, Guarded<float>& out, const std::string& what) {
       Scratch scratch(scratch_floats(head.length, head.size));
       kernel(head.q.data(), head.k.data(), head.v.data(), head.stride, head.length, head.size, head.scale(), bias,
@@ -96,17 +98,23 @@ TEST(attention, forward_of_every_isa) {
 }
 
 TEST(attention, backward_of_every_isa) {
-  for_each_head(52, [](const Head& head, const float* bias, const KeepMask* keep, const std::string& name) {
+  for_each_head(52, [](const Head& head, const ScoreBias* bias, const KeepMask* keep, const std::string& name) {
     struct Gradients {
-      Guarded<float> q, k, v;
+      Guarded<float> q, k, v, bias;
       Gradients(int64_t length, int64_t size, int64_t stride)
-          : q(length, size, stride), k(length, size, stride), v(length, size, stride) {}
+          : q(length, size, stride),
+            k(length, size, stride),
+            v(length, size, stride),
+            bias(1, length * (length + 1), length * (length + 1)) {
+        std::fill_n(bias.data(), length * (length + 1), 0.0f);
+      }
     };
     const auto run = [&](const KernelTable& table, Gradients& d, const std::string& what) {
       Scratch scratch(table.attention_backward_scratch(head.length, head.size));
+      float* dbias = bias ? d.bias.data() + (bias->data - head.bias.data()) : nullptr;
       table.attention_backward(head.q.data(), head.k.data(), head.v.data(), head.stride, head.length, head.size,
                                head.scale(), bias, head.dout.data(), head.stride, keep, scratch.memory.data(),
-                               d.q.data(), d.k.data(), d.v.data());
+                               d.q.data(), d.k.data(), d.v.data(), dbias);
       scratch.memory.check_guards(what + ": scratch");
     };
     Gradients expected(head.length, head.size, head.stride);
@@ -118,6 +126,7 @@ TEST(attention, backward_of_every_isa) {
       check_close(actual.q, expected.q, head.length, head.size, 2e-5, what + ": dq");
       check_close(actual.k, expected.k, head.length, head.size, 2e-5, what + ": dk");
       check_close(actual.v, expected.v, head.length, head.size, 2e-5, what + ": dv");
+      check_close(actual.bias, expected.bias, 1, head.length * (head.length + 1), 2e-5, what + ": dbias");
     }
   });
 }

@@ -12,21 +12,38 @@ namespace whittle::test {
 
 using Doubles = std::vector<double>;
 
-// The 16 parameters in the order of BlockTensors, and x last.
+// The 17 parameters in the order of BlockTensors (the last, the position bias, may be empty), and x.
 struct ReferenceBlock {
   BlockShape shape;
   BlockOptions options;
 
   std::vector<int64_t> sizes() const {
     const int64_t h = shape.hidden, i = shape.intermediate;
-    return {h * h, h, h * h, h, h * h, h, h * h, h, h, h, i * h, i, h * i, h, h, h, shape.tokens() * h};
+    return {h * h,
+            h,
+            h * h,
+            h,
+            h * h,
+            h,
+            h * h,
+            h,
+            h,
+            h,
+            i * h,
+            i,
+            h * i,
+            h,
+            h,
+            h,
+            shape.heads * (2 * shape.max_distance - 1) * (shape.max_distance > 0),
+            shape.tokens() * h};
   }
 
   Doubles forward(const std::vector<Doubles>& p) const {
     const int64_t hidden = shape.hidden, tokens = shape.tokens();
-    const Doubles& x = p[16];
-    const Doubles attended =
-        attention(product(x, p[0], p[1], hidden), product(x, p[2], p[3], hidden), product(x, p[4], p[5], hidden));
+    const Doubles& x = p[17];
+    const Doubles attended = attention(product(x, p[0], p[1], hidden), product(x, p[2], p[3], hidden),
+                                       product(x, p[4], p[5], hidden), p[16]);
     Doubles sum = dropped(product(attended, p[6], p[7], hidden), DropoutSite::attention_output);
     for (size_t i = 0; i < sum.size(); ++i) sum[i] += x[i];
     const Doubles middle = norm(sum, p[8], p[9]);
@@ -85,7 +102,7 @@ struct ReferenceBlock {
     return x;
   }
 
-  Doubles attention(const Doubles& q, const Doubles& k, const Doubles& v) const {
+  Doubles attention(const Doubles& q, const Doubles& k, const Doubles& v, const Doubles& bias) const {
     const int64_t hidden = shape.hidden, size = hidden / shape.heads;
     const auto at = [&](int64_t token, int64_t head, int64_t d) {
       return static_cast<size_t>(token * hidden + head * size + d);
@@ -103,7 +120,12 @@ struct ReferenceBlock {
           for (int64_t j = 0; j < length; ++j) {
             double score = 0;
             for (int64_t d = 0; d < size; ++d) score += q[at(begin + i, head, d)] * k[at(begin + j, head, d)];
-            weight[static_cast<size_t>(j)] = std::exp(score / std::sqrt(static_cast<double>(size)));
+            score /= std::sqrt(static_cast<double>(size));
+            if (!bias.empty()) {
+              const int64_t distance = shape.max_distance - 1 + j - i;
+              score += bias[static_cast<size_t>(head * (2 * shape.max_distance - 1) + distance)];
+            }
+            weight[static_cast<size_t>(j)] = std::exp(score);
             sum += weight[static_cast<size_t>(j)];
           }
           for (int64_t j = 0; j < length; ++j) {

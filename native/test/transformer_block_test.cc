@@ -11,7 +11,8 @@ using namespace whittle::test;
 
 namespace {
 
-constexpr int kTensors = 17;  // the parameters, and x
+constexpr int kTensors = 18;  // the parameters (the last one the position bias), and x
+constexpr size_t kX = 17;
 
 struct Case {
   std::vector<int32_t> offsets;
@@ -20,15 +21,15 @@ struct Case {
   std::vector<float> dy;
 
   Case(std::vector<int64_t> lengths, int64_t hidden, int64_t heads, int64_t intermediate, float dropout,
-       uint64_t stream) {
+       uint64_t stream, int64_t max_distance = 0) {
     offsets.push_back(0);
     for (int64_t length : lengths) offsets.push_back(offsets.back() + static_cast<int32_t>(length));
-    reference.shape = {offsets.data(), static_cast<int64_t>(lengths.size()), hidden, heads, intermediate};
+    reference.shape = {offsets.data(), static_cast<int64_t>(lengths.size()), hidden, heads, intermediate, max_distance};
     reference.options = {1e-5f, dropout, dropout, 77, 5, 3, Precision::float32};
     auto random = generator(stream);
     const std::vector<int64_t> sizes = reference.sizes();
     for (int i = 0; i < kTensors; ++i) {
-      values.push_back(random_floats(random, sizes[static_cast<size_t>(i)], i == 16 ? 1.0f : 0.15f));
+      values.push_back(random_floats(random, sizes[static_cast<size_t>(i)], i >= 16 ? 1.0f : 0.15f));
       if (i == 8 || i == 14) {
         for (float& gamma : values.back()) gamma += 1;
       }
@@ -40,7 +41,7 @@ struct Case {
   BlockTensors<const float> parameters() const {
     BlockTensors<const float> tensors;
     const float** fields = reinterpret_cast<const float**>(&tensors);
-    for (int i = 0; i < 16; ++i) fields[i] = values[static_cast<size_t>(i)].data();
+    for (size_t i = 0; i < kX; ++i) fields[i] = values[i].empty() ? nullptr : values[i].data();
     return tensors;
   }
 };
@@ -50,8 +51,8 @@ struct Result {
   std::vector<std::vector<float>> gradients;  // as Case::values
 };
 
-// wanted: bit i for gradient i, bit 16 for dx.
-Result run(const Case& given, const KernelTable& table, Precision precision, int threads, uint32_t wanted = 0x1ffff) {
+// wanted: bit i for gradient i, bit 17 for dx.
+Result run(const Case& given, const KernelTable& table, Precision precision, int threads, uint32_t wanted = 0x3ffff) {
   Arena arena;
   const Context context{table, ThreadPool::instance(), threads, arena};
   BlockOptions options = given.reference.options;
@@ -61,16 +62,16 @@ Result run(const Case& given, const KernelTable& table, Precision precision, int
                            poison<float>());
   Result result;
   result.y.assign(given.dy.size(), poison<float>());
-  transformer_block_forward(shape, options, given.parameters(), given.values[16].data(), result.y.data(), saved.data(),
+  transformer_block_forward(shape, options, given.parameters(), given.values[kX].data(), result.y.data(), saved.data(),
                             context);
   BlockTensors<float> gradients{};
   float** fields = reinterpret_cast<float**>(&gradients);
   for (size_t i = 0; i < kTensors; ++i) {
     result.gradients.emplace_back(given.values[i].size(), poison<float>());
-    if (i < 16 && (wanted >> i & 1)) fields[i] = result.gradients[i].data();
+    if (i < kX && !given.values[i].empty() && (wanted >> i & 1)) fields[i] = result.gradients[i].data();
   }
-  transformer_block_backward(shape, options, given.parameters(), given.values[16].data(), saved.data(), given.dy.data(),
-                             wanted >> 16 & 1 ? result.gradients[16].data() : nullptr, gradients, context);
+  transformer_block_backward(shape, options, given.parameters(), given.values[kX].data(), saved.data(), given.dy.data(),
+                             wanted >> kX & 1 ? result.gradients[kX].data() : nullptr, gradients, context);
   return result;
 }
 
@@ -107,6 +108,7 @@ Expected expectation(const Case& given) {
   for (Doubles& tensor : values) {
     expected.elements.emplace_back();
     expected.gradients.emplace_back();
+    if (tensor.empty()) continue;
     for (int sample = 0; sample < 24; ++sample) {
       const size_t i = random() % tensor.size();
       const double value = tensor[i], step = 1e-5;
@@ -142,16 +144,17 @@ void check_gradients(const Case& given, const Expected& expected, const Result& 
 TEST(transformer_block, gradients_agree_with_central_differences) {
   struct Shape {
     std::vector<int64_t> lengths;
-    int64_t hidden, heads, intermediate;
+    int64_t hidden, heads, intermediate, max_distance;
   };
-  const Shape shapes[] = {{{5, 1, 17, 9}, 24, 3, 40}, {{33}, 32, 1, 65}, {{1}, 16, 2, 7}, {{64, 3}, 64, 2, 96}};
+  const Shape shapes[] = {{{5, 1, 17, 9}, 24, 3, 40, 0}, {{33}, 32, 1, 65, 0},           {{1}, 16, 2, 7, 0},
+                          {{64, 3}, 64, 2, 96, 0},       {{5, 1, 17, 9}, 24, 3, 40, 20}, {{33, 2}, 32, 2, 65, 33}};
   for (const Shape& shape : shapes) {
     for (float dropout : {0.0f, 0.25f}) {
-      const Case given(shape.lengths, shape.hidden, shape.heads, shape.intermediate, dropout, 31);
+      const Case given(shape.lengths, shape.hidden, shape.heads, shape.intermediate, dropout, 31, shape.max_distance);
       const Expected expected = expectation(given);
       for (const KernelVariant& variant : kernel_variants()) {
-        const std::string what =
-            variant.name + ", hidden " + std::to_string(shape.hidden) + ", dropout " + std::to_string(dropout);
+        const std::string what = variant.name + ", hidden " + std::to_string(shape.hidden) + ", most distance " +
+                                 std::to_string(shape.max_distance) + ", dropout " + std::to_string(dropout);
         check_gradients(given, expected, run(given, *variant.table, Precision::float32, 2), 1e-4, what);
         // bf16 has 8 bits: products of rounded operands agree to about 2^-8 times a small factor.
         check_gradients(given, expected, run(given, *variant.table, Precision::bfloat16, 2), 4e-2, what + ", bf16");
@@ -161,7 +164,7 @@ TEST(transformer_block, gradients_agree_with_central_differences) {
 }
 
 TEST(transformer_block, results_do_not_depend_on_the_number_of_threads) {
-  const Case given({70, 128, 1, 300, 33, 64, 5}, 48, 4, 130, 0.1f, 32);
+  const Case given({70, 128, 1, 300, 33, 64, 5}, 48, 4, 130, 0.1f, 32, 310);
   for (const KernelVariant& variant : kernel_variants()) {
     if (variant.table->isa == Isa::ref) continue;
     for (Precision precision : {Precision::float32, Precision::bfloat16}) {
@@ -176,7 +179,7 @@ TEST(transformer_block, results_do_not_depend_on_the_number_of_threads) {
 }
 
 TEST(transformer_block, frozen_parameters_are_left_alone_and_change_nothing_else) {
-  const Case given({5, 12}, 16, 2, 24, 0.1f, 33);
+  const Case given({5, 12}, 16, 2, 24, 0.1f, 33, 14);
   const Result all = run(given, kernels(), Precision::float32, 2);
   for (int kept = 0; kept <= kTensors; ++kept) {
     const Result one = run(given, kernels(), Precision::float32, 2, kept < kTensors ? 1u << kept : 0);
@@ -197,7 +200,7 @@ TEST(transformer_block, forward_without_saving_gives_the_same) {
   Arena arena;
   const Context context{kernels(), ThreadPool::instance(), 2, arena};
   std::vector<float> y(given.dy.size());
-  transformer_block_forward(given.reference.shape, given.reference.options, given.parameters(), given.values[16].data(),
+  transformer_block_forward(given.reference.shape, given.reference.options, given.parameters(), given.values[kX].data(),
                             y.data(), nullptr, context);
   CHECK(y == all.y);
 }

@@ -56,10 +56,19 @@ void transformer_block_forward(const BlockShape& shape, const BlockOptions& opti
 
   const Dropout probabilities{options.attention_dropout, options.seed, options.step, options.layer,
                               DropoutSite::attention_probabilities};
-  attention(
-      {saved.qkv, saved.qkv + hidden, saved.qkv + 2 * hidden, 3 * hidden, shape.offsets, shape.sequences, shape.heads,
-       hidden / shape.heads, saved.attended, hidden, options.attention_dropout > 0 ? &probabilities : nullptr},
-      options.precision, context);
+  attention({saved.qkv,
+             saved.qkv + hidden,
+             saved.qkv + 2 * hidden,
+             3 * hidden,
+             shape.offsets,
+             shape.sequences,
+             shape.heads,
+             hidden / shape.heads,
+             saved.attended,
+             hidden,
+             options.attention_dropout > 0 ? &probabilities : nullptr,
+             {p.position_bias, shape.max_distance}},
+            options.precision, context);
 
   const HiddenDropout attention_dropout(
       {options.hidden_dropout, options.seed, options.step, options.layer, DropoutSite::attention_output}, hidden,

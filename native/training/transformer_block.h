@@ -1,8 +1,8 @@
 // One post-norm encoder layer (Vaswani et al. 2017; Devlin et al. 2018), forward and backward, over a ragged batch:
 //
-//   attended = attention(x Wq + bq, x Wk + bk, x Wv + bv)
-//   middle   = LayerNorm(x + dropout(attended Wo + bo))
-//   y        = LayerNorm(middle + dropout(gelu(middle Wi + bi) Wout + bout))
+//   attended = attention(x Wq + bq, x Wk + bk, x Wv + bv), with a bias of the scores by relative position, if there is
+//   one middle   = LayerNorm(x + dropout(attended Wo + bo)) y        = LayerNorm(middle + dropout(gelu(middle Wi + bi)
+//   Wout + bout))
 //
 // Weights are [out, in] as checkpoints store them, so each product is with the transpose.
 #pragma once
@@ -20,6 +20,7 @@ struct BlockShape {
   int64_t hidden;
   int64_t heads;
   int64_t intermediate;
+  int64_t max_distance = 0;  // of the position bias; no sequence is longer
 
   int64_t tokens() const { return offsets[sequences]; }
 };
@@ -53,6 +54,7 @@ struct BlockTensors {
   T* output_bias;          // [hidden]
   T* output_norm_weight;
   T* output_norm_bias;
+  T* position_bias;  // [heads, 2 * max_distance - 1], see ops/attention.h; null in the parameters: none
 };
 
 // What the backward pass needs, within one buffer of saved_floats().

@@ -43,7 +43,7 @@ class Backward {
   PartialSums sums(int64_t cols) { return PartialSums(blocks_, cols, context_.arena); }
   bool wants_projections() const {
     return gradients_.query_weight || gradients_.query_bias || gradients_.key_weight || gradients_.key_bias ||
-           gradients_.value_weight || gradients_.value_bias;
+           gradients_.value_weight || gradients_.value_bias || gradients_.position_bias;
   }
 
   // From dy down to the gradient of the attention's output; `middle_gradient` is that of x + dropout(...).
@@ -117,10 +117,20 @@ class Backward {
   void attention_gradients(const float* attended_gradient, float* qkv_gradient) {
     const Dropout probabilities{options_.attention_dropout, options_.seed, options_.step, options_.layer,
                                 DropoutSite::attention_probabilities};
-    attention_backward({saved_.qkv, saved_.qkv + hidden_, saved_.qkv + 2 * hidden_, 3 * hidden_, shape_.offsets,
-                        shape_.sequences, shape_.heads, hidden_ / shape_.heads, saved_.attended, hidden_,
-                        options_.attention_dropout > 0 ? &probabilities : nullptr},
-                       attended_gradient, qkv_gradient, qkv_gradient + hidden_, qkv_gradient + 2 * hidden_, context_);
+    attention_backward({saved_.qkv,
+                        saved_.qkv + hidden_,
+                        saved_.qkv + 2 * hidden_,
+                        3 * hidden_,
+                        shape_.offsets,
+                        shape_.sequences,
+                        shape_.heads,
+                        hidden_ / shape_.heads,
+                        saved_.attended,
+                        hidden_,
+                        options_.attention_dropout > 0 ? &probabilities : nullptr,
+                        {p_.position_bias, shape_.max_distance}},
+                       attended_gradient, qkv_gradient, qkv_gradient + hidden_, qkv_gradient + 2 * hidden_,
+                       gradients_.position_bias, context_);
   }
 
   void before_attention(const float* qkv_gradient, const float* middle_gradient, float* dx) {

@@ -224,7 +224,11 @@ test('shapes that do not fit are refused with the argument named', async () => {
     [forward({}, { y: new Float32Array(1) }), /for y/],
     [forward({}, { x: new Float32Array(17) }), /whole rows of 16/],
     [() => native.blockForward(blockSpec, x, offsets, parameters, y, new Float32Array(3)), /elements for saved but received 3/],
-    [() => native.blockForward(blockSpec, x, offsets, parameters.slice(1), y, null), /Expected 16 parameters/],
+    [() => native.blockForward(blockSpec, x, offsets, parameters.slice(1), y, null), /Expected 16 or 17 parameters/],
+    [
+      () => native.blockForward(blockSpec, x, offsets, [...parameters, view(2 * 15)], y, null),
+      /2 heads times an odd number of at least 17 distances for positionBias but received 30 elements/,
+    ],
     [() => native.matmul(x, x, y, { m: 100, n: 1, k: 100 }), /elements for a/],
     [() => native.matmul(x, x, new Float32Array(2), { m: 1, n: 1, k: 2 }), /for c/],
     [() => native.softmaxCrossEntropy(x, Int32Array.of(0), 16, null), /labels/],

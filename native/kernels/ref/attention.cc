@@ -12,7 +12,7 @@ int64_t attention_scratch(int64_t length, int64_t) {
 }
 
 void attention(const float* q, const float* k, const float* v, int64_t stride, int64_t length, int64_t head_size,
-               float scale, const float* score_bias, float* scratch, float* out, int64_t out_stride,
+               float scale, const ScoreBias* bias, float* scratch, float* out, int64_t out_stride,
                const KeepMask* keep) {
   float* probabilities = scratch;  // [length]
   for (int64_t i = 0; i < length; ++i) {
@@ -20,7 +20,7 @@ void attention(const float* q, const float* k, const float* v, int64_t stride, i
     for (int64_t j = 0; j < length; ++j) {
       double score = 0;
       for (int64_t d = 0; d < head_size; ++d) score += static_cast<double>(q[i * stride + d]) * k[j * stride + d];
-      score = score * scale + (score_bias ? score_bias[i * length + j] : 0);
+      score = score * scale + (bias ? bias->data[i * bias->stride + j] : 0);
       probabilities[j] = static_cast<float>(score);
       highest = std::max(highest, probabilities[j]);
     }

@@ -11,10 +11,10 @@ int64_t attention_backward_scratch(int64_t length, int64_t) {
 }
 
 // With P = softmax(S), D = dropout(P) and dD = dout V^T: dV = D^T dout, dP = dropout(dD),
-// dS = P * (dP - sum_j P * dP), dQ = scale * dS K, dK = scale * dS^T Q.
+// dS = P * (dP - sum_j P * dP), dQ = scale * dS K, dK = scale * dS^T Q; dS is the gradient of the bias.
 void attention_backward(const float* q, const float* k, const float* v, int64_t stride, int64_t length,
-                        int64_t head_size, float scale, const float* score_bias, const float* dout, int64_t dout_stride,
-                        const KeepMask* keep, float* scratch, float* dq, float* dk, float* dv) {
+                        int64_t head_size, float scale, const ScoreBias* bias, const float* dout, int64_t dout_stride,
+                        const KeepMask* keep, float* scratch, float* dq, float* dk, float* dv, float* dbias) {
   float* probabilities = scratch;       // [length]
   float* gradients = scratch + length;  // [length], of the probabilities
   for (int64_t i = 0; i < length; ++i) {
@@ -25,7 +25,7 @@ void attention_backward(const float* q, const float* k, const float* v, int64_t 
     for (int64_t j = 0; j < length; ++j) {
       double score = 0;
       for (int64_t d = 0; d < head_size; ++d) score += static_cast<double>(q[i * stride + d]) * k[j * stride + d];
-      probabilities[j] = static_cast<float>(score * scale + (score_bias ? score_bias[i * length + j] : 0));
+      probabilities[j] = static_cast<float>(score * scale + (bias ? bias->data[i * bias->stride + j] : 0));
       if (probabilities[j] > highest) highest = probabilities[j];
     }
     double sum = 0, weighted = 0;
@@ -44,7 +44,9 @@ void attention_backward(const float* q, const float* k, const float* v, int64_t 
       weighted += probabilities[j] * gradient;
     }
     for (int64_t j = 0; j < length; ++j) {
-      const float score_gradient = static_cast<float>(scale * probabilities[j] * (gradients[j] - weighted));
+      const double biased_gradient = probabilities[j] * (gradients[j] - weighted);
+      if (dbias) dbias[i * bias->stride + j] += static_cast<float>(biased_gradient);
+      const float score_gradient = static_cast<float>(scale * biased_gradient);
       float dropped = probabilities[j];
       if (keep) dropped *= (keep->bits[i * keep->stride + j / 8] >> (j % 8) & 1) ? keep->scale : 0;
       for (int64_t d = 0; d < head_size; ++d) {

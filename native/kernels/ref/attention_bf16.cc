@@ -22,7 +22,7 @@ int64_t attention_bf16_scratch(int64_t length, int64_t) {
 
 // q, k, v and the unnormalized probabilities exp(s - max) are rounded to bf16; sums stay in higher precision.
 void attention_bf16(const float* q, const float* k, const float* v, int64_t stride, int64_t length, int64_t head_size,
-                    float scale, const float* score_bias, float* scratch, float* out, int64_t out_stride,
+                    float scale, const ScoreBias* bias, float* scratch, float* out, int64_t out_stride,
                     const KeepMask* keep) {
   float* weights = scratch;  // [length]
   for (int64_t i = 0; i < length; ++i) {
@@ -32,7 +32,7 @@ void attention_bf16(const float* q, const float* k, const float* v, int64_t stri
       for (int64_t d = 0; d < head_size; ++d) {
         score += static_cast<double>(rounded_to_bf16(q[i * stride + d])) * rounded_to_bf16(k[j * stride + d]);
       }
-      weights[j] = static_cast<float>(score * scale + (score_bias ? score_bias[i * length + j] : 0));
+      weights[j] = static_cast<float>(score * scale + (bias ? bias->data[i * bias->stride + j] : 0));
       if (weights[j] > highest) highest = weights[j];
     }
     double sum = 0;

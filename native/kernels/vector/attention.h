@@ -114,7 +114,7 @@ int64_t attention_scratch(int64_t length, int64_t head_size) {
 
 template <typename F>
 void attention(const float* q, const float* k, const float* v, int64_t stride, int64_t length, int64_t head_size,
-               float scale, const float* score_bias, float* scratch, float* out, int64_t out_stride,
+               float scale, const ScoreBias* bias, float* scratch, float* out, int64_t out_stride,
                const KeepMask* keep) {
   constexpr int64_t kRows = kAttentionRows<F>;
   const int64_t columns = whole_vectors<F>(length), size = whole_vectors<F>(head_size);
@@ -129,9 +129,9 @@ void attention(const float* q, const float* k, const float* v, int64_t stride, i
     const int64_t rows = length - begin < kRows ? length - begin : kRows;
     small_product<F>(q + begin * stride, stride, 1, rows, keys, columns, columns, head_size, scores, columns, false);
     for (int64_t r = 0; r < rows; ++r) {
-      const float* bias = score_bias ? score_bias + (begin + r) * length : nullptr;
+      const float* row_bias = bias ? bias->data + (begin + r) * bias->stride : nullptr;
       const uint8_t* bits = keep ? keep->bits + (begin + r) * keep->stride : nullptr;
-      factors[r] = (keep ? keep->scale : 1) / exponentials<F>(scores + r * columns, length, scale, bias, bits);
+      factors[r] = (keep ? keep->scale : 1) / exponentials<F>(scores + r * columns, length, scale, row_bias, bits);
     }
     small_product<F>(scores, columns, 1, rows, values, size, size, length, block, size, false);
     copy_unpadded<F>(block, rows, head_size, factors, out + begin * out_stride, out_stride);

@@ -13,10 +13,23 @@ int64_t attention_backward_scratch(int64_t length, int64_t head_size) {
   return 2 * head_size * columns + 3 * length * size + kBackwardRows<F> * (2 * columns + 2 * size);
 }
 
-// In: row of P and dD = dout V^T. Out: D = dropout(P) and dS = scale * P * (dropout(dD) - sum P * dropout(dD)).
+// dbias [length] += P * (dD - weighted).
 template <typename F>
-void score_gradients(float* probabilities, float* gradients, int64_t columns, float scale, const uint8_t* bits,
-                     float keep_scale) {
+void add_bias_gradient(const float* probabilities, const float* gradients, typename F::Register weighted,
+                       int64_t length, float* dbias) {
+  const auto sum = [&](int64_t j, typename F::Register before) {
+    return F::multiply_add(F::load(probabilities + j), F::subtract(F::load(gradients + j), weighted), before);
+  };
+  for_each_vector<F>(
+      length, [&](int64_t j) { F::store(dbias + j, sum(j, F::load(dbias + j))); },
+      [&](int64_t j, int64_t lanes) { F::store_first(dbias + j, lanes, sum(j, F::load_first(dbias + j, lanes))); });
+}
+
+// In: row of P and dD = dout V^T, padded to `columns`. Out: D = dropout(P) and
+// dS = scale * P * (dropout(dD) - sum P * dropout(dD)); dbias [length], unless null, += dS / scale.
+template <typename F>
+void score_gradients(float* probabilities, float* gradients, int64_t length, int64_t columns, float scale,
+                     const uint8_t* bits, float keep_scale, float* dbias) {
   using Register = typename F::Register;
   const Register factor = F::all(keep_scale);
   Register sum = F::zero();
@@ -29,6 +42,7 @@ void score_gradients(float* probabilities, float* gradients, int64_t columns, fl
     sum = F::multiply_add(F::load(probabilities + j), gradient, sum);
   }
   const Register weighted = F::all(F::sum(sum)), all_scale = F::all(scale);
+  if (dbias) add_bias_gradient<F>(probabilities, gradients, weighted, length, dbias);
   for (int64_t j = 0; j < columns; j += F::width) {
     const Register probability = F::load(probabilities + j);
     const Register centered = F::subtract(F::load(gradients + j), weighted);
@@ -40,8 +54,8 @@ void score_gradients(float* probabilities, float* gradients, int64_t columns, fl
 // With P = softmax(S) and D = dropout(P): dV = D^T dout, dQ = dS K, dK = dS^T Q, block by block of queries.
 template <typename F>
 void attention_backward(const float* q, const float* k, const float* v, int64_t stride, int64_t length,
-                        int64_t head_size, float scale, const float* score_bias, const float* dout, int64_t dout_stride,
-                        const KeepMask* keep, float* scratch, float* dq, float* dk, float* dv) {
+                        int64_t head_size, float scale, const ScoreBias* bias, const float* dout, int64_t dout_stride,
+                        const KeepMask* keep, float* scratch, float* dq, float* dk, float* dv, float* dbias) {
   constexpr int64_t kRows = kBackwardRows<F>;
   const int64_t columns = whole_vectors<F>(length), size = whole_vectors<F>(head_size);
   float* keys_transposed = scratch;                                  // [head_size, columns]
@@ -66,11 +80,12 @@ void attention_backward(const float* q, const float* k, const float* v, int64_t 
                      false);
     for (int64_t r = 0; r < rows; ++r) {
       float* row = probabilities + r * columns;
-      const float* bias = score_bias ? score_bias + (begin + r) * length : nullptr;
-      const typename F::Register share = F::all(1 / exponentials<F>(row, length, scale, bias, nullptr));
+      const float* row_bias = bias ? bias->data + (begin + r) * bias->stride : nullptr;
+      const typename F::Register share = F::all(1 / exponentials<F>(row, length, scale, row_bias, nullptr));
       for (int64_t j = 0; j < columns; j += F::width) F::store(row + j, F::multiply(F::load(row + j), share));
-      score_gradients<F>(row, gradients + r * columns, columns, scale,
-                         keep ? keep->bits + (begin + r) * keep->stride : nullptr, keep ? keep->scale : 1);
+      score_gradients<F>(row, gradients + r * columns, length, columns, scale,
+                         keep ? keep->bits + (begin + r) * keep->stride : nullptr, keep ? keep->scale : 1,
+                         dbias ? dbias + (begin + r) * bias->stride : nullptr);
     }
     small_product<F>(probabilities, 1, columns, length, out_gradients, size, size, rows, value_sums, size, begin > 0);
     small_product<F>(gradients, 1, columns, length, queries, size, size, rows, key_sums, size, begin > 0);

@@ -37,7 +37,7 @@ float exponential_pairs(float* scores, int64_t length, float scale, const float*
 }
 
 void attention_bf16(const float* q, const float* k, const float* v, int64_t stride, int64_t length, int64_t head_size,
-                    float scale, const float* score_bias, float* scratch, float* out, int64_t out_stride,
+                    float scale, const ScoreBias* bias, float* scratch, float* out, int64_t out_stride,
                     const KeepMask* keep) {
   const int64_t columns = vector::whole_vectors<Floats>(length), size = vector::whole_vectors<Floats>(head_size);
   const int64_t head_pairs = whole_pairs(head_size), row_pairs = whole_pairs(length);
@@ -58,10 +58,10 @@ void attention_bf16(const float* q, const float* k, const float* v, int64_t stri
     vector::small_product<Bf16Pairs>(queries, head_pairs, 1, rows, keys, columns, columns, (head_size + 1) / 2, scores,
                                      columns, false);
     for (int64_t r = 0; r < rows; ++r) {
-      const float* bias = score_bias ? score_bias + (begin + r) * length : nullptr;
+      const float* row_bias = bias ? bias->data + (begin + r) * bias->stride : nullptr;
       const uint8_t* bits = keep ? keep->bits + (begin + r) * keep->stride : nullptr;
       const float sum =
-          exponential_pairs(scores + r * columns, length, scale, bias, bits, probabilities + r * row_pairs);
+          exponential_pairs(scores + r * columns, length, scale, row_bias, bits, probabilities + r * row_pairs);
       factors[r] = (keep ? keep->scale : 1) / sum;
     }
     vector::small_product<Bf16Pairs>(probabilities, row_pairs, 1, rows, values, size, size, (length + 1) / 2, block,
