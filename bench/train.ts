@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Example } from '../lib/data/batch.js';
+import type { Task } from '../lib/data/dataset.js';
 import { encodeRows } from '../lib/data/encode.js';
 import { loadDataset } from '../lib/data/load.js';
 import { loadTokenizer } from '../lib/data/tokenizer/tokenizer.js';
@@ -20,7 +21,7 @@ const works = ['32x128', 'banking77', 'conll2003'];
 /** What both sides train on; contestants read it from a file. */
 export interface Work {
   model: string;
-  task: 'text-classification' | 'token-classification';
+  task: Task;
   labels: string[];
   examples: { inputIds: number[]; label?: number; tokenLabels?: number[] }[];
 }

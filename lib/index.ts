@@ -20,7 +20,7 @@ export type { Trial } from './tune/journal.js';
 
 export { loadDataset, type DatasetOptions } from './data/load.js';
 export { readRows, type LocatedRow, type ReadOptions } from './data/read-rows.js';
-export type { Dataset, Row, Split, Task, TextRow, TokenRow } from './data/dataset.js';
+export type { Dataset, MultiLabelRow, Row, RowOf, ScoredRow, Split, Task, TextRow, TokenRow } from './data/dataset.js';
 
 export { finetune } from './training/finetune.js';
 export type { FinetuneOptions } from './training/options.js';

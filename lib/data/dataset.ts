@@ -1,13 +1,40 @@
 /** Rows as users have them, before tokenization. */
 
-export type Task = 'text-classification' | 'token-classification';
+/** What a model does with a text. One entry here, and every step, reader and report knows of it. */
+export const tasks = [
+  'text-classification',
+  'multi-label-classification',
+  'regression',
+  'token-classification',
+  'embedding',
+] as const;
 
-/** `{"text", "label"}`; `textPair` for sentence pairs. */
+export type Task = (typeof tasks)[number];
+
+/** `{"text", "label"}`: one class of several. `textPair` for pairs of texts, here and in the other rows of texts. */
 export interface TextRow {
   text: string;
   textPair?: string;
   /** Absent in data to predict on. */
   label?: string;
+}
+
+/** `{"text", "labels"}`: any number of classes, none among them. */
+export interface MultiLabelRow {
+  text: string;
+  textPair?: string;
+  /** Absent in data to predict on. */
+  labels?: string[];
+}
+
+/**
+ * `{"text", "label"}` with a number. For regression what is to be told; for embeddings how similar `text` and
+ * `textPair` are, absent in pairs that are similar and no more is known.
+ */
+export interface ScoredRow {
+  text: string;
+  textPair?: string;
+  label?: number;
 }
 
 /** `{"tokens", "tags"}`: words and their BIO tags, of equal length. */
@@ -16,7 +43,16 @@ export interface TokenRow {
   tags?: string[];
 }
 
-export type Row = TextRow | TokenRow;
+export type Row = TextRow | MultiLabelRow | ScoredRow | TokenRow;
+
+/** The rows of a task. */
+export type RowOf<T extends Task> = T extends 'token-classification'
+  ? TokenRow
+  : T extends 'multi-label-classification'
+    ? MultiLabelRow
+    : T extends 'text-classification'
+      ? TextRow
+      : ScoredRow;
 
 /** Where a row came from, for error messages: `train.jsonl:17`. */
 export interface Split<R extends Row = Row> {
@@ -29,7 +65,10 @@ export interface Split<R extends Row = Row> {
 
 export interface Dataset<R extends Row = Row> {
   task: Task;
-  /** Sorted; for token classification the tags, `O` first, then `B-X`, `I-X` by type. */
+  /**
+   * Classes, sorted; for token classification the tags, `O` first, then `B-X`, `I-X` by type. Regression has the one
+   * name `score`, embeddings have none.
+   */
   labels: string[];
   train: Split<R>;
   dev: Split<R>;

@@ -73,9 +73,9 @@ export function encodeTokenRows(rows: readonly TokenRow[], options: RowEncodingO
 
 /** `encodeTextRows` or `encodeTokenRows`, whichever the task needs. */
 export function encodeRows(rows: readonly Row[], task: Task, options: RowEncodingOptions): EncodedRows {
-  return task === 'text-classification'
-    ? encodeTextRows(rows as readonly TextRow[], options)
-    : encodeTokenRows(rows as readonly TokenRow[], options);
+  return task === 'token-classification'
+    ? encodeTokenRows(rows as readonly TokenRow[], options)
+    : encodeTextRows(rows as readonly TextRow[], options);
 }
 
 function classIdsOf(labels: readonly string[] | undefined): ReadonlyMap<string, number> | undefined {

@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { WhittleError } from '../../bindings/errors.js';
 import { checkOptions, didYouMean } from '../options.js';
 import { parseTag, tagLabels } from './bio.js';
-import type { Dataset, Row, Split, Task } from './dataset.js';
+import { tasks, type Dataset, type Row, type Split, type Task } from './dataset.js';
 import { readLines } from './lines.js';
 import { dataExtensions, formatOf, readRows, type ReadOptions } from './read-rows.js';
 import { describeValue } from './rows.js';
@@ -28,7 +28,7 @@ export const datasetSchema = z
     dev: z.string().min(1).optional(),
     test: z.string().min(1).optional(),
     /** Told by the first row if absent. */
-    task: z.enum(['text-classification', 'token-classification']).optional(),
+    task: z.enum(tasks).optional(),
     /** Shares of the rows; what has no file of its own is taken out of the train file by them. */
     split: splitSchema.default({ train: 0.8, dev: 0.1, test: 0.1 }),
     /** Of the split and of `limit`. */
@@ -192,12 +192,14 @@ function takeRows(split: Split, indices: readonly number[]): Split {
 
 /** The labels of train, sorted; those of dev and test must be among them. */
 function collectLabels(splits: Record<SplitName, Split>, task: Task): string[] {
+  if (task === 'regression') return ['score'];
+  if (task === 'embedding') return [];
   const known = new Set(splits.train.rows.flatMap(labelsOf));
   for (const { name, file, rows, lines } of [splits.dev, splits.test]) {
     rows.forEach((row, index) => {
       const unknown = labelsOf(row).find((label) => !known.has(label));
       if (unknown === undefined) return;
-      const what = task === 'text-classification' ? 'label' : 'entity type';
+      const what = task === 'token-classification' ? 'entity type' : 'label';
       throw new WhittleError(
         'BAD_DATA',
         `${file}:${lines[index]}: label sets differ between splits: expected one of the ${known.size} ${what}s of ${splits.train.file} (train) but found ${describeValue(unknown)} (${name})${didYouMean(unknown, [...known])}`,
@@ -205,17 +207,18 @@ function collectLabels(splits: Record<SplitName, Split>, task: Task): string[] {
     });
   }
   if (task === 'token-classification') return tagLabels(known);
-  if (known.size < 2) {
+  if (known.size < (task === 'multi-label-classification' ? 1 : 2)) {
     throw new WhittleError(
       'BAD_DATA',
-      `${splits.train.file}: expected at least two different labels but found ${known.size === 0 ? 'none' : `only ${describeValue([...known][0])}`}`,
+      `${splits.train.file}: expected at least ${task === 'multi-label-classification' ? 'one label' : 'two different labels'} but found ${known.size === 0 ? 'none' : `only ${describeValue([...known][0])}`}`,
     );
   }
   return [...known].sort();
 }
 
-/** A row's label, or the types of its entities. */
+/** A row's label or labels, or the types of its entities. */
 function labelsOf(row: Row): string[] {
-  if ('text' in row) return row.label === undefined ? [] : [row.label];
+  if ('labels' in row) return row.labels!;
+  if ('text' in row) return 'label' in row && typeof row.label === 'string' ? [row.label] : [];
   return (row.tags ?? []).flatMap((tag) => parseTag(tag)?.type || []);
 }

@@ -4,9 +4,9 @@ import { Readable } from 'node:stream';
 import { CsvError, parse } from 'csv-parse';
 import { WhittleError } from '../../bindings/errors.js';
 import { parseTag } from './bio.js';
-import type { Row, Task, TextRow, TokenRow } from './dataset.js';
+import type { Row, RowOf, Task } from './dataset.js';
 import { readLines } from './lines.js';
-import { badRow, checkRow, type ColumnNames, type RowRules, type TagScheme } from './rows.js';
+import { badRow, checkRow, defaultColumns, type ColumnNames, type RowRules, type TagScheme } from './rows.js';
 
 export type DataFormat = 'jsonl' | 'csv' | 'tsv' | 'conll';
 
@@ -28,7 +28,7 @@ export interface ReadOptions {
   format?: DataFormat | undefined;
   /** Whether every row must have its label or tags. Default false: rows to predict on. */
   labelled?: boolean | undefined;
-  /** Columns of CSV and TSV, fields of JSONL. Defaults: `text`, `textPair`, `label`. */
+  /** Columns of CSV and TSV, fields of JSONL. Defaults: `text`, `textPair`, `label` (multi-label rows: `labels`). */
   textColumn?: string | undefined;
   textPairColumn?: string | undefined;
   labelColumn?: string | undefined;
@@ -60,32 +60,28 @@ export interface LocatedRow<R extends Row = Row> {
  *   console.log(line, row.text);
  * }
  */
-export function readRows(
+export function readRows<T extends Task>(
   file: string,
-  task: 'text-classification',
+  task: T,
   options?: ReadOptions,
-): AsyncGenerator<LocatedRow<TextRow>, void, undefined>;
-export function readRows(
-  file: string,
-  task: 'token-classification',
-  options?: ReadOptions,
-): AsyncGenerator<LocatedRow<TokenRow>, void, undefined>;
-export function readRows(file: string, task: Task, options?: ReadOptions): AsyncGenerator<LocatedRow, void, undefined>;
+): AsyncGenerator<LocatedRow<RowOf<T>>, void, undefined>;
 export async function* readRows(
   file: string,
   task: Task,
   options: ReadOptions = {},
 ): AsyncGenerator<LocatedRow, void, undefined> {
   const format = options.format ?? formatOf(file);
+  const columns = defaultColumns(task);
   const rules: RowRules = {
     task,
     labelled: options.labelled ?? false,
     scheme: options.scheme ?? (format === 'conll' ? 'IOB1' : 'IOB2'),
     columns: {
-      text: options.textColumn ?? 'text',
-      textPair: options.textPairColumn ?? 'textPair',
-      label: options.labelColumn ?? 'label',
+      text: options.textColumn ?? columns.text,
+      textPair: options.textPairColumn ?? columns.textPair,
+      label: options.labelColumn ?? columns.label,
     },
+    fromTable: format === 'csv' || format === 'tsv',
   };
   for await (const { read, line } of readRecords(file, format, rules)) {
     let row: Row;
@@ -121,15 +117,13 @@ interface SourceRecord {
   read: () => unknown;
 }
 
-function readRecords(
-  file: string,
-  format: DataFormat,
-  { task, labelled, columns }: RowRules,
-): AsyncGenerator<SourceRecord, void, undefined> {
+function readRecords(file: string, format: DataFormat, rules: RowRules): AsyncGenerator<SourceRecord, void, undefined> {
   if (format === 'jsonl') return readJsonl(file);
-  if (format === 'conll' && task === 'token-classification') return readConll(file, labelled);
-  if (format !== 'conll' && task === 'text-classification') return readTable(file, format, labelled, columns);
-  const expected = task === 'text-classification' ? 'JSONL, CSV or TSV' : 'JSONL or CoNLL';
+  const { task } = rules;
+  const isTokens = task === 'token-classification';
+  if (format === 'conll' && isTokens) return readConll(file, rules.labelled);
+  if (format !== 'conll' && !isTokens) return readTable(file, format, rules);
+  const expected = isTokens ? 'JSONL or CoNLL' : 'JSONL, CSV or TSV';
   throw new WhittleError(
     'BAD_DATA',
     `${file}: expected a ${expected} file for ${task} but found ${format.toUpperCase()}`,
@@ -155,8 +149,7 @@ function parseJson(text: string, place: string): unknown {
 async function* readTable(
   file: string,
   format: 'csv' | 'tsv',
-  labelled: boolean,
-  names: ColumnNames,
+  { task, labelled, columns: names }: RowRules,
 ): AsyncGenerator<SourceRecord, void, undefined> {
   const parser = parse({
     delimiter: format === 'tsv' ? '\t' : ',',
@@ -173,7 +166,7 @@ async function* readTable(
       // The raw text of a record begins with the blank lines before it.
       const start = line + countLineEnds(/^\n*/.exec(raw)![0]);
       line += countLineEnds(raw);
-      if (columns === undefined) columns = readHeader(record, names, labelled, `${file}:${start}`);
+      if (columns === undefined) columns = readHeader(record, neededColumns(names, labelled, task), `${file}:${start}`);
       else yield { line: start, read: tableRow.bind(undefined, record, columns, `${file}:${start}`) };
     }
   } catch (error) {
@@ -206,13 +199,19 @@ function countLineEnds(text: string): number {
   return count;
 }
 
-function readHeader(record: string[], names: ColumnNames, labelled: boolean, place: string): string[] {
+/** The columns that a table must have. Pairs to train embeddings on need no score. */
+function neededColumns({ text, textPair, label }: ColumnNames, labelled: boolean, task: Task): string[] {
+  if (!labelled) return [text];
+  return task === 'embedding' ? [text, textPair] : [text, label];
+}
+
+function readHeader(record: string[], needed: readonly string[], place: string): string[] {
   const columns = record.map((name) => name.trim());
-  for (const needed of labelled ? [names.text, names.label] : [names.text]) {
-    if (columns.includes(needed)) continue;
+  for (const one of needed) {
+    if (columns.includes(one)) continue;
     throw new WhittleError(
       'BAD_DATA',
-      `${place}: expected a header with a column "${needed}" but found ${columns.map((name) => `"${name}"`).join(', ')}`,
+      `${place}: expected a header with a column "${one}" but found ${columns.map((name) => `"${name}"`).join(', ')}`,
     );
   }
   return columns;

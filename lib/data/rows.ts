@@ -1,24 +1,32 @@
 /** Checks single rows: whatever a file gave becomes a TextRow or TokenRow, or an error that says where and why. */
 import { WhittleError } from '../../bindings/errors.js';
 import { firstInvalidTag, parseTag, toIob2 } from './bio.js';
-import type { Row, Task, TextRow, TokenRow } from './dataset.js';
+import type { MultiLabelRow, Row, ScoredRow, Task, TextRow, TokenRow } from './dataset.js';
 
 /** How entity tags are written. IOB2: every entity starts with `B-`. IOB1: only one right after another of its type. */
 export type TagScheme = 'IOB2' | 'IOB1';
 
 export interface RowRules {
   task: Task;
-  /** Whether a row must have its label or tags. If not, they are checked only where they are. */
+  /** Whether a row must have its label or tags. If not, what is no label of the task is left out. */
   labelled: boolean;
   scheme: TagScheme;
   columns: ColumnNames;
+  /** Whether all fields are strings: numbers are read from them, and labels are separated by `;`. */
+  fromTable?: boolean;
 }
 
 /** Fields of a text row by their names in the file. */
 export interface ColumnNames {
   text: string;
   textPair: string;
+  /** `labels` of multi-label rows too. */
   label: string;
+}
+
+/** The names that fields have unless a user says otherwise. */
+export function defaultColumns(task: Task): ColumnNames {
+  return { text: 'text', textPair: 'textPair', label: task === 'multi-label-classification' ? 'labels' : 'label' };
 }
 
 /**
@@ -31,21 +39,63 @@ export function checkRow(value: unknown, rules: RowRules, place: string): Row {
     throw badRow(place, 'a JSON object', value);
   }
   const fields = value as Record<string, unknown>;
-  return rules.task === 'text-classification'
-    ? checkTextRow(fields, rules, place)
-    : checkTokenRow(fields, rules, place);
+  return rules.task === 'token-classification'
+    ? checkTokenRow(fields, rules, place)
+    : checkTextRow(fields, rules, place);
 }
 
-function checkTextRow(fields: Record<string, unknown>, { labelled, columns }: RowRules, place: string): TextRow {
-  const row: TextRow = { text: checkText(fields[columns.text], columns.text, place) };
+/** What `read` gives; `bare` if rows need no labels and this one has none that could be read. */
+function withLabel<R extends Row>(bare: R, labelled: boolean, read: () => R): R {
+  if (labelled) return read();
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof WhittleError) return bare;
+    throw error;
+  }
+}
+
+function checkTextRow(fields: Record<string, unknown>, rules: RowRules, place: string): Row {
+  const { labelled, columns } = rules;
+  const row: TextRow | MultiLabelRow | ScoredRow = { text: checkText(fields[columns.text], columns.text, place) };
   const textPair = fields[columns.textPair];
   if (textPair !== undefined) row.textPair = checkText(textPair, columns.textPair, place);
-  const label = fields[columns.label];
-  if (label === undefined && !labelled) return row;
-  if (typeof label !== 'string') throw badRow(place, `"${columns.label}" to be a string`, label);
-  if (label !== '') row.label = label;
-  else if (labelled) throw badRow(place, `"${columns.label}" to hold a label`, label);
-  return row;
+  return withLabel(row, labelled, () => labelTextRow(row, fields[columns.label], rules, place));
+}
+
+function labelTextRow(row: TextRow | MultiLabelRow | ScoredRow, label: unknown, rules: RowRules, place: string): Row {
+  const { task, columns } = rules;
+  if (task === 'text-classification') return { ...row, label: checkClass(label, columns.label, place) };
+  if (task === 'multi-label-classification') return { ...row, labels: checkClasses(label, rules, place) };
+  if (task === 'regression') return { ...row, label: checkNumber(label, rules, place) };
+  if (row.textPair === undefined) throw badRow(place, `"${columns.textPair}" to be a string`, undefined);
+  return label === undefined || label === '' ? row : { ...row, label: checkNumber(label, rules, place) };
+}
+
+function checkClass(label: unknown, name: string, place: string): string {
+  if (typeof label !== 'string') throw badRow(place, `"${name}" to be a string`, label);
+  if (label === '') throw badRow(place, `"${name}" to hold a label`, label);
+  return label;
+}
+
+function checkClasses(value: unknown, { columns: { label: name }, fromTable }: RowRules, place: string): string[] {
+  const labels = fromTable && typeof value === 'string' ? splitLabels(value) : checkStrings(value, name, place);
+  const empty = labels.indexOf('');
+  if (empty >= 0) throw badRow(place, `"${name}[${empty}]" to hold a label`, labels[empty]);
+  return [...new Set(labels)];
+}
+
+/** `a; b` in a cell of a table. */
+function splitLabels(cell: string): string[] {
+  if (cell.trim() === '') return [];
+  return cell.split(';').map((label) => label.trim());
+}
+
+function checkNumber(value: unknown, { columns: { label: name }, fromTable }: RowRules, place: string): number {
+  const isText = fromTable && typeof value === 'string' && value.trim() !== '';
+  const number = isText ? Number(value) : value;
+  if (typeof number !== 'number' || !Number.isFinite(number)) throw badRow(place, `"${name}" to be a number`, value);
+  return number;
 }
 
 function checkText(text: unknown, name: string, place: string): string {
@@ -59,8 +109,14 @@ function checkTokenRow(fields: Record<string, unknown>, { labelled, scheme }: Ro
   if (tokens.length === 0) throw badRow(place, '"tokens" to hold at least one word', tokens);
   const empty = tokens.findIndex((token) => token.trim() === '');
   if (empty >= 0) throw badRow(place, `"tokens[${empty}]" to be a word`, tokens[empty]);
-  if (fields.tags === undefined && !labelled) return { tokens };
-  let tags = checkStrings(fields.tags, 'tags', place);
+  return withLabel<TokenRow>({ tokens }, labelled, () => ({
+    tokens,
+    tags: checkTags(fields.tags, tokens, scheme, place),
+  }));
+}
+
+function checkTags(value: unknown, tokens: readonly string[], scheme: TagScheme, place: string): string[] {
+  let tags = checkStrings(value, 'tags', place);
   if (tags.length !== tokens.length) {
     throw new WhittleError(
       'BAD_DATA',
@@ -76,7 +132,7 @@ function checkTokenRow(fields: Record<string, unknown>, { labelled, scheme }: Ro
     const before = invalid > 0 ? `after "${tags[invalid - 1]}"` : 'at the start';
     throw badRow(place, `"tags[${invalid}]" to begin its entity with B-`, tags[invalid], ` ${before}`);
   }
-  return { tokens, tags };
+  return tags;
 }
 
 function checkStrings(value: unknown, name: string, place: string): string[] {

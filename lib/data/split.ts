@@ -44,9 +44,13 @@ export function sampleRows(rows: readonly Row[], count: number, seed: number): n
   return [...shuffle(firsts, random).slice(0, count), ...chosen].sort((a, b) => a - b);
 }
 
-/** What a row's label says it is: its label, or the types of its entities. */
+/** What a row's label says it is: its label or labels, or the types of its entities; nothing for a number. */
 export function stratumOf(row: Row): string {
-  if ('text' in row) return row.label ?? '';
+  if ('text' in row) {
+    // Numbers are no strata.
+    if ('labels' in row) return [...row.labels!].sort().join(' ');
+    return 'label' in row && typeof row.label === 'string' ? row.label : '';
+  }
   const types = new Set((row.tags ?? []).map((tag) => parseTag(tag)?.type ?? ''));
   return [...types].filter(Boolean).sort().join(' ');
 }

@@ -164,21 +164,30 @@ function placeOf({ name, file, lines }: Split, row: number): string {
   return name === 'rows' ? `row ${row}` : `${file}:${lines[row]}`;
 }
 
+/** The field that rows are scored against. */
+const goldField: Record<Task, string> = {
+  'text-classification': 'label',
+  'multi-label-classification': 'labels',
+  regression: 'label',
+  'token-classification': 'tags',
+  embedding: 'label',
+};
+
 /** Rows of the model's task, each with its label or tags. */
 function checkRows(split: Split, task: Task): void {
   split.rows.forEach((row, index) => {
     const isText = 'text' in row;
-    if (isText !== (task === 'text-classification')) {
+    if (isText !== (task !== 'token-classification')) {
       throw new WhittleError(
         'BAD_DATA',
         `${placeOf(split, index)}: expected a row for ${task}, as the model does, but found one with "${isText ? 'text' : 'tokens'}"`,
       );
     }
-    if ((isText ? row.label : row.tags) === undefined) {
-      const what = isText ? '"label"' : '"tags"';
+    const what = goldField[task];
+    if ((row as unknown as Record<string, unknown>)[what] === undefined) {
       throw new WhittleError(
         'BAD_DATA',
-        `${placeOf(split, index)}: expected ${what} to evaluate against but found none`,
+        `${placeOf(split, index)}: expected "${what}" to evaluate against but found none`,
       );
     }
   });

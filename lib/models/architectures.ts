@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { WhittleError } from '../../bindings/errors.js';
 import { checkOptions, didYouMean } from '../options.js';
 import type { Task } from '../data/dataset.js';
-import type { ModelDescription, ParameterName } from './description.js';
+import { headKind, type ModelDescription, type ParameterName } from './description.js';
 
 export interface Architecture {
   /** `model_type` of config.json. */
@@ -12,8 +12,8 @@ export interface Architecture {
   prefix: string;
   /** Class name of the encoder without a head. */
   encoderClass: string;
-  /** Class names with whittle's heads. */
-  headClasses: Record<Task, string>;
+  /** Class names with heads of sequences (all tasks of whole texts) and of tokens. */
+  headClasses: Record<'text-classification' | 'token-classification', string>;
   /** Classes with other heads, whose encoder is used and whose head is left out. */
   otherClasses: string[];
   /** Hugging Face names by whittle's parameter names, without prefix; `N` is the layer. */
@@ -123,6 +123,20 @@ const bert: Architecture = {
     pad_token_id: description.padTokenId,
   }),
 };
+
+/** `problem_type` of config.json by task, for heads of sequences. */
+export const problemTypes: Partial<Record<Task, string>> = {
+  'text-classification': 'single_label_classification',
+  'multi-label-classification': 'multi_label_classification',
+  regression: 'regression',
+};
+
+/** The class name that Transformers has for a task; embeddings are the encoder itself. */
+export function classNameOf({ headClasses, encoderClass }: Architecture, task: Task): string {
+  const kind = headKind(task);
+  if (kind === 'none') return encoderClass;
+  return headClasses[kind === 'token' ? 'token-classification' : 'text-classification'];
+}
 
 /** One row an architecture, by `model_type`. */
 export const architectures: ReadonlyMap<string, Architecture> = new Map([[bert.modelType, bert]]);

@@ -7,7 +7,7 @@ import { native } from '../../bindings/load.js';
 import type { StoredParameter, StoredTensor, TensorDtype } from '../../bindings/native.js';
 import type { Task } from '../data/dataset.js';
 import { didYouMean } from '../options.js';
-import { architectureOf, tensorName, type Architecture } from './architectures.js';
+import { architectureOf, problemTypes, tensorName, type Architecture } from './architectures.js';
 import type { ModelDescription, ParameterName, TaskHead } from './description.js';
 import { format, parameterShapes, type Parameters } from './parameters.js';
 import { readQuantization, type Quantization } from './quantization.js';
@@ -159,15 +159,12 @@ function readHead(
 ): TaskHead | undefined {
   const classes = Array.isArray(config.architectures) ? (config.architectures as unknown[]) : [];
   const name = classes[0] ?? architecture.encoderClass;
-  const task = (Object.keys(architecture.headClasses) as Task[]).find((one) => architecture.headClasses[one] === name);
-  if (task) {
-    const problem = config.problem_type ?? 'single_label_classification';
-    if (task === 'text-classification' && problem !== 'single_label_classification')
-      throw new WhittleError(
-        'UNSUPPORTED',
-        `${file}: expected problem_type "single_label_classification" but found ${JSON.stringify(problem)}`,
-      );
-    return { task, labels: readLabels(config, file) };
+  const { headClasses } = architecture;
+  if (name === headClasses['token-classification'])
+    return { task: 'token-classification', labels: readLabels(config, file) };
+  if (name === headClasses['text-classification']) {
+    const labels = readLabels(config, file);
+    return { task: readProblem(config, labels, file), labels };
   }
   if (name === architecture.encoderClass || architecture.otherClasses.includes(name as string)) return undefined;
   const known = [architecture.encoderClass, ...Object.values(architecture.headClasses), ...architecture.otherClasses];
@@ -175,6 +172,20 @@ function readHead(
     'UNSUPPORTED',
     `${file}: architectures names ${JSON.stringify(name)}, a task that whittle has not; expected one of ${known.join(', ')}`,
   );
+}
+
+/** The task of a head of sequences: its `problem_type`, or without one what Transformers takes it for. */
+function readProblem(config: Record<string, unknown>, labels: readonly string[], file: string): Task {
+  const problem = config.problem_type ?? (labels.length === 1 ? 'regression' : 'single_label_classification');
+  const task = Object.entries(problemTypes).find(([, one]) => one === problem)?.[0] as Task | undefined;
+  if (task === undefined)
+    throw new WhittleError(
+      'UNSUPPORTED',
+      `${file}: expected problem_type ${Object.values(problemTypes).join(', ')} but found ${JSON.stringify(problem)}`,
+    );
+  if (task === 'regression' && labels.length !== 1)
+    throw new WhittleError('UNSUPPORTED', `${file}: expected one label for regression but found ${labels.length}`);
+  return task;
 }
 
 /** `id2label` in order of the ids, which must be 0, 1, ...; two nameless classes without it, as Transformers does. */

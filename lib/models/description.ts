@@ -35,7 +35,7 @@ export interface ModelDescription {
  * - `layers.N.intermediate.{weight,bias}` [intermediate, hidden], [intermediate]
  * - `layers.N.output.{weight,bias}` [hidden, intermediate], [hidden]
  * - `layers.N.output.norm.{weight,bias}` [hidden]
- * - `pooler.{weight,bias}` [hidden, hidden], [hidden] (text classification only)
+ * - `pooler.{weight,bias}` [hidden, hidden], [hidden] (heads that read the first token only)
  * - `classifier.{weight,bias}` [labels, hidden], [labels]
  *
  * Parameter groups that stages name: `head` is pooler and classifier; `embeddings`; `layers.4-5` or `layers.3`; `all`.
@@ -45,6 +45,21 @@ export type ParameterName = string;
 /** The head on top of the encoder. */
 export interface TaskHead {
   task: Task;
-  /** Index is the class id. */
+  /** Index is the class id; of regression the one name `score`, of embeddings none. */
   labels: string[];
+}
+
+/**
+ * What of the encoder's output a task's head reads: `sequence` the first token, through pooler and classifier; `token`
+ * every token, through the classifier; `none` is no head: the encoder's output is pooled into one vector.
+ */
+export type HeadKind = 'sequence' | 'token' | 'none';
+
+export function headKind(task: Task): HeadKind {
+  return task === 'token-classification' ? 'token' : task === 'embedding' ? 'none' : 'sequence';
+}
+
+/** Numbers that the model gives a sequence or token: its logits, or the length of its embedding. */
+export function outputWidth({ hidden }: Pick<ModelDescription, 'hidden'>, { task, labels }: TaskHead): number {
+  return headKind(task) === 'none' ? hidden : labels.length;
 }

@@ -4,7 +4,7 @@ import { native } from '../../bindings/load.js';
 import type { EngineHandle, EngineInfo, EngineOutput, Precision } from '../../bindings/native.js';
 import type { RaggedBatch } from '../data/batch.js';
 import type { Checkpoint } from './checkpoint.js';
-import type { ModelDescription, TaskHead } from './description.js';
+import { headKind, type ModelDescription, type TaskHead } from './description.js';
 
 export interface EngineOptions {
   /**
@@ -23,6 +23,9 @@ export interface RunOptions {
   signal?: AbortSignal | undefined;
   onProgress?: (doneSequences: number, totalSequences: number) => void;
 }
+
+/** What the native engine calls the kinds of heads. */
+const nativeHeads = { sequence: 'text-classification', token: 'token-classification', none: 'none' } as const;
 
 /**
  * A checkpoint ready to run. Engines of one process (worker threads too) that load the same files at the same
@@ -51,6 +54,7 @@ export class Engine implements AsyncDisposable {
   static async load(checkpoint: Checkpoint, options: EngineOptions = {}): Promise<Engine> {
     const { description, head, quantization } = checkpoint;
     const chosen = options.precision ?? 'auto';
+    const headClass = nativeHeads[head ? headKind(head.task) : 'none'];
     const precision = chosen !== 'auto' ? chosen : quantization === 'int8-dynamic' ? 'int8' : 'float32';
     const handle = await withAbortCell(options.signal, (abort) =>
       native.engineLoad(
@@ -64,7 +68,7 @@ export class Engine implements AsyncDisposable {
           positionOffset: description.positionOffset,
           tokenTypes: description.tokenTypes,
           normEpsilon: description.normEpsilon,
-          task: head?.task ?? 'none',
+          task: headClass,
           labels: head?.labels.length ?? 0,
           precision,
           parameters: Object.fromEntries(checkpoint.tensors),

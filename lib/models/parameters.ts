@@ -1,6 +1,6 @@
 /** Which parameters a model has, and their shapes. */
 import { WhittleError } from '../../bindings/errors.js';
-import type { ModelDescription, ParameterName, TaskHead } from './description.js';
+import { headKind, type ModelDescription, type ParameterName, type TaskHead } from './description.js';
 
 /** A parameter in memory; int8 data goes with one scale a row: `value = data * scale`. */
 export interface Parameter {
@@ -20,9 +20,9 @@ export interface QuantizedParameter {
 export type Parameters = Map<ParameterName, Parameter>;
 
 /**
- * Every parameter of the model with its shape, embeddings first, head last. Text classification has the pooler and the
- * classifier, token classification the classifier alone; without a head the pooler belongs to the encoder if it has
- * one.
+ * Every parameter of the model with its shape, embeddings first, head last. Heads of sequences have the pooler and the
+ * classifier, those of tokens the classifier alone; without a head, and for embeddings, the pooler belongs to the encoder
+ * if it has one.
  *
  * @example
  * parameterShapes(description, head).get('layers.0.intermediate.weight'); // [1536, 384]
@@ -45,9 +45,10 @@ export function parameterShapes(description: ModelDescription, head?: TaskHead):
     linear(`layers.${layer}.output`, hidden, intermediate);
     norm(`layers.${layer}.output.norm`);
   }
-  const pools = head ? head.task === 'text-classification' : description.hasPooler;
+  const kind = head ? headKind(head.task) : 'none';
+  const pools = kind === 'none' ? description.hasPooler : kind === 'sequence';
   if (pools) linear('pooler', hidden, hidden);
-  if (head) linear('classifier', head.labels.length, hidden);
+  if (head && kind !== 'none') linear('classifier', head.labels.length, hidden);
   return shapes;
 }
 

@@ -6,8 +6,8 @@ import { WhittleError } from '../../bindings/errors.js';
 import { native } from '../../bindings/load.js';
 import type { TensorToWrite } from '../../bindings/native.js';
 import { writeFolderWhole } from '../atomic.js';
-import { architectureOf, tensorName, type Architecture } from './architectures.js';
-import type { ModelDescription, ParameterName, TaskHead } from './description.js';
+import { architectureOf, classNameOf, problemTypes, tensorName, type Architecture } from './architectures.js';
+import { headKind, type ModelDescription, type ParameterName, type TaskHead } from './description.js';
 import { checkParameters, isLinearWeight, type Parameter, type QuantizedParameter } from './parameters.js';
 import { makeQuantizationConfig, type Quantization } from './quantization.js';
 import { makeHeader } from './safetensors.js';
@@ -53,7 +53,7 @@ export async function writeCheckpoint(folder: string, checkpoint: CheckpointToWr
   for (const name of Object.keys(extraFiles))
     if (basename(name) !== name) throw new WhittleError('BAD_OPTION', `Expected a plain file name but found ${name}`);
 
-  const prefix = head ? architecture.prefix : '';
+  const prefix = head && headKind(head.task) !== 'none' ? architecture.prefix : '';
   const tensors: (TensorToWrite & { shape: number[] })[] = [];
   for (const [parameter, { shape, ...values }] of parameters) {
     const name = (parameter.startsWith('classifier.') ? '' : prefix) + tensorName(architecture, parameter);
@@ -98,15 +98,16 @@ function makeConfig(
     delete kept[key];
   const result: Record<string, unknown> = {
     ...kept,
-    architectures: [head ? architecture.headClasses[head.task] : architecture.encoderClass],
+    architectures: [head ? classNameOf(architecture, head.task) : architecture.encoderClass],
     model_type: architecture.modelType,
     ...architecture.configKeys(description),
     dtype,
   };
-  if (head) {
+  if (head && headKind(head.task) !== 'none') {
     result.id2label = Object.fromEntries(head.labels.map((label, id) => [id, label]));
     result.label2id = Object.fromEntries(head.labels.map((label, id) => [label, id]));
-    if (head.task === 'text-classification') result.problem_type = 'single_label_classification';
+    const problem = problemTypes[head.task];
+    if (problem) result.problem_type = problem;
   }
   if (quantization) {
     const modules = { linear: [] as string[], embedding: [] as string[] };

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { WhittleError } from '../../bindings/errors.js';
 import type { EngineInfo } from '../../bindings/native.js';
 import { raggedBatch, type Example } from '../data/batch.js';
-import type { Task } from '../data/dataset.js';
+import { tasks, type Task } from '../data/dataset.js';
 import { loadTokenizer, type Encoding, type Tokenizer } from '../data/tokenizer/tokenizer.js';
 import { openCheckpoint } from '../models/checkpoint.js';
 import type { ModelDescription, TaskHead } from '../models/description.js';
@@ -21,7 +21,7 @@ export const predictorSchema = z.strictObject({
   /**
    * What the model must do; it decides the type of the predictions. `any`: whatever it does, told by `predictor.task`.
    */
-  task: z.enum(['text-classification', 'token-classification', 'any']).default('text-classification'),
+  task: z.enum([...tasks, 'any']).default('text-classification'),
   /** Where it runs. */
   device: z
     .string()

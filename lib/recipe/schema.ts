@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { WhittleError } from '../../bindings/errors.js';
-import type { Task } from '../data/dataset.js';
+import { tasks, type Task } from '../data/dataset.js';
 import { describeProblems, didYouMean, parseOptions } from '../options.js';
 import type { RecipeParts } from './parts.js';
 import type { Path, RecipeSource } from './source.js';
@@ -47,7 +47,7 @@ export function recipeSchema(parts: RecipeParts) {
   return z.strictObject({
     name: nameRule.optional(),
     model: z.string('expected the folder of a checkpoint'),
-    task: z.enum(['text-classification', 'token-classification']),
+    task: z.enum(tasks),
     data: parts.data.schema,
     seed: z.int('expected a whole number').min(0).max(0xffffffff).default(13),
     threads: z.int('expected a whole number').min(0).max(1024).default(0),

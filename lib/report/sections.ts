@@ -39,6 +39,9 @@ const worstClasses = 15;
 /** Dev scores that have a curve. `f1` is the macro average of classes, or over all entities. */
 const shownScores: Record<Task, string[]> = {
   'text-classification': ['accuracy', 'f1'],
+  'multi-label-classification': ['microF1', 'macroF1'],
+  regression: ['pearson', 'spearman'],
+  embedding: ['spearman'],
   'token-classification': ['f1'],
 };
 

@@ -4,7 +4,7 @@ import { WhittleError } from '../../bindings/errors.js';
 import type { TrainingPrecision } from '../../bindings/native.js';
 import { useWhittleBackend } from '../backend/register.js';
 import { backendName } from '../backend/whittle-backend.js';
-import type { ModelDescription, ParameterName, TaskHead } from '../models/description.js';
+import { headKind, type ModelDescription, type ParameterName, type TaskHead } from '../models/description.js';
 import { parameterShapes, type Parameters } from '../models/parameters.js';
 import { compositeEncoder, dropout } from './composite-encoder.js';
 import type { Encoder, Pass, RaggedTokens } from './encoder.js';
@@ -54,7 +54,7 @@ export class TrainableModel {
     const { head, seed, form = 'fused', precision = 'float32' } = options;
     this.head = head;
     this.form = form;
-    this.description = { ...options.description, hasPooler: head.task === 'text-classification' };
+    this.description = { ...options.description, hasPooler: headKind(head.task) === 'sequence' };
     if (form === 'fused') useWhittleBackend();
     const prefix = `whittle/${models++}`;
     for (const [index, [name, shape]] of [...parameterShapes(this.description, head)].entries()) {
@@ -119,7 +119,7 @@ export class TrainableModel {
 
   /** True if of the output of the layers below `depth` only each sequence's first token is read. */
   readsFirstTokens(depth: number): boolean {
-    return depth === this.description.layers && this.head.task === 'text-classification';
+    return depth === this.description.layers && headKind(this.head.task) === 'sequence';
   }
 
   /** Keeps only the rows of these ids in the word table's variable until `releaseVocabulary`. */
@@ -160,7 +160,7 @@ export class TrainableModel {
       return tf.add(tf.matMul(x, weight, false, true), this.#variables.get(`${name}.bias`)!) as tf.Tensor2D;
     };
     let features = hidden;
-    if (this.head.task === 'text-classification') {
+    if (headKind(this.head.task) === 'sequence') {
       // A frozen lower part may have left the first tokens alone.
       if (hidden.shape[0] !== offsets.length - 1) features = firstTokens(hidden, offsets);
       features = tf.tanh(linear(features, 'pooler'));

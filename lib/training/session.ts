@@ -49,6 +49,8 @@ export interface TrainingSession {
  */
 export async function openSession(source: string | Checkpoint, options: SessionOptions): Promise<TrainingSession> {
   const { data, seed, threads = 0 } = options;
+  if (data.task !== 'text-classification' && data.task !== 'token-classification')
+    throw new WhittleError('UNSUPPORTED', `Expected a task that whittle trains but found ${data.task}`);
   if (threads > 0) native.setThreads(threads);
   const checkpoint = typeof source === 'string' ? await openCheckpoint(source) : source;
   const tokenizer = await loadTokenizer(checkpoint.folder);

@@ -246,7 +246,8 @@ test('names what config.json has wrong', async () => {
     [(c) => (c.num_attention_heads = 5), 'BAD_CHECKPOINT', /multiple of num_attention_heads/],
     [(c) => delete c.num_hidden_layers, 'BAD_CHECKPOINT', /num_hidden_layers/],
     [(c) => (c.id2label = { 0: 'a', 2: 'b' }), 'BAD_CHECKPOINT', /id2label.*"1"/],
-    [(c) => (c.problem_type = 'regression'), 'UNSUPPORTED', /problem_type/],
+    [(c) => (c.problem_type = 'ordinal'), 'UNSUPPORTED', /problem_type .*multi_label_classification/],
+    [(c) => (c.problem_type = 'regression'), 'UNSUPPORTED', /one label for regression but found \d/],
     [(c) => (c.quantization_config = { quant_method: 'gptq', config_groups: {} }), 'UNSUPPORTED', /quant_method/],
   ];
   for (const [edit, code, message] of cases) {
