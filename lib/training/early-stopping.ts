@@ -3,16 +3,27 @@ import { WhittleError } from '../../bindings/errors.js';
 import { didYouMean } from '../options.js';
 import type { EarlyStopping } from './stages.js';
 
+export interface WatchState {
+  /** The best value so far, larger being better; absent before the first. */
+  best?: number;
+  /** Evaluations since then. */
+  waited: number;
+}
+
 export class ImprovementWatch {
   readonly #rule: EarlyStopping;
   readonly #sign: 1 | -1;
-  #best = -Infinity;
-  #waited = 0;
+  #state: WatchState;
 
-  constructor(rule: EarlyStopping) {
+  constructor(rule: EarlyStopping, state: WatchState = { waited: 0 }) {
     this.#rule = rule;
     const mode = rule.mode ?? (rule.metric.toLowerCase().endsWith('loss') ? 'min' : 'max');
     this.#sign = mode === 'max' ? 1 : -1;
+    this.#state = state;
+  }
+
+  get state(): WatchState {
+    return { ...this.#state };
   }
 
   /**
@@ -22,21 +33,19 @@ export class ImprovementWatch {
   observe(metrics: Readonly<Record<string, number>>): { improved: boolean; stop: boolean } {
     const { metric, minChange, patience } = this.#rule;
     const value = metrics[metric];
-    if (value === undefined) {
-      const names = Object.keys(metrics);
-      throw new WhittleError(
-        'BAD_OPTION',
-        `earlyStopping: no dev metric "${metric}"${didYouMean(metric, names) || `; expected one of ${names.join(', ')}`}`,
-      );
-    }
+    if (value === undefined) throw unknownMetric(metric, Object.keys(metrics));
     const score = this.#sign * value;
-    const improved = score > this.#best && (this.#best === -Infinity || score - this.#best >= minChange);
-    if (improved) {
-      this.#best = score;
-      this.#waited = 0;
-    } else {
-      this.#waited++;
-    }
-    return { improved, stop: this.#waited >= patience };
+    const { best = -Infinity, waited } = this.#state;
+    const improved = score > best && (best === -Infinity || score - best >= minChange);
+    this.#state = improved ? { best: score, waited: 0 } : { ...this.#state, waited: waited + 1 };
+    return { improved, stop: this.#state.waited >= patience };
   }
+}
+
+/** @param names of the metrics that there are. */
+export function unknownMetric(metric: string, names: readonly string[]): WhittleError {
+  return new WhittleError(
+    'BAD_OPTION',
+    `earlyStopping: no dev metric "${metric}"${didYouMean(metric, names) || `; expected one of ${names.join(', ')}`}`,
+  );
 }

@@ -1,0 +1,124 @@
+/** Updates a model's trained parameters from gradients: clipping, the rule of the chosen optimizer, masks. */
+import * as tf from '@tensorflow/tfjs-core';
+import { native } from '../../../bindings/load.js';
+import { backendName } from '../../backend/whittle-backend.js';
+import type { ParameterName } from '../../models/description.js';
+import type { TrainableModel } from '../model.js';
+import { assignValues, valuesOf } from '../parameter-values.js';
+import { adamw } from './adamw.js';
+import { clipFactor, clippedByValue, type Clip } from './clip.js';
+import { composedAdamW } from './composed-adamw.js';
+import type { ParameterUpdate, UpdateRule } from './rule.js';
+
+export interface Optimizer {
+  /**
+   * One update from gradients by variable name. Parameters without a gradient stay as they are.
+   * @returns the global norm of the gradients before clipping; if it is not finite, nothing was updated.
+   */
+  update(gradients: tf.NamedTensorMap, learningRate: number): number;
+  /** What it has learned so far; the arrays are its own. */
+  state(): OptimizerState;
+  dispose(): void;
+}
+
+export interface OptimizerState {
+  /** Updates of each parameter so far. */
+  updates: Record<ParameterName, number>;
+  /** By `ARRAY/PARAMETER`. */
+  arrays: Map<string, Float32Array>;
+}
+
+/** What the optimizer knows of one parameter. */
+export interface Slot {
+  name: ParameterName;
+  /** On the learning rate of the step. */
+  learningRateFactor: number;
+  weightDecay: number;
+  /** As large as the parameter: where it is 0, the parameter is held at 0. */
+  mask: Uint8Array | undefined;
+}
+
+/** @param from a state that an optimizer of the same kind and slots was in. */
+export function createOptimizer(
+  model: TrainableModel,
+  slots: readonly Slot[],
+  clip: Clip,
+  from?: OptimizerState,
+): Optimizer {
+  const options = { betas: [0.9, 0.999], epsilon: 1e-8 } as const;
+  const optimizer =
+    tf.getBackend() === backendName
+      ? ruleOptimizer(model, slots, adamw(options), clip, from)
+      : composedAdamW(model, slots, options, clip, from);
+  const words = slots.find((slot) => slot.name === 'embeddings.word');
+  return {
+    ...optimizer,
+    update(gradients, learningRate) {
+      const norm = optimizer.update(gradients, learningRate);
+      if (words && Number.isFinite(norm))
+        model.words?.decayOthers(1 - learningRate * words.learningRateFactor * words.weightDecay);
+      return norm;
+    },
+  };
+}
+
+/**
+ * An optimizer around a rule over plain arrays. On the backend `whittle` it updates the variables' memory in place:
+ * nobody else shares it between steps.
+ */
+function ruleOptimizer(
+  model: TrainableModel,
+  slots: readonly Slot[],
+  rule: UpdateRule,
+  clip: Clip,
+  from?: OptimizerState,
+): Optimizer {
+  const states = slots.map(({ name }) => {
+    const { shape } = model.parameters.get(name)!;
+    return Object.fromEntries(
+      Object.entries(rule.arrays(shape)).map(([array, length]) => {
+        const earlier = from?.arrays.get(`${array}/${name}`);
+        return [array, earlier?.slice() ?? new Float32Array(length)];
+      }),
+    );
+  });
+  const updates: Record<ParameterName, number> = Object.fromEntries(
+    slots.map(({ name }) => [name, from?.updates[name] ?? 0]),
+  );
+  const inPlace = tf.getBackend() === backendName;
+  return {
+    update(gradients, learningRate) {
+      const present: (ParameterUpdate & { variable: tf.Variable; name: ParameterName })[] = [];
+      slots.forEach(({ name, learningRateFactor, weightDecay, mask }, index) => {
+        const variable = model.parameters.get(name)!;
+        const gradient = gradients[variable.name];
+        if (!gradient) return;
+        present.push({
+          ...{ name, variable, weightDecay, shape: variable.shape, state: states[index]! },
+          parameter: valuesOf(variable),
+          gradient: valuesOf(gradient),
+          learningRate: learningRate * learningRateFactor,
+          step: updates[name]! + 1,
+          ...(mask && { mask }),
+        });
+      });
+      const norm = native.gradientNorm(present);
+      if (!Number.isFinite(norm)) return norm;
+      if (clip.value !== undefined) for (const one of present) one.gradient = clippedByValue(one.gradient, clip.value);
+      rule.apply(present, clipFactor(norm, clip));
+      for (const { name, variable, parameter } of present) {
+        updates[name]!++;
+        if (!inPlace) assignValues(variable, parameter);
+      }
+      return norm;
+    },
+    state() {
+      const arrays = new Map<string, Float32Array>();
+      slots.forEach(({ name }, index) => {
+        for (const [array, values] of Object.entries(states[index]!)) arrays.set(`${array}/${name}`, values);
+      });
+      return { arrays, updates: { ...updates } };
+    },
+    dispose() {},
+  };
+}

@@ -1,0 +1,29 @@
+/** What one optimizer does to parameters, given their gradients: one file a rule. */
+
+/** One parameter in one update. Arrays are row-major and changed in place. */
+export interface ParameterUpdate {
+  shape: readonly number[];
+  parameter: Float32Array;
+  /** Before `gradientScale`. Read only. */
+  gradient: Float32Array;
+  /** What the rule keeps for the parameter, by the names of `UpdateRule.arrays`; zeros at the first update. */
+  state: Readonly<Record<string, Float32Array>>;
+  learningRate: number;
+  weightDecay: number;
+  /** Updates of this parameter, this one included: 1 at the first. */
+  step: number;
+  /** Where it is 0, the parameter is held at 0. */
+  mask?: Uint8Array;
+}
+
+export interface UpdateRule {
+  /** Name and length of each array that is kept for a parameter of this shape. */
+  arrays(shape: readonly number[]): Record<string, number>;
+  /** Updates the parameters from `gradient * gradientScale`. */
+  apply(updates: readonly ParameterUpdate[], gradientScale: number): void;
+}
+
+/** Elements of a shape. */
+export function sizeOf(shape: readonly number[]): number {
+  return shape.reduce((product, length) => product * length, 1);
+}

@@ -1,0 +1,78 @@
+/** What a stage will do, known before it starts. */
+import type { Example } from '../data/batch.js';
+import type { ModelDescription, ParameterName } from '../models/description.js';
+import { DataOrder } from './data-order.js';
+import { stageName, trainedParameters, type Stage } from './stages.js';
+
+/** A run of steps that trains the same parameters. */
+export interface Phase {
+  /** 0-based step that it starts at. */
+  from: number;
+  /** The step after its last one. */
+  to: number;
+  trained: ReadonlySet<ParameterName>;
+}
+
+export interface StagePlan {
+  /** 0-based. */
+  index: number;
+  stage: Stage;
+  /** `stage 2 (layers.4-5, head)` */
+  title: string;
+  /** All that trains sooner or later. */
+  trained: ReadonlySet<ParameterName>;
+  phases: readonly Phase[];
+  order: DataOrder;
+  steps: number;
+  warmupSteps: number;
+  /** Steps from one evaluation to the next, not always whole; there is one after the last step as well. */
+  evaluateEvery: number;
+}
+
+export interface PlanOptions {
+  trainExamples: readonly Example[];
+  /** Sequences a batch, unless the stage says otherwise. */
+  batchSize: number;
+  seed: number;
+}
+
+/**
+ * Plans a stage.
+ *
+ * @param index 0-based.
+ * @throws WhittleError BAD_OPTION if the stage names parameters that the model lacks, or trains nothing.
+ */
+export function planStage(
+  stage: Stage,
+  index: number,
+  model: { names: readonly ParameterName[]; description: Pick<ModelDescription, 'layers'> },
+  { trainExamples, batchSize, seed }: PlanOptions,
+): StagePlan {
+  const trained = trainedParameters(stage, model.names, model.description);
+  const order = new DataOrder(trainExamples, {
+    seed,
+    stage: index,
+    batchSize: stage.batchSize ?? batchSize,
+    batchesPerStep: 1,
+  });
+  const steps = stage.steps ?? Math.max(1, Math.round(stage.epochs! * order.stepsPerEpoch));
+  return {
+    ...{ index, stage, trained, order, steps },
+    title: `stage ${index + 1} (${stageName(stage)})`,
+    phases: [{ from: 0, to: steps, trained }],
+    warmupSteps: Math.ceil(stage.warmupRatio * steps),
+    evaluateEvery: order.stepsPerEpoch,
+  };
+}
+
+/** The phase of a 0-based step. */
+export function phaseAt(plan: StagePlan, step: number): Phase {
+  return plan.phases.findLast(({ from }) => from <= step)!;
+}
+
+/** True if the dev set is scored after this many steps. */
+export function isEvaluatedAfter(plan: StagePlan, steps: number): boolean {
+  // Intervals of parts of an epoch are not whole; the small term makes up for their rounding.
+  const intervals = (count: number) => Math.floor(count / plan.evaluateEvery + 1e-9);
+  return steps === plan.steps || intervals(steps) > intervals(steps - 1);
+}
