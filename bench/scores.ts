@@ -1,91 +1,162 @@
 /**
- * Test scores of plain fine-tuning of MiniLM-L6: `npm run bench -- scores [banking77] [conll2003] [sst2] [transformers]`.
- * Batch 32, AdamW, linear schedule with 10 % warm-up, the best epoch on dev. `transformers` also runs the same with
- * Transformers and PyTorch (bf16 autocast; about half an hour).
+ * Test scores of MiniLM-L6 beside Transformers, mean and spread over seeds, trained plainly and in stages:
+ *
+ *   npm run bench -- scores [banking77] [conll2003] [sst2] [stsb] [ag_news] [plain] [staged] [--seeds 13,14,15]
+ *                           [--runs FILE] [transformers [--finished FOLDER]]
+ *
+ * Batch 32, AdamW, linear schedule with 10 % warm-up, the best epoch on dev; plain fine-tuning has Transformers' epochs
+ * and rates, staged training the same number of epochs. Each run is appended to FILE as it ends, and one that is there
+ * is not run again. Transformers' scores are read from results/scores-transformers.json; `transformers` runs those
+ * that are not there yet (bf16 autocast; hours).
  */
-import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import type { Dataset } from '../lib/data/dataset.js';
+import { join } from 'node:path';
 import { loadDataset } from '../lib/data/load.js';
-import { devMetricsFor } from '../lib/training/dev-metrics.js';
-import { predictLogits } from '../lib/training/dev.js';
+import { evaluate } from '../lib/evaluate/evaluate.js';
+import { stepContext } from '../lib/step.js';
 import { finetune } from '../lib/training/finetune.js';
-import { openSession } from '../lib/training/session.js';
-import { row, round, type Benchmark, type BenchmarkOptions, type Row } from './benchmark.js';
+import { row, type Benchmark, type BenchmarkOptions, type Row } from './benchmark.js';
+import { describeCommit } from './harness/machine.js';
+import { readTransformersRuns, runTransformers } from './scores/transformers.js';
+import { stagesOf, ways, works, type Way, type Work } from './scores/works.js';
 
-interface Recipe {
-  metric: 'accuracy' | 'f1';
-  learningRate: number;
-  epochs: number;
+interface Run {
+  work: string;
+  way: Way;
+  seed: number;
+  stages: unknown;
+  /** On dev and test, times 100. */
+  dev: number;
+  test: number;
+  /** Of the finetune step. */
+  seconds: number;
+  /** Of whittle, when it ran. */
+  commit: string;
 }
 
-const recipes: Record<string, Recipe> = {
-  banking77: { metric: 'accuracy', learningRate: 2e-4, epochs: 8 },
-  conll2003: { metric: 'f1', learningRate: 2e-4, epochs: 4 },
-  sst2: { metric: 'accuracy', learningRate: 5e-5, epochs: 3 },
-};
+/** Mean and sample standard deviation of the test scores. */
+interface Summary {
+  mean: number;
+  deviation: number;
+  scores: number[];
+}
 
 export const benchmark: Benchmark = {
-  summary: 'test scores of fine-tuning MiniLM-L6 beside Transformers (long)',
+  summary: 'test scores of fine-tuning MiniLM-L6, plain and in stages, beside Transformers (long)',
   async run(options) {
-    const withPeer = options.args.includes('transformers');
-    const names = options.args.filter((name) => name !== 'transformers');
+    const { names, chosenWays, seeds, runsFile, withTransformers, finished } = parse(options.args);
+    const chosen = names.map((name): [string, Work] => [name, works[name]!]);
+    if (withTransformers) runTransformers(chosen, seeds, options, finished);
+    const runs: Run[] = [];
+    for (const seed of seeds)
+      for (const [name, work] of chosen)
+        for (const way of chosenWays) runs.push(await oneRun({ name, work, way, seed }, options, runsFile));
     const rows: Row[] = [];
     const notes: Record<string, unknown> = {};
-    for (const name of names.length ? names : Object.keys(recipes)) {
-      const recipe = recipes[name];
-      if (!recipe) throw new Error(`Expected one of ${Object.keys(recipes).join(', ')} but found ${name}`);
-      const { score, record } = await train(name, recipe, options.shared);
-      const peers = withPeer ? { Transformers: trainPeer(name, recipe, options) } : {};
-      const work = `MiniLM-L6 on ${name}, ${recipe.epochs} epochs at ${recipe.learningRate}`;
-      rows.push(row({ work, unit: `test ${recipe.metric}`, whittle: score, peers }));
-      notes[name] = record;
+    for (const [name, work] of chosen) {
+      const of = (way: Way) => summary(runs.filter((run) => run.work === name && run.way === way));
+      const peer = summary(
+        readTransformersRuns()
+          .filter((run) => run.work === name && seeds.includes(run.seed) && run.epochs === work.epochs)
+          .map(({ score }) => ({ test: score })),
+      );
+      for (const way of chosenWays)
+        rows.push(
+          row({
+            work: `MiniLM-L6 on ${name}, ${describe(work, way)}, mean of ${seeds.length} seeds`,
+            unit: `test ${work.metric}`,
+            whittle: of(way).mean,
+            peers: peer.scores.length ? { Transformers: peer.mean } : {},
+          }),
+        );
+      const [plain, staged] = ways.map(of);
+      const wins = plain!.scores.length && staged!.scores.length && (staged!.mean > plain!.mean ? 'staged' : 'plain');
+      notes[name] = {
+        ...{ plain, staged, Transformers: peer, ...(wins && { wins }) },
+        runs: runs.filter((run) => run.work === name),
+      };
     }
     return { rows, notes };
   },
 };
 
-async function train(name: string, { metric, learningRate, epochs }: Recipe, shared: string) {
+function parse(args: string[]) {
+  const words: string[] = [];
+  const given: Record<string, string> = {};
+  for (let index = 0; index < args.length; index++) {
+    const match = /^--(seeds|runs|finished)(?:=(.*))?$/.exec(args[index]!);
+    if (match) given[match[1]!] = match[2] ?? args[++index] ?? '';
+    else words.push(args[index]!);
+  }
+  const known = [...Object.keys(works), ...ways, 'transformers'];
+  const unknown = words.find((word) => !known.includes(word));
+  if (unknown) throw new Error(`Expected any of ${known.join(', ')} but found ${unknown}`);
+  const oneOf = <T extends string>(all: readonly T[]) => {
+    const named = all.filter((name) => words.includes(name));
+    return named.length ? named : all;
+  };
+  return {
+    names: oneOf(Object.keys(works)),
+    chosenWays: oneOf(ways),
+    seeds: (given.seeds ?? '13,14,15').split(',').map(Number),
+    runsFile: given.runs,
+    withTransformers: words.includes('transformers'),
+    finished: given.finished,
+  };
+}
+
+function describe({ learningRate, epochs, staged }: Work, way: Way): string {
+  if (way === 'plain') return `${epochs} epochs at ${learningRate}`;
+  return staged
+    .map((stage) => `${[stage.train].flat().join('+')} ${stage.epochs} epochs at ${stage.learningRate}`)
+    .join(', then ');
+}
+
+interface Wanted {
+  name: string;
+  work: Work;
+  way: Way;
+  seed: number;
+}
+
+/** The run out of the file, or a new one, which is then in the file. */
+async function oneRun({ name, work, way, seed }: Wanted, options: BenchmarkOptions, file?: string): Promise<Run> {
+  const stages = stagesOf(work, way);
+  const before = file && existsSync(file) ? readFileSync(file, 'utf8').split('\n').filter(Boolean) : [];
+  const done = before
+    .map((line) => JSON.parse(line) as Run)
+    .find((run) => run.work === name && run.seed === seed && JSON.stringify(run.stages) === JSON.stringify(stages));
+  if (done) return done;
   const folder = mkdtempSync(join(tmpdir(), 'whittle-bench-'));
   try {
-    const data = await loadDataset({ path: join(shared, 'data', name) });
-    const earlyStopping = { metric, patience: epochs };
-    const result = await finetune(
-      join(shared, 'models', 'minilm-l6'),
-      { stages: [{ train: 'all', epochs, learningRate, earlyStopping }] },
-      {
-        ...{ data, task: data.task, seed: 13, folder: join(folder, 'finetune'), checkpoints: new Map(), threads: 0 },
-        log: (record) => console.log(JSON.stringify(record)),
-      },
+    const data = await loadDataset({ path: join(options.shared, 'data', name) });
+    const threads = options.cpus.length;
+    const started = performance.now();
+    const { checkpoint, metrics } = await finetune(
+      join(options.shared, 'models', 'minilm-l6'),
+      { stages },
+      stepContext({ data, seed, threads, folder: join(folder, 'finetune') }),
     );
-    const test = await testMetrics(result.checkpoint, data);
-    return { score: round(100 * test[metric]!), record: { test, dev: result.metrics, ...result.record } };
+    const seconds = Math.round((performance.now() - started) / 1000);
+    const test = await evaluate(checkpoint, data, { precision: 'float32', maxLength: 128, threads });
+    const percent = (scores: Record<string, number>) => Number((100 * scores[work.metric]!).toFixed(3));
+    const run: Run = {
+      ...{ work: name, way, seed, stages, dev: percent(metrics), test: percent(test.metrics), seconds },
+      commit: describeCommit(),
+    };
+    if (file) appendFileSync(file, `${JSON.stringify(run)}\n`);
+    console.log(`whittle, ${name}, ${way}, seed ${seed}: dev ${run.dev}, test ${run.test}, ${seconds} s`);
+    return run;
   } finally {
     rmSync(folder, { recursive: true });
   }
 }
 
-async function testMetrics(folder: string, data: Dataset): Promise<Record<string, number>> {
-  const { model, devExamples } = await openSession(folder, {
-    data: { ...data, dev: data.test },
-    seed: 13,
-    precision: 'float32',
-  });
-  const metrics = await devMetricsFor(data.test, devExamples, model.head)(await predictLogits(model, devExamples));
-  model.dispose();
-  return metrics;
-}
-
-function trainPeer(name: string, { learningRate, epochs }: Recipe, { python, shared, cpus }: BenchmarkOptions): number {
-  if (!python) throw new Error('Expected a Python with PyTorch and Transformers: --python FILE');
-  const script = join(dirname(fileURLToPath(import.meta.url)), 'train', 'scores.py');
-  const data = join(shared, 'data', name);
-  const model = join(shared, 'models', 'minilm-l6');
-  const args = [script, data, model, String(learningRate), String(epochs), String(cpus.length), '13'];
-  const peer = spawnSync(python, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
-  if (peer.status !== 0) throw new Error('the Transformers side failed');
-  return round(Number(peer.stdout.trim().split('\n').at(-1)));
+function summary(runs: Pick<Run, 'test'>[]): Summary {
+  const scores = runs.map(({ test }) => test);
+  const mean = scores.reduce((sum, score) => sum + score, 0) / scores.length;
+  const squares = scores.reduce((sum, score) => sum + (score - mean) ** 2, 0);
+  const two = (value: number) => Number(value.toFixed(2));
+  return { mean: two(mean), deviation: two(Math.sqrt(squares / Math.max(1, scores.length - 1))), scores };
 }
