@@ -14,7 +14,7 @@ export async function writeFileWhole(path: string, content: string | Uint8Array)
   const target = resolve(path);
   const aside = join(dirname(target), `.${basename(target)}.${process.pid}-${unique()}`);
   try {
-    await mkdir(dirname(target), { recursive: true });
+    await makeFolder(dirname(target));
     const file = await open(aside, 'wx');
     try {
       await file.writeFile(content);
@@ -41,7 +41,7 @@ export async function writeFolderWhole(folder: string, fill: (aside: string) => 
   const target = resolve(folder);
   let aside: string | undefined;
   try {
-    await mkdir(dirname(target), { recursive: true });
+    await makeFolder(dirname(target));
     aside = join(dirname(target), `.${basename(target)}.aside-${process.pid}-${unique()}`);
     await mkdir(aside);
     await fill(aside);
@@ -54,12 +54,39 @@ export async function writeFolderWhole(folder: string, fill: (aside: string) => 
   }
 }
 
-async function replaceFolder(aside: string, target: string): Promise<void> {
-  const exists = await stat(target).then(
+/**
+ * A folder and those above it, where they are missing. Unlike `mkdir` with `recursive`, it ends where a file system
+ * takes no folders (Node 20 tries forever under /proc).
+ */
+export async function makeFolder(folder: string): Promise<void> {
+  const missing: string[] = [];
+  for (let path = resolve(folder); ; path = dirname(path)) {
+    try {
+      await mkdir(path);
+      break;
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'EEXIST' && (await stat(path)).isDirectory()) break;
+      if (code !== 'ENOENT' || (await isThere(dirname(path)))) throw error;
+      missing.push(path);
+    }
+  }
+  for (const path of missing.reverse()) {
+    await mkdir(path).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST') throw error; // another process was faster
+    });
+  }
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return stat(path).then(
     () => true,
     () => false,
   );
-  if (!exists) return rename(aside, target);
+}
+
+async function replaceFolder(aside: string, target: string): Promise<void> {
+  if (!(await isThere(target))) return rename(aside, target);
   const old = join(dirname(target), `.${basename(target)}.old-${process.pid}-${unique()}`);
   await rename(target, old);
   try {
@@ -102,6 +129,7 @@ export function writeError(error: unknown, path: string): unknown {
     EFBIG: 'it would be larger than this system allows',
     EEXIST: 'a file is in the way',
     ENOTDIR: 'a part of the path is a file',
+    ...(syscall === 'mkdir' && { ENOENT: 'no folder can be made there' }),
   };
   return new WhittleError('IO', `${path} could not be written: ${causes[code ?? ''] ?? message}`, { cause: error });
 }

@@ -4,7 +4,7 @@ import { Option, type Command } from 'commander';
 import { WhittleError } from '../../bindings/errors.js';
 import type { Dataset, Split } from '../data/dataset.js';
 import { loadDataset } from '../data/load.js';
-import { readRows } from '../data/read-rows.js';
+import { formatOf, readRows } from '../data/read-rows.js';
 import { evaluate } from '../evaluate/evaluate.js';
 import { openCheckpoint } from '../models/checkpoint.js';
 import { formatBytes, formatCount } from '../report/format.js';
@@ -70,6 +70,7 @@ async function openData(model: string, data: string, { textColumn, labelColumn }
     throw new WhittleError('UNSUPPORTED', `${model}: expected a fine-tuned model but found an encoder without a head`);
   }
   const { task, labels } = head;
+  if (!isFolder(data)) formatOf(data);
   const columns = { ...(textColumn && { textColumn }), ...(labelColumn && { labelColumn }) };
   if (isFolder(data)) return loadDataset({ path: data, task, ...columns });
   const split = (name: string): Split => ({ name, file: data, rows: [], lines: [] });

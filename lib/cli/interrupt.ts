@@ -1,23 +1,36 @@
-/** Ctrl-C: the first asks the work to stop cleanly, the second ends the process. */
+/** Ctrl-C and SIGTERM: the first asks the work to stop cleanly, the second, or some seconds, end the process. */
 
 /** Exit code of a process that Ctrl-C stopped, as shells have it: 128 + SIGINT. */
 export const interruptedExitCode = 130;
 
+/** How long work that was asked to stop may take for it. */
+const secondsToStop = 10;
+
 /**
  * A signal that aborts at Ctrl-C, and a function that stops listening.
+ *
+ * Work that does not stop within 10 seconds, or until a second Ctrl-C, is ended with the process: by the signal itself,
+ * since `process.exit` waits for the threads of calls that never return.
  * @example
  * const { signal, release } = abortOnInterrupt();
  * await run('recipe.yaml', { signal }).finally(release);
  */
 export function abortOnInterrupt(): { signal: AbortSignal; release: () => void } {
   const controller = new AbortController();
-  const stop = () => {
-    if (controller.signal.aborted) process.exit(interruptedExitCode);
+  let timer: NodeJS.Timeout | undefined;
+  const release = () => {
+    clearTimeout(timer);
+    process.off('SIGINT', stop).off('SIGTERM', stop);
+  };
+  const end = (name: NodeJS.Signals) => {
+    release();
+    process.kill(process.pid, name);
+  };
+  const stop = (name: NodeJS.Signals) => {
+    if (controller.signal.aborted) return end(name);
+    timer = setTimeout(end, secondsToStop * 1000, name).unref();
     controller.abort();
   };
   process.on('SIGINT', stop).on('SIGTERM', stop);
-  return {
-    signal: controller.signal,
-    release: () => void process.off('SIGINT', stop).off('SIGTERM', stop),
-  };
+  return { signal: controller.signal, release };
 }

@@ -2,14 +2,14 @@
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { Option, type Command } from 'commander';
+import { Option, type Command as CommanderCommand } from 'commander';
 import { WhittleError } from '../../bindings/errors.js';
 import { Predictor } from '../predict/predictor.js';
 import { formatCount, formatSeconds } from '../report/format.js';
 import { abortOnInterrupt } from './interrupt.js';
 import { numberBetween } from './numbers.js';
 import { outputFormat, type AnyPrediction } from './prediction-output.js';
-import { rejectedName, ResumableOutput } from './resumable-output.js';
+import { rejectedName, ResumableOutput, type Command } from './resumable-output.js';
 import { RowSource } from './row-source.js';
 import { Terminal } from './terminal.js';
 
@@ -22,10 +22,11 @@ interface PredictFlags {
   precision: 'auto' | 'float32' | 'bfloat16' | 'int8';
   threads: number;
   maxLength?: number;
+  overwrite?: boolean;
   json?: boolean;
 }
 
-export function addPredict(program: Command): Command {
+export function addPredict(program: CommanderCommand): CommanderCommand {
   return program
     .command('predict')
     .description('predict on every row of a file; stopped, the same command goes on where it was')
@@ -39,6 +40,7 @@ export function addPredict(program: Command): Command {
     .addOption(new Option('--precision <precision>').choices(['auto', 'float32', 'bfloat16', 'int8']).default('auto'))
     .option('--threads <n>', 'threads of native work, 0 for all', numberBetween(0, 1024, true), 0)
     .option('--max-length <tokens>', 'longer texts are cut', numberBetween(3, 1e6, true))
+    .option('--overwrite', 'begin anew, whatever a stopped command left')
     .option('--json', 'progress and result as JSON lines on standard output')
     .action(async (model: string, input: string, flags: PredictFlags) => {
       const terminal = new Terminal({ json: flags.json });
@@ -61,33 +63,36 @@ async function predictFile(
 ): Promise<void> {
   const { threads, precision, maxLength, threshold, textColumn, textPairColumn, allScores = false } = flags;
   outputFormat(flags.output, 'text-classification', []); // a wrong extension is told before the model is loaded
-  await refuseSameFile(input, flags.output);
+  await checkOutput(input, flags.output);
   const lines = await countLines(input);
   const options = { threads, precision, maxLength, threshold, signal };
   await using predictor = await Predictor.load(model, { task: 'any', ...options });
   const { task, labels } = predictor;
   const format = outputFormat(flags.output, task, allScores ? labels : []);
-  const output = await ResumableOutput.open(flags.output, await commandKey(model, input, flags));
+  const output = await ResumableOutput.open(flags.output, await commandOf(model, input, flags), !!flags.overwrite);
   const { progress } = output;
-  if (progress.rows > 0) terminal.line(`Going on after ${formatCount(progress.rows)} rows`);
+  const isResumed = progress.rows > 0;
+  if (isResumed) terminal.line(`Going on after ${formatCount(progress.rows)} rows`);
 
   const source = new RowSource(input, { task, textColumn, textPairColumn }, progress.rows);
   const show = meter(terminal, input, lines);
-  let isFirst = true;
+  let hasHeader = false;
+  const writeHeader = async () => {
+    hasHeader = true;
+    const header = format.header(source.first ?? { [textColumn ?? 'text']: '' });
+    if (!isResumed) await output.write(header, 0);
+  };
   try {
     const predictions = predictor.predictStream(source.inputs(), { allScores, signal });
     for await (const prediction of predictions as AsyncIterable<AnyPrediction>) {
       const row = source.next();
-      if (isFirst) {
-        const header = format.header(source.first!);
-        if (progress.rows === 0) await output.write(header, 0);
-        isFirst = false;
-      }
+      if (!hasHeader) await writeHeader();
       await output.write(format.row(row.fields, prediction), 1);
       for (const bad of source.takeBad(progress.rows)) output.reject(bad);
       await output.saveNowAndThen();
       show(row.line, false);
     }
+    if (!hasHeader) await writeHeader();
     for (const bad of source.takeBad()) output.reject(bad);
     await output.finish();
   } catch (error) {
@@ -97,9 +102,12 @@ async function predictFile(
   tellResult(terminal, flags.output, output, predictor.truncatedTexts, seconds);
 }
 
-/** @throws WhittleError BAD_OPTION if the output would take the place of the input. */
-async function refuseSameFile(input: string, output: string): Promise<void> {
+/** @throws WhittleError BAD_OPTION if the output is a folder, or would take the place of the input. */
+async function checkOutput(input: string, output: string): Promise<void> {
   const [from, to] = await Promise.all([input, output].map((file) => stat(file).catch(() => undefined)));
+  if (to?.isDirectory()) {
+    throw new WhittleError('BAD_OPTION', `--output: expected the name of a file but found the folder ${output}`);
+  }
   if (!from || !to || from.dev !== to.dev || from.ino !== to.ino) return;
   throw new WhittleError('BAD_OPTION', `--output: expected another file than the input but found ${output}`);
 }
@@ -148,7 +156,9 @@ function tellResult(
   truncated: number,
   seconds: number,
 ): void {
-  const parts = [`${formatCount(rows)} predictions in ${file} (${formatSeconds(seconds)})`];
+  const parts = [
+    `${formatCount(rows)} ${rows === 1 ? 'prediction' : 'predictions'} in ${file} (${formatSeconds(seconds)})`,
+  ];
   if (truncated > 0)
     parts.push(
       `${formatCount(truncated)} ${truncated === 1 ? 'text was' : 'texts were'} cut to the longest that the model takes`,
@@ -160,16 +170,24 @@ function tellResult(
   terminal.result(parts.join('\n'), { type: 'result', output: file, rows, rejected, truncated, seconds });
 }
 
-/** What must be the same for a command to be the same: model, input and every option that changes the output. */
-async function commandKey(model: string, input: string, flags: PredictFlags): Promise<string> {
+/** What the output depends on: model, input and every option that changes it. */
+async function commandOf(model: string, input: string, flags: PredictFlags): Promise<Command> {
   const { textColumn, textPairColumn, threshold, allScores, precision, maxLength } = flags;
-  const files = await Promise.all(
-    [join(model, 'config.json'), input].map(async (file) => {
-      const { size, mtimeMs } = await stat(file);
-      return [resolve(file), size, mtimeMs];
-    }),
-  );
-  return JSON.stringify([files, textColumn, textPairColumn, threshold, allScores, precision, maxLength]);
+  return {
+    model: await identityOf(model, join(model, 'config.json')),
+    input: await identityOf(input, input),
+    '--text-column': textColumn,
+    '--text-pair-column': textPairColumn,
+    '--threshold': threshold,
+    '--all-scores': allScores,
+    '--precision': precision,
+    '--max-length': maxLength,
+  };
+}
+
+async function identityOf(path: string, file: string): Promise<string> {
+  const { size, mtimeMs } = await stat(file);
+  return `${resolve(path)}\n${size} ${mtimeMs}`;
 }
 
 /** @throws WhittleError `BAD_DATA` if there is no such file. */

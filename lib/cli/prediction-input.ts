@@ -22,6 +22,8 @@ export interface InputOptions {
   textPairColumn?: string | undefined;
   /** Takes rows that cannot be read. */
   onBadRow: (line: number, error: WhittleError) => void;
+  /** Takes the column names of a table, before its first row. */
+  onHeader?: ((columns: string[]) => void) | undefined;
 }
 
 /**
@@ -30,9 +32,9 @@ export interface InputOptions {
  */
 export async function* readInput(file: string, options: InputOptions): AsyncGenerator<InputRow, void, undefined> {
   if (extname(file).toLowerCase() === '.txt') return yield* readTexts(file, options.onBadRow);
-  const { textColumn, textPairColumn, onBadRow } = options;
+  const { textColumn, textPairColumn, onBadRow, onHeader } = options;
   const readOptions = {
-    ...{ textColumn, textPairColumn },
+    ...{ textColumn, textPairColumn, onHeader },
     onBadRow: (error: WhittleError, line: number) => onBadRow(line, error),
   };
   const task = await rowKind(file, options.task);
@@ -50,7 +52,7 @@ async function* readTexts(file: string, onBadRow: InputOptions['onBadRow']): Asy
 
 /** Words for a model of entities if the file has words; else texts. */
 async function rowKind(file: string, task: Task): Promise<Task> {
-  const format = formatOf(file);
+  const format = formatOf(file, ' or .txt');
   if (task === 'text-classification' || format === 'conll') return task;
   if (format !== 'jsonl') return 'text-classification';
   for await (const { text } of readLines(file)) {

@@ -17,6 +17,12 @@ export interface OutputProgress {
   rejectedBytes: number;
 }
 
+/**
+ * What an output depends on, by name. A file is its path, a line end, and what tells its contents from others:
+ * size and time of change.
+ */
+export type Command = Readonly<Record<string, string | number | boolean | undefined>>;
+
 /** A row that could not be predicted. */
 export interface RejectedRow {
   file: string;
@@ -34,7 +40,7 @@ export class ResumableOutput {
 
   private constructor(
     readonly file: string,
-    private readonly key: string,
+    private readonly command: Command,
     private readonly rows: FileHandle,
     private readonly rejected: FileHandle,
     private readonly unlock: () => Promise<void>,
@@ -43,19 +49,21 @@ export class ResumableOutput {
 
   /**
    * Goes on with what the same command left, or begins anew.
-   * @param key what the command is: model, input and options. Another key begins anew.
-   * @throws WhittleError `IO` if another process is writing the same output, or the files cannot be written.
+   * @param command what the output depends on, by the name that an error calls it: model, input and options.
+   * @param overwrite begins anew whatever another command left.
+   * @throws WhittleError `BAD_OPTION` if another command left something, saying what differs;
+   * `IO` if another process is writing the same output, or the files cannot be written.
    */
-  static async open(file: string, key: string): Promise<ResumableOutput> {
+  static async open(file: string, command: Command, overwrite: boolean): Promise<ResumableOutput> {
     const unlock = await lockOutput(file);
-    const saved = await readProgress(file, key);
-    const progress = saved ?? { rows: 0, rejected: 0, bytes: 0, rejectedBytes: 0 };
     try {
+      const saved = overwrite ? undefined : await readProgress(file, command);
+      const progress = saved ?? { rows: 0, rejected: 0, bytes: 0, rejectedBytes: 0 };
       const rows = await open(partial(file), saved ? 'r+' : 'w');
       const rejected = await open(partial(rejectedName(file)), saved ? 'r+' : 'w');
       await rows.truncate(progress.bytes);
       await rejected.truncate(progress.rejectedBytes);
-      return new ResumableOutput(file, key, rows, rejected, unlock, progress);
+      return new ResumableOutput(file, command, rows, rejected, unlock, progress);
     } catch (error) {
       await unlock();
       throw writeError(error, file);
@@ -88,7 +96,7 @@ export class ResumableOutput {
     } catch (error) {
       throw writeError(error, this.file);
     }
-    await writeFileWhole(progressName(this.file), JSON.stringify({ key: this.key, ...this.progress }));
+    await writeFileWhole(progressName(this.file), JSON.stringify({ command: this.command, ...this.progress }));
     this.#lastSave = performance.now();
   }
 
@@ -110,9 +118,14 @@ export class ResumableOutput {
     await this.unlock();
   }
 
-  /** Lets go of the files as they are. */
+  /** Lets go of the files: as they are, for the same command to go on with, or without a trace if they hold no row. */
   async close(): Promise<void> {
     await this.#closeFiles();
+    if (this.progress.rows === 0) {
+      const { file } = this;
+      for (const path of [partial(file), partial(rejectedName(file)), progressName(file)])
+        await rm(path, { force: true });
+    }
     await this.unlock();
   }
 
@@ -168,19 +181,56 @@ async function append(handle: FileHandle, text: string, position: number, file: 
   return bytes.length;
 }
 
-/** What a stopped command of the same key left; undefined if there is none, or its files are not as it says. */
-async function readProgress(file: string, key: string): Promise<OutputProgress | undefined> {
+/**
+ * What a stopped command left; undefined if there is nothing.
+ * @throws WhittleError `BAD_OPTION` if it was another command, or its files are not as it says.
+ */
+async function readProgress(file: string, command: Command): Promise<OutputProgress | undefined> {
   const text = await readFile(progressName(file), 'utf8').catch(() => undefined);
   if (text === undefined) return undefined;
-  const { key: savedKey, ...progress } = JSON.parse(text) as OutputProgress & { key: string };
-  if (savedKey !== key) return undefined;
-  const sizes = await Promise.all(
-    [partial(file), partial(rejectedName(file))].map((path) =>
-      stat(path).then(
-        ({ size }) => size,
-        () => -1,
-      ),
-    ),
+  const saved = parseProgress(text);
+  if (saved) {
+    const { command: then, ...progress } = saved;
+    const names = [...new Set([...Object.keys(then), ...Object.keys(command)])];
+    const changes = names.filter((name) => then[name] !== command[name]).map((name) => difference(name, then, command));
+    if (changes.length > 0)
+      throw leftByAnother(file, `another one stopped after ${rowCount(progress)}: ${changes.join('; ')}`);
+    const [bytes, rejectedBytes] = await Promise.all([partial(file), partial(rejectedName(file))].map(sizeOf));
+    if (bytes! >= progress.bytes && rejectedBytes! >= progress.rejectedBytes) return progress;
+  }
+  throw leftByAnother(file, `it is damaged`);
+}
+
+function leftByAnother(file: string, what: string): WhittleError {
+  return new WhittleError(
+    'BAD_OPTION',
+    `${partial(file)}: expected to go on with what the same command left, but ${what}; --overwrite begins anew`,
   );
-  return sizes[0]! >= progress.bytes && sizes[1]! >= progress.rejectedBytes ? progress : undefined;
+}
+
+function rowCount({ rows }: OutputProgress): string {
+  return rows === 1 ? '1 row' : `${rows} rows`;
+}
+
+function difference(name: string, then: Command, now: Command): string {
+  const isFile = [then[name], now[name]].every((value) => typeof value === 'string' && value.includes('\n'));
+  if (!isFile) return `${name} ${then[name] ?? 'not given'} then, ${now[name] ?? 'not given'} now`;
+  const [before, after] = [then[name], now[name]].map((value) => String(value).split('\n')[0]!);
+  return before === after ? `the ${name} ${after} has changed since` : `${name} ${before} then, ${after} now`;
+}
+
+function parseProgress(text: string): (OutputProgress & { command: Command }) | undefined {
+  try {
+    const parsed = JSON.parse(text) as OutputProgress & { command?: Command };
+    return parsed.command ? { ...parsed, command: parsed.command } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+async function sizeOf(file: string): Promise<number> {
+  return stat(file).then(
+    ({ size }) => size,
+    () => -1,
+  );
 }

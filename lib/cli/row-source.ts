@@ -5,10 +5,10 @@ import { readInput, type InputOptions, type InputRow } from './prediction-input.
 import type { RejectedRow } from './resumable-output.js';
 
 export class RowSource {
-  /** Fields of the file's first good row. */
+  /** Fields of the file's first good row; of a table without one, its columns. */
   first: Record<string, unknown> | undefined;
   readonly #file: string;
-  readonly #options: Omit<InputOptions, 'onBadRow'>;
+  readonly #options: Omit<InputOptions, 'onBadRow' | 'onHeader'>;
   readonly #skip: number;
   /** Good rows read, the skipped ones among them. */
   #read = 0;
@@ -30,8 +30,11 @@ export class RowSource {
         this.#bad.push({ after: this.#read, row: { file: this.#file, line, error: message } });
       }
     };
-    for await (const row of readInput(this.#file, { ...this.#options, onBadRow })) {
-      this.first ??= row.fields;
+    const onHeader = (columns: string[]) => {
+      this.first = Object.fromEntries(columns.map((name) => [name, '']));
+    };
+    for await (const row of readInput(this.#file, { ...this.#options, onBadRow, onHeader })) {
+      if (this.#read === 0) this.first = row.fields;
       if (this.#read++ < this.#skip) continue;
       this.#waiting.push(row);
       yield row.input;

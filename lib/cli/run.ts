@@ -1,5 +1,6 @@
 /** `whittle run RECIPE` */
 import type { Command } from 'commander';
+import { WhittleError } from '../../bindings/errors.js';
 import { run } from '../recipe/run.js';
 import { modelTable, stepTable } from '../report/tables.js';
 import { abortOnInterrupt } from './interrupt.js';
@@ -23,6 +24,9 @@ export function addRun(program: Command): Command {
     .option('--overwrite', 'throw away what an earlier run left in the folder')
     .option('--json', 'events as JSON lines on standard output')
     .action(async (recipe: string, { folder, resume, overwrite, json }: RunFlags) => {
+      if (overwrite && !resume) {
+        throw new WhittleError('BAD_OPTION', 'expected --overwrite or --no-resume but found both');
+      }
       const terminal = new Terminal({ json });
       const { signal, release } = abortOnInterrupt();
       try {

@@ -114,7 +114,7 @@ function findFiles({ path, format, ...named }: CheckedOptions): { train: string;
       `${path}: expected a file train${dataExtensions.join(', train')} but found none in the folder`,
     );
   }
-  if (format === undefined) for (const file of Object.values(files)) formatOf(file);
+  if (format === undefined) for (const file of Object.values(files)) formatOf(file, ', or the option "format",');
   return { train, ...others };
 }
 

@@ -1,11 +1,11 @@
 /** Data files of several formats as a stream of checked rows. */
+import { existsSync } from 'node:fs';
 import { extname } from 'node:path';
-import { Readable } from 'node:stream';
-import { CsvError, parse } from 'csv-parse';
 import { WhittleError } from '../../bindings/errors.js';
 import { parseTag } from './bio.js';
+import { CsvRecord } from './csv.js';
 import type { Row, RowOf, Task } from './dataset.js';
-import { readLines } from './lines.js';
+import { readLines, type Line } from './lines.js';
 import { badRow, checkRow, defaultColumns, type ColumnNames, type RowRules, type TagScheme } from './rows.js';
 
 export type DataFormat = 'jsonl' | 'csv' | 'tsv' | 'conll';
@@ -36,6 +36,8 @@ export interface ReadOptions {
   scheme?: TagScheme | undefined;
   /** Gets each bad row's error, and the row is left out. Without it the first bad row's error is thrown. */
   onBadRow?: ((error: WhittleError, line: number) => void) | undefined;
+  /** Gets the column names of a table, before its first row. */
+  onHeader?: ((columns: string[]) => void) | undefined;
 }
 
 /** A row, the 1-based line that it starts on, and everything that the file holds for it, by column or key. */
@@ -70,7 +72,7 @@ export async function* readRows(
   task: Task,
   options: ReadOptions = {},
 ): AsyncGenerator<LocatedRow, void, undefined> {
-  const format = options.format ?? formatOf(file);
+  const format = options.format ?? formatOf(file, ', or the option "format",');
   const columns = defaultColumns(task);
   const rules: RowRules = {
     task,
@@ -83,7 +85,7 @@ export async function* readRows(
     },
     fromTable: format === 'csv' || format === 'tsv',
   };
-  for await (const { read, line } of readRecords(file, format, rules)) {
+  for await (const { read, line } of readRecords(file, format, rules, options.onHeader)) {
     let row: Row;
     let fields: unknown;
     try {
@@ -98,16 +100,19 @@ export async function* readRows(
   }
 }
 
-/** The format that a file's name tells. */
-export function formatOf(file: string): DataFormat {
+/**
+ * The format that a file's name tells.
+ * @param otherwise what else the caller takes, for the error: `, or the option "format"`.
+ * @throws WhittleError `BAD_DATA` for another extension, or if there is no such file.
+ */
+export function formatOf(file: string, otherwise = ''): DataFormat {
   const format = extensions[extname(file).toLowerCase()];
-  if (format === undefined) {
-    throw new WhittleError(
-      'BAD_DATA',
-      `${file}: expected a data file whose name ends in ${dataExtensions.join(', ')}, or the option "format", but found "${extname(file)}"`,
-    );
-  }
-  return format;
+  if (format !== undefined) return format;
+  if (!existsSync(file)) throw new WhittleError('BAD_DATA', `${file}: expected a data file but there is none`);
+  throw new WhittleError(
+    'BAD_DATA',
+    `${file}: expected a data file whose name ends in ${dataExtensions.join(', ')}${otherwise} but found "${extname(file)}"`,
+  );
 }
 
 /** What a file holds for one row, before it is checked. */
@@ -117,12 +122,17 @@ interface SourceRecord {
   read: () => unknown;
 }
 
-function readRecords(file: string, format: DataFormat, rules: RowRules): AsyncGenerator<SourceRecord, void, undefined> {
+function readRecords(
+  file: string,
+  format: DataFormat,
+  rules: RowRules,
+  onHeader: ReadOptions['onHeader'],
+): AsyncGenerator<SourceRecord, void, undefined> {
   if (format === 'jsonl') return readJsonl(file);
   const { task } = rules;
   const isTokens = task === 'token-classification';
   if (format === 'conll' && isTokens) return readConll(file, rules.labelled);
-  if (format !== 'conll' && !isTokens) return readTable(file, format, rules);
+  if (format !== 'conll' && !isTokens) return readTable(file, format, rules, onHeader);
   const expected = isTokens ? 'JSONL or CoNLL' : 'JSONL, CSV or TSV';
   throw new WhittleError(
     'BAD_DATA',
@@ -146,57 +156,75 @@ function parseJson(text: string, place: string): unknown {
   }
 }
 
+/** A quoted cell that goes on for more lines than this has lost its closing quote. */
+const mostLinesOfRecord = 10_000;
+
 async function* readTable(
   file: string,
   format: 'csv' | 'tsv',
   { task, labelled, columns: names }: RowRules,
+  onHeader: ReadOptions['onHeader'],
 ): AsyncGenerator<SourceRecord, void, undefined> {
-  const parser = parse({
-    delimiter: format === 'tsv' ? '\t' : ',',
-    quote: format === 'tsv' ? null : '"',
-    skip_empty_lines: true,
-    relax_column_count: true,
-    raw: true,
-  });
+  const lines = new LineBuffer(readLines(file));
   let columns: string[] | undefined;
-  let line = 1;
   try {
-    const source = Readable.from(textBlocks(file)).on('error', (error) => parser.destroy(error));
-    for await (const { record, raw } of source.pipe(parser) as AsyncIterable<{ record: string[]; raw: string }>) {
-      // The raw text of a record begins with the blank lines before it.
-      const start = line + countLineEnds(/^\n*/.exec(raw)![0]);
-      line += countLineEnds(raw);
-      if (columns === undefined) columns = readHeader(record, neededColumns(names, labelled, task), `${file}:${start}`);
-      else yield { line: start, read: tableRow.bind(undefined, record, columns, `${file}:${start}`) };
+    for (let line = await lines.next(); line; line = await lines.next()) {
+      if (line.text === '') continue;
+      const place = `${file}:${line.number}`;
+      const { cells, problem } = format === 'tsv' ? { cells: line.text.split('\t') } : await readCsvRecord(line, lines);
+      if (columns !== undefined) {
+        yield { line: line.number, read: tableRow.bind(undefined, cells, columns, place, problem) };
+      } else if (problem !== undefined) throw badQuote(place, problem);
+      else {
+        columns = readHeader(cells, neededColumns(names, labelled, task), place);
+        onHeader?.(columns);
+      }
     }
-  } catch (error) {
-    if (!(error instanceof CsvError)) throw error;
-    throw new WhittleError(
-      'BAD_DATA',
-      `${file}:${error.lines as number}: expected a ${format.toUpperCase()} row but found: ${error.message}`,
-      {
-        cause: error,
-      },
-    );
+  } finally {
+    await lines.close();
   }
 }
 
-/** The file's text, checked to be UTF-8, in pieces of whole lines. */
-async function* textBlocks(file: string): AsyncGenerator<string, void, undefined> {
-  let block = '';
-  for await (const { text } of readLines(file)) {
-    block += `${text}\n`;
-    if (block.length < 1 << 16) continue;
-    yield block;
-    block = '';
+/** The record that begins with `first`. One with a problem is that line alone, and the lines after it are read anew. */
+async function readCsvRecord(first: Line, lines: LineBuffer): Promise<{ cells: string[]; problem?: string }> {
+  const record = new CsvRecord(',');
+  const taken: Line[] = [];
+  let isComplete = record.add(first.text);
+  while (!isComplete) {
+    const line = taken.length < mostLinesOfRecord ? await lines.next() : undefined;
+    if (line === undefined) record.problem = 'a closing quote to every opening one';
+    else taken.push(line);
+    isComplete = line === undefined || record.add(line.text);
   }
-  if (block !== '') yield block;
+  if (record.problem === undefined) return { cells: record.cells };
+  lines.putBack(taken);
+  return { cells: record.cells, problem: record.problem };
 }
 
-function countLineEnds(text: string): number {
-  let count = 0;
-  for (let at = text.indexOf('\n'); at >= 0; at = text.indexOf('\n', at + 1)) count++;
-  return count;
+function badQuote(place: string, problem: string): WhittleError {
+  return new WhittleError('BAD_DATA', `${place}: expected ${problem} but found a quote out of place`);
+}
+
+/** Lines that can be put back. */
+class LineBuffer {
+  #ahead: Line[] = [];
+
+  constructor(private readonly source: AsyncGenerator<Line, void, undefined>) {}
+
+  async next(): Promise<Line | undefined> {
+    const line = this.#ahead.pop();
+    if (line) return line;
+    const { value } = await this.source.next();
+    return value ?? undefined;
+  }
+
+  putBack(lines: readonly Line[]): void {
+    this.#ahead.push(...[...lines].reverse());
+  }
+
+  async close(): Promise<void> {
+    await this.source.return();
+  }
 }
 
 /** The columns that a table must have. Pairs to train embeddings on need no score. */
@@ -206,7 +234,16 @@ function neededColumns({ text, textPair, label }: ColumnNames, labelled: boolean
 }
 
 function readHeader(record: string[], needed: readonly string[], place: string): string[] {
-  const columns = record.map((name) => name.trim());
+  const unnamed = record.filter((name) => name.trim() === '').length;
+  // Spreadsheets leave empty columns behind; each keeps its cells under its place.
+  const columns = record.map((name, index) => (unnamed > 1 && !name.trim() ? `column ${index + 1}` : name.trim()));
+  const twice = columns.find((name, index) => columns.indexOf(name) !== index);
+  if (twice !== undefined) {
+    throw new WhittleError(
+      'BAD_DATA',
+      `${place}: expected a header whose columns have different names but found "${twice}" twice`,
+    );
+  }
   for (const one of needed) {
     if (columns.includes(one)) continue;
     throw new WhittleError(
@@ -217,7 +254,13 @@ function readHeader(record: string[], needed: readonly string[], place: string):
   return columns;
 }
 
-function tableRow(record: string[], columns: string[], place: string): Record<string, string> {
+function tableRow(
+  record: string[],
+  columns: string[],
+  place: string,
+  problem: string | undefined,
+): Record<string, string> {
+  if (problem !== undefined) throw badQuote(place, problem);
   if (record.length !== columns.length) {
     throw new WhittleError(
       'BAD_DATA',

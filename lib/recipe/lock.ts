@@ -1,10 +1,10 @@
 /** Keeps two processes, or two runs of one process, out of the same run folder. */
 import { readFileSync } from 'node:fs';
-import { mkdir, open, readFile, rm } from 'node:fs/promises';
+import { open, readFile, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { WhittleError } from '../../bindings/errors.js';
-import { writeError } from '../atomic.js';
+import { makeFolder, writeError } from '../atomic.js';
 
 interface Owner {
   pid: number;
@@ -24,7 +24,7 @@ interface Owner {
 export async function lockFolder(folder: string): Promise<() => Promise<void>> {
   const file = join(folder, '.lock');
   const own: Owner = { pid: process.pid, host: hostname(), started: startOf(process.pid) };
-  await makeFolder(folder);
+  await makeLockFolder(folder);
   for (let attempt = 0; ; attempt++) {
     try {
       const handle = await open(file, 'wx');
@@ -45,9 +45,9 @@ export async function lockFolder(folder: string): Promise<() => Promise<void>> {
   }
 }
 
-async function makeFolder(folder: string): Promise<void> {
+async function makeLockFolder(folder: string): Promise<void> {
   try {
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST')
       throw new WhittleError('IO', `${folder}: expected a folder to write to but found a file`, { cause: error });

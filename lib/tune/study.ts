@@ -1,8 +1,8 @@
 /** Runs a recipe again and again with other values, and finds the best. */
-import { mkdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { WhittleError } from '../../bindings/errors.js';
-import { writeFileWhole } from '../atomic.js';
+import { makeFolder, writeFileWhole } from '../atomic.js';
 import { didYouMean } from '../options.js';
 import { canonical, differences } from '../recipe/compare.js';
 import { lockFolder } from '../recipe/lock.js';
@@ -201,7 +201,7 @@ function valueOf(metrics: Record<string, Record<string, number>>, metric: string
 
 /** Opens the folder's journal, whose first line must be of this very study. */
 async function openJournal(folder: string, base: ResolvedRecipe, study: Study, seed: number): Promise<Journal> {
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   const journal = await Journal.open(folder);
   const searched: Partial<Study> = { ...study, seed };
   delete searched.trials; // a study may be made longer

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -13,6 +13,12 @@ function write(name: string, content: string): string {
   const file = join(temporaryFolder(), name);
   writeFileSync(file, content);
   return file;
+}
+
+function folderNamed(name: string): string {
+  const folder = join(temporaryFolder(), name);
+  mkdirSync(folder);
+  return folder;
 }
 
 function lines(file: string): string[] {
@@ -96,17 +102,27 @@ test('the input is never overwritten', async () => {
 
 test('mistakes are one line and exit code 1', async () => {
   const input = write('in.csv', 'id,text\n1,lost\n');
+  const output = join(input, '..', 'x.csv');
   const cases: [string[], RegExp][] = [
-    [['predict', model, '/nowhere/in.csv', '-o', '/tmp/x.csv'], /in\.csv: expected a data file but there is none/],
-    [['predict', '/nowhere', input, '-o', '/tmp/x.csv'], /\/nowhere.*\.json/],
-    [['predict', model, input, '-o', '/tmp/x.doc'], /x\.doc: expected an output whose name ends in/],
+    [['predict', model, '/nowhere/in.csv', '-o', output], /in\.csv: expected a data file but there is none/],
+    [['predict', '/nowhere', input, '-o', output], /\/nowhere.*\.json/],
+    [['predict', model, input, '-o', join(input, '..', 'x.doc')], /x\.doc: expected an output whose name ends in/],
     [
-      ['predict', model, input, '-o', '/tmp/x.csv', '--text-column', 'msg'],
+      ['predict', model, input, '-o', output, '--text-column', 'msg'],
       /in\.csv:1: expected a header with a column "msg"/,
     ],
-    [['predict', model, input, '-o', '/tmp/x.csv', '--threshold', '7'], /Expected a number from 0 to 1/],
-    [['predict', model, input, '-o', '/tmp/x.csv', '--treshold', '0.5'], /unknown option.*treshold/],
+    [['predict', model, input, '-o', output, '--threshold', '7'], /Expected a number from 0 to 1/],
+    [['predict', model, input, '-o', output, '--treshold', '0.5'], /unknown option.*treshold/],
     [['predict', model, input, '-o', join(input, 'x.csv')], /x\.csv.* could not be written/],
+    [['predict', model, input, '-o', join(input, '..')], /expected an output whose name ends in/],
+    [
+      ['predict', model, input, '-o', `${folderNamed('out.csv')}`],
+      /--output: expected the name of a file but found the folder .*out\.csv/,
+    ],
+    [['predict', model, input, '-o', '/proc/nowhere/deep/out.csv'], /no folder can be made there/],
+    [['predict', model, write('in.doc', 'x'), '-o', output], /in\.doc: .* \.iob2 or \.txt but found "\.doc"/],
+    [['predict', model, write('twice.csv', 'text,a,a\nx,y,z\n'), '-o', output], /different names but found "a" twice/],
+    [['evaluate', model, '/nowhere.doc'], /nowhere\.doc: expected a data file but there is none/],
     [['evaluate', model, '/nowhere.jsonl'], /nowhere\.jsonl: expected a data file/],
     [['predit'], /unknown command 'predit'/],
   ];
@@ -117,6 +133,7 @@ test('mistakes are one line and exit code 1', async () => {
     assert.not.match(stderr, /\n\s+at /);
     assert.is(stdout, '');
   }
+  assert.equal(readdirSync(join(input, '..')), ['in.csv'], 'nothing is left behind');
 });
 
 test('--json gives errors to programs, --verbose the stack', async () => {
@@ -124,6 +141,30 @@ test('--json gives errors to programs, --verbose the stack', async () => {
   assert.is(code, 1);
   assert.equal(JSON.parse(stdout).code, 'BAD_RECIPE');
   assert.match(stderr, /\n\s+at /);
+});
+
+test('a bad quote costs its row alone', async () => {
+  const input = write('in.csv', 'id,text\n1,"a"b\n2,c\n3,d "x"\n4,"e\n5,"f, g"\n');
+  const { code, stdout } = await whittle(['predict', model, input, '-o', `${input}.out.csv`]);
+  assert.is(code, 0);
+  assert.match(stdout, /2 predictions .*\n3 bad rows/);
+  assert.match(readFileSync(`${input}.out.csv`, 'utf8'), /^id,text,label,score\n2,c,.*\n5,"f, g",.*\n$/);
+  assert.equal(
+    lines(`${input}.out.csv.rejected.jsonl`).map((line) => JSON.parse(line).line),
+    [2, 4, 5],
+  );
+});
+
+test('without rows a table still has its header', async () => {
+  const header = write('in.csv', 'id,text\n');
+  const one = await whittle(['predict', model, header, '-o', `${header}.out.csv`]);
+  assert.match(one.stdout, /^0 predictions/m);
+  assert.is(readFileSync(`${header}.out.csv`, 'utf8'), 'id,text,label,score\n');
+  const nothing = write('in.jsonl', '');
+  assert.is((await whittle(['predict', model, nothing, '-o', `${nothing}.out.tsv`])).code, 0);
+  assert.is(readFileSync(`${nothing}.out.tsv`, 'utf8'), 'text\tlabel\tscore\n');
+  const single = write('in.txt', 'lost card\n');
+  assert.match((await whittle(['predict', model, single, '-o', `${single}.out.txt`])).stdout, /^1 prediction in/m);
 });
 
 test('an output that another process writes is refused', async () => {
@@ -164,6 +205,12 @@ test('Ctrl-C stops cleanly, and the same command goes on where it was', async ()
   assert.is(first.code, 130, first.stderr);
   assert.match(first.stderr, /^whittle: stopped after [\d,]+ rows; the same command goes on from there\n$/);
   assert.not.ok(existsSync(output));
+  const other = await whittle([...args(output), '--threshold', '0.5']);
+  assert.is(other.code, 1);
+  assert.match(
+    other.stderr,
+    /out\.txt\.partial: .* stopped after \d+ rows: --threshold 0 then, 0\.5 now; --overwrite begins anew/,
+  );
   const second = await whittle(args(output));
   assert.is(second.code, 0, second.stderr);
   const whole = join(input, '..', 'whole.txt');

@@ -197,7 +197,7 @@ const bad: [what: string, name: string, content: string | Uint8Array, task: Task
     'x.csv',
     'text,label\n"a,b\n',
     texts,
-    /x\.csv:2: expected a CSV row but found: Quote Not Closed: .* opening quote/,
+    /x\.csv:2: expected a closing quote to every opening one but found a quote out of place/,
   ],
   ['an empty cell', 'x.csv', 'text,label\n"",b\n', texts, /x\.csv:2: expected "text" to hold text but found ""/],
   [
