@@ -117,7 +117,15 @@ export interface EngineSpec {
   positions: number;
   positionOffset: number;
   tokenTypes: number;
+  /**
+   * With a relative position bias: rows of its table `embeddings.positionBias`, and the row of each distance of a key
+   * from its query, `[2 * (positions - positionOffset) - 1]`.
+   */
+  positionBiasRows?: number;
+  positionBuckets?: Int32Array;
   normEpsilon: number;
+  /** Between pooler and classifier. */
+  poolerActivation: 'tanh' | 'relu' | 'gelu';
   /** No head: 'none'. */
   task: 'none' | 'text-classification' | 'token-classification';
   /** Classes of the head; 0 without one. */

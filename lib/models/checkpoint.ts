@@ -8,7 +8,7 @@ import type { StoredParameter, StoredTensor, TensorDtype } from '../../bindings/
 import type { Task } from '../data/dataset.js';
 import { didYouMean } from '../options.js';
 import { architectureOf, problemTypes, tensorName, type Architecture } from './architectures.js';
-import type { ModelDescription, ParameterName, TaskHead } from './description.js';
+import { headKind, type ModelDescription, type ParameterName, type TaskHead } from './description.js';
 import { format, parameterShapes, type Parameters } from './parameters.js';
 import { readQuantization, type Quantization } from './quantization.js';
 import { readHeader } from './safetensors.js';
@@ -50,11 +50,13 @@ export async function openCheckpoint(folder: string): Promise<Checkpoint> {
   const head = readHead(config, architecture, configFile);
   const prefixed = [...found.keys()].some((name) => name.startsWith(architecture.prefix));
   const prefix = prefixed ? architecture.prefix : '';
+  const nameOf = (parameter: ParameterName) =>
+    tensorName(architecture, parameter, prefix, head ? headKind(head.task) : 'none');
   const description: ModelDescription = {
     ...architecture.describe(config, configFile),
-    hasPooler: found.has(prefix + tensorName(architecture, 'pooler.weight')),
+    hasPooler: found.has(nameOf('pooler.weight') ?? ''),
   };
-  const tensors = matchTensors(folder, found, architecture, prefix, description, head);
+  const tensors = matchTensors(folder, found, architecture, prefix, parameterShapes(description, head), nameOf);
   const quantization = readQuantization(config, configFile);
   const files = new Set([...found.values()].map((tensor) => tensor.file));
   const sizes = await Promise.all([...files].map(async (file) => (await stat(file)).size));
@@ -216,8 +218,8 @@ function matchTensors(
   found: Map<string, StoredTensor>,
   architecture: Architecture,
   prefix: string,
-  description: ModelDescription,
-  head: TaskHead | undefined,
+  shapes: ReadonlyMap<ParameterName, number[]>,
+  nameOf: (parameter: ParameterName) => string | undefined,
 ): Map<ParameterName, StoredParameter> {
   const result = new Map<ParameterName, StoredParameter>();
   const left = new Map(found);
@@ -226,8 +228,8 @@ function matchTensors(
     left.delete(name);
     return tensor;
   };
-  for (const [parameter, shape] of parameterShapes(description, head)) {
-    const name = (parameter.startsWith('classifier.') ? '' : prefix) + tensorName(architecture, parameter);
+  for (const [parameter, shape] of shapes) {
+    const name = nameOf(parameter)!;
     const tensor = take(name);
     if (!tensor)
       throw new WhittleError(

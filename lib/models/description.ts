@@ -13,14 +13,25 @@ export interface ModelDescription {
   positions: number;
   /** Position of the first token: 0 for BERT, 2 for RoBERTa and MPNet. */
   positionOffset: number;
+  /**
+   * Rows of the relative position bias that all layers add to their attention scores (MPNet), 0 if there is none.
+   * relative-positions.ts says which row a distance has.
+   */
+  positionBuckets: number;
   /** 0 if the model has none. */
   tokenTypes: number;
   activation: 'gelu';
   normPlacement: 'post';
   normEpsilon: number;
   hasPooler: boolean;
+  /** Between pooler and classifier. */
+  poolerActivation: 'tanh' | 'relu' | 'gelu';
+  /** Whether the head's dropout is also in front of the pooler, as in RoBERTa's. */
+  dropsPoolerInput: boolean;
   hiddenDropout: number;
   attentionDropout: number;
+  /** Of heads of sequences and of tokens. */
+  headDropout: { sequence: number; token: number };
   padTokenId: number;
 }
 
@@ -30,6 +41,7 @@ export interface ModelDescription {
  *
  * - `embeddings.word` [vocabulary, hidden], `embeddings.position` [positions, hidden],
  *   `embeddings.tokenType` [tokenTypes, hidden], `embeddings.norm.weight`, `embeddings.norm.bias` [hidden]
+ * - `embeddings.positionBias` [positionBuckets, heads], where the model has one
  * - `layers.N.attention.{query,key,value,output}.{weight,bias}` [hidden, hidden], [hidden]
  * - `layers.N.attention.norm.{weight,bias}` [hidden]
  * - `layers.N.intermediate.{weight,bias}` [intermediate, hidden], [intermediate]

@@ -5,6 +5,7 @@ import type { EngineHandle, EngineInfo, EngineOutput, Precision } from '../../bi
 import type { RaggedBatch } from '../data/batch.js';
 import type { Checkpoint } from './checkpoint.js';
 import { headKind, type ModelDescription, type TaskHead } from './description.js';
+import { relativePositionBuckets } from './relative-positions.js';
 
 export interface EngineOptions {
   /**
@@ -67,7 +68,9 @@ export class Engine implements AsyncDisposable {
           positions: description.positions,
           positionOffset: description.positionOffset,
           tokenTypes: description.tokenTypes,
+          ...positionBiasOf(description),
           normEpsilon: description.normEpsilon,
+          poolerActivation: description.poolerActivation,
           task: headClass,
           labels: head?.labels.length ?? 0,
           precision,
@@ -110,4 +113,12 @@ export class Engine implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
   }
+}
+
+function positionBiasOf({ positions, positionOffset, positionBuckets }: ModelDescription) {
+  if (positionBuckets === 0) return {};
+  return {
+    positionBiasRows: positionBuckets,
+    positionBuckets: relativePositionBuckets(positions - positionOffset, positionBuckets),
+  };
 }

@@ -37,6 +37,8 @@ export function parameterShapes(description: ModelDescription, head?: TaskHead):
   shapes.set('embeddings.word', [description.vocabulary, hidden]);
   shapes.set('embeddings.position', [description.positions, hidden]);
   if (description.tokenTypes > 0) shapes.set('embeddings.tokenType', [description.tokenTypes, hidden]);
+  if (description.positionBuckets > 0)
+    shapes.set('embeddings.positionBias', [description.positionBuckets, description.heads]);
   norm('embeddings.norm');
   for (let layer = 0; layer < description.layers; layer++) {
     for (const part of ['query', 'key', 'value', 'output']) linear(`layers.${layer}.attention.${part}`, hidden, hidden);

@@ -53,10 +53,11 @@ export async function writeCheckpoint(folder: string, checkpoint: CheckpointToWr
   for (const name of Object.keys(extraFiles))
     if (basename(name) !== name) throw new WhittleError('BAD_OPTION', `Expected a plain file name but found ${name}`);
 
-  const prefix = head && headKind(head.task) !== 'none' ? architecture.prefix : '';
+  const kind = head ? headKind(head.task) : 'none';
+  const prefix = kind === 'none' ? '' : architecture.prefix;
   const tensors: (TensorToWrite & { shape: number[] })[] = [];
   for (const [parameter, { shape, ...values }] of parameters) {
-    const name = (parameter.startsWith('classifier.') ? '' : prefix) + tensorName(architecture, parameter);
+    const name = tensorName(architecture, parameter, prefix, kind)!;
     if (!('scale' in values)) {
       tensors.push({ name, shape, data: values.data, dtype: storedDtypes[dtype] });
       continue;
@@ -115,7 +116,7 @@ function makeConfig(
     for (const [parameter, values] of parameters) {
       const kind = isEmbedding(parameter) ? 'embedding' : isLinearWeight(parameter) ? 'linear' : undefined;
       if (!kind) continue;
-      const tensor = (parameter.startsWith('classifier.') ? '' : prefix) + tensorName(architecture, parameter);
+      const tensor = tensorName(architecture, parameter, prefix, head ? headKind(head.task) : 'none')!;
       const module = tensor.replace(/\.weight$/, '');
       if ('scale' in values) modules[kind].push(module);
       else ignored.push(module);
@@ -126,7 +127,7 @@ function makeConfig(
 }
 
 function isEmbedding(parameter: ParameterName): boolean {
-  return ['embeddings.word', 'embeddings.position', 'embeddings.tokenType'].includes(parameter);
+  return ['word', 'position', 'tokenType', 'positionBias'].some((table) => parameter === `embeddings.${table}`);
 }
 
 async function copyTokenizerFile(from: string, to: string, name: string, required: boolean): Promise<void> {

@@ -1,6 +1,7 @@
 /** The encoder from ordinary TensorFlow.js operations over padded batches: runs on any backend, float32. */
 import * as tf from '@tensorflow/tfjs-core';
 import { gelu, layerNorm } from '../backend/operations.js';
+import { relativePositionBuckets } from '../models/relative-positions.js';
 import type { Encoder, EncoderContext, Pass } from './encoder.js';
 import { dropoutFactors, generator } from './random.js';
 
@@ -8,7 +9,7 @@ import { dropoutFactors, generator } from './random.js';
 const site = { embedding: 0, attention: 1, attentionOutput: 2, output: 3 };
 
 export function compositeEncoder({ description, parameter }: EncoderContext): Encoder {
-  const { hidden, heads, headSize, normEpsilon, positionOffset } = description;
+  const { hidden, heads, headSize, normEpsilon, positionOffset, positionBuckets } = description;
   const matrix = (name: string) => parameter(name) as tf.Tensor2D;
   const linear = (x: tf.Tensor2D, name: string) =>
     tf.add(tf.matMul(x, matrix(`${name}.weight`), false, true), parameter(`${name}.bias`)) as tf.Tensor2D;
@@ -20,13 +21,30 @@ export function compositeEncoder({ description, parameter }: EncoderContext): En
       normEpsilon,
     ) as tf.Tensor2D;
 
+  /** What is added to the scores `[sequences, heads, length, length]`: that of padding, and of relative positions. */
+  function scoreBias({ length, keyBias }: Padding): tf.Tensor4D {
+    if (positionBuckets === 0) return keyBias;
+    const buckets = relativePositionBuckets(length, positionBuckets);
+    const rows = new Int32Array(length * length);
+    for (let query = 0; query < length; query++)
+      rows.set(buckets.subarray(length - 1 - query, 2 * length - 1 - query), query * length);
+    const bias = tf.reshape(tf.gather(matrix('embeddings.positionBias'), tf.tensor1d(rows)), [length, length, heads]);
+    return tf.add(keyBias, tf.reshape(tf.transpose(bias, [2, 0, 1]), [1, heads, length, length]));
+  }
+
   /** x `[sequences * length, hidden]`; padded positions are computed too and never looked at. */
-  function layer(x: tf.Tensor2D, { sequences, length, keyBias }: Padding, index: number, pass: Pass): tf.Tensor2D {
+  function layer(
+    x: tf.Tensor2D,
+    { sequences, length }: Padding,
+    bias: tf.Tensor4D,
+    index: number,
+    pass: Pass,
+  ): tf.Tensor2D {
     const name = `layers.${index}`;
     const split = (rows: tf.Tensor2D) =>
       tf.transpose(tf.reshape(rows, [sequences, length, heads, headSize]), [0, 2, 1, 3]);
     const [query, key, value] = ['query', 'key', 'value'].map((part) => split(linear(x, `${name}.attention.${part}`)));
-    const scores = tf.add(tf.mul(tf.matMul(query!, key!, false, true), 1 / Math.sqrt(headSize)), keyBias);
+    const scores = tf.add(tf.mul(tf.matMul(query!, key!, false, true), 1 / Math.sqrt(headSize)), bias);
     const weights = dropout(tf.softmax(scores), pass.attentionDropout, pass, index, site.attention);
     const merged = tf.reshape(tf.transpose(tf.matMul(weights, value!), [0, 2, 1, 3]), [-1, hidden]) as tf.Tensor2D;
     const attended = dropout(
@@ -60,7 +78,8 @@ export function compositeEncoder({ description, parameter }: EncoderContext): En
       if (from === to) return x;
       const padding = paddingOf(offsets);
       let padded = tf.gather(x, padding.tokenOf) as tf.Tensor2D;
-      for (let index = from; index < to; index++) padded = layer(padded, padding, index, pass);
+      const bias = scoreBias(padding);
+      for (let index = from; index < to; index++) padded = layer(padded, padding, bias, index, pass);
       return tf.gather(padded, padding.placeOf);
     },
   };

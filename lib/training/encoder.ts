@@ -21,6 +21,8 @@ export interface Pass {
   /** Dropout rates, 0 for evaluation. */
   hiddenDropout: number;
   attentionDropout: number;
+  /** Of the head; `hiddenDropout` if absent. */
+  headDropout?: number;
   seed: number;
   /** Training step, counted over all stages. */
   step: number;

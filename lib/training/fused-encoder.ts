@@ -1,11 +1,23 @@
 /** The encoder on the backend `whittle`: one native kernel a layer, over ragged batches. */
-import type * as tf from '@tensorflow/tfjs-core';
+import * as tf from '@tensorflow/tfjs-core';
 import { blockParameterNames, embeddingParameterNames } from '../../bindings/native.js';
 import { embedding, transformerBlock } from '../backend/fused-kernels.js';
+import { relativePositionBuckets } from '../models/relative-positions.js';
 import { lowestDepth, type Encoder, type EncoderContext } from './encoder.js';
 
 export function fusedEncoder({ description, precision, parameter }: EncoderContext): Encoder {
-  const { hidden, heads, intermediate, normEpsilon, positionOffset } = description;
+  const { hidden, heads, intermediate, normEpsilon, positionOffset, positionBuckets } = description;
+
+  /** `[heads, 2 * longest - 1]` for sequences of up to so many tokens. */
+  function positionBias(offsets: Int32Array): tf.Tensor2D | undefined {
+    if (positionBuckets === 0) return undefined;
+    let longest = 1;
+    for (let sequence = 0; sequence + 1 < offsets.length; sequence++)
+      longest = Math.max(longest, offsets[sequence + 1]! - offsets[sequence]!);
+    const buckets = tf.tensor1d(relativePositionBuckets(longest, positionBuckets), 'int32');
+    return tf.transpose(tf.gather(parameter('embeddings.positionBias') as tf.Tensor2D, buckets));
+  }
+
   return {
     embed(tokens, pass) {
       const { seed, step, hiddenDropout: dropout } = pass;
@@ -16,15 +28,20 @@ export function fusedEncoder({ description, precision, parameter }: EncoderConte
     layers(x, offsets, from, to, pass) {
       const { seed, step, hiddenDropout, attentionDropout } = pass;
       const lowest = lowestDepth(pass.trained, description.layers);
+      const bias = positionBias(offsets);
       let output: tf.Tensor2D = x;
       for (let layer = from; layer < to; layer++) {
         const names = blockParameterNames.map((name) => `layers.${layer}.${name}`);
-        const wanted = { input: lowest < layer, parameters: names.map((name) => pass.trained.has(name)) };
+        const wanted = {
+          input: lowest < layer,
+          parameters: names.map((name) => pass.trained.has(name)),
+          positionBias: pass.trained.has('embeddings.positionBias'),
+        };
         const spec = {
           ...{ hidden, heads, intermediate, normEpsilon, hiddenDropout, attentionDropout },
           ...{ layer, precision, seed, step },
         };
-        output = transformerBlock(output, names.map(parameter), offsets, spec, wanted);
+        output = transformerBlock(output, names.map(parameter), offsets, spec, wanted, bias);
       }
       return output;
     },

@@ -2,6 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { WhittleError } from '../../bindings/errors.js';
 import type { TrainingPrecision } from '../../bindings/native.js';
+import { gelu } from '../backend/operations.js';
 import { useWhittleBackend } from '../backend/register.js';
 import { backendName } from '../backend/whittle-backend.js';
 import { headKind, type ModelDescription, type ParameterName, type TaskHead } from '../models/description.js';
@@ -39,6 +40,12 @@ export interface FrozenOutput {
 export const evaluation: Pass = { trained: new Set(), hiddenDropout: 0, attentionDropout: 0, seed: 0, step: 0 };
 
 const headSite = 4;
+const poolerSite = 5;
+const poolerActivations: Record<ModelDescription['poolerActivation'], (x: tf.Tensor2D) => tf.Tensor2D> = {
+  tanh: tf.tanh,
+  relu: tf.relu,
+  gelu: (x) => gelu(x) as tf.Tensor2D,
+};
 let models = 0;
 
 export class TrainableModel {
@@ -86,6 +93,12 @@ export class TrainableModel {
    */
   get parameters(): ReadonlyMap<ParameterName, tf.Variable> {
     return this.#variables;
+  }
+
+  /** The rate that the description has for this kind of head. */
+  get headDropout(): number {
+    const { sequence, token } = this.description.headDropout;
+    return headKind(this.head.task) === 'token' ? token : sequence;
   }
 
   /** The word table's rows in use, while it is restricted. */
@@ -159,14 +172,16 @@ export class TrainableModel {
       const weight = this.#variables.get(`${name}.weight`)! as tf.Tensor as tf.Tensor2D;
       return tf.add(tf.matMul(x, weight, false, true), this.#variables.get(`${name}.bias`)!) as tf.Tensor2D;
     };
+    const drop = (x: tf.Tensor2D, site: number) =>
+      dropout(x, pass.headDropout ?? pass.hiddenDropout, pass, this.description.layers, site);
     let features = hidden;
     if (headKind(this.head.task) === 'sequence') {
       // A frozen lower part may have left the first tokens alone.
       if (hidden.shape[0] !== offsets.length - 1) features = firstTokens(hidden, offsets);
-      features = tf.tanh(linear(features, 'pooler'));
+      if (this.description.dropsPoolerInput) features = drop(features, poolerSite);
+      features = poolerActivations[this.description.poolerActivation](linear(features, 'pooler'));
     }
-    features = dropout(features, pass.hiddenDropout, pass, this.description.layers, headSite);
-    return linear(features, 'classifier');
+    return linear(drop(features, headSite), 'classifier');
   }
 
   #remapped(tokens: RaggedTokens): RaggedTokens {

@@ -6,8 +6,9 @@ import type { Example } from '../data/batch.js';
 import type { Dataset, Split, Task } from '../data/dataset.js';
 import { encodeRows, type EncodedRows } from '../data/encode.js';
 import { loadTokenizer, type Tokenizer } from '../data/tokenizer/tokenizer.js';
+import { leftByNewHead } from '../models/architectures.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
-import type { ModelDescription, TaskHead } from '../models/description.js';
+import { headKind, type ModelDescription, type TaskHead } from '../models/description.js';
 import { writeCheckpoint } from '../models/write-checkpoint.js';
 import { TrainableModel } from './model.js';
 
@@ -58,7 +59,9 @@ export async function openSession(source: string | Checkpoint, options: SessionO
   const maxLength = checkedLength(options.maxLength, checkpoint.description);
   const [train, dev] = [data.train, data.dev].map((split) => encode(split, data.task, head, tokenizer, maxLength));
   const parameters = await checkpoint.readParameters();
-  if (head !== checkpoint.head) for (const name of ['classifier.weight', 'classifier.bias']) parameters.delete(name);
+  const oldKind = checkpoint.head ? headKind(checkpoint.head.task) : 'none';
+  if (head !== checkpoint.head)
+    for (const name of leftByNewHead(checkpoint.description.architecture, oldKind)) parameters.delete(name);
   const precision = precisionFor(options.precision ?? 'auto');
   const model = new TrainableModel({
     description: checkpoint.description,

@@ -107,7 +107,7 @@ export function learningRateFactor(name: ParameterName, layers: number, layerDec
   return layerDecay ** Math.max(0, layers - 1 - depthOf(name, layers));
 }
 
-/** Biases and LayerNorm parameters are not decayed. */
+/** Biases, that of relative positions among them, and LayerNorm parameters are not decayed. */
 export function isDecayed(name: ParameterName): boolean {
-  return !name.endsWith('.bias') && !name.includes('norm.');
+  return !/\.(bias|positionBias)$/.test(name) && !name.includes('norm.');
 }

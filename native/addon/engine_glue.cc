@@ -70,6 +70,19 @@ Enum choice(const Napi::Value& value, const char* name, const std::vector<const 
 
 const std::vector<const char*> kPrecisions = {"float32", "bfloat16", "int8"};
 
+// positionBuckets and positionBiasRows, of models with a relative position bias.
+void read_position_buckets(const Napi::Object& spec, ModelSpec& result) {
+  if (spec.Get("positionBuckets").IsUndefined()) return;
+  const Elements<int32_t> buckets =
+      elements<int32_t>(spec.Get("positionBuckets"), "positionBuckets", 2 * result.longest() - 1);
+  result.position_bias_rows = integer(spec.Get("positionBiasRows"), "positionBiasRows", 1, 1 << 16);
+  for (int64_t i = 0; i < buckets.count; ++i)
+    if (buckets.data[i] < 0 || buckets.data[i] >= result.position_bias_rows)
+      throw Error("BAD_OPTION", "Expected positionBuckets below " + std::to_string(result.position_bias_rows) +
+                                    " but found " + std::to_string(buckets.data[i]));
+  result.position_buckets.assign(buckets.data, buckets.data + buckets.count);
+}
+
 ModelSpec model_spec(const Napi::Object& spec) {
   constexpr int64_t kMost = int64_t{1} << 31;
   const auto size = [&](const char* name, int64_t low) { return integer(spec.Get(name), name, low, kMost); };
@@ -82,9 +95,13 @@ ModelSpec model_spec(const Napi::Object& spec) {
   result.positions = size("positions", 1);
   result.position_offset = size("positionOffset", 0);
   result.token_types = size("tokenTypes", 0);
+  if (result.positions <= result.position_offset) throw Error("BAD_OPTION", "Expected positionOffset below positions");
   result.labels = size("labels", 0);
   result.norm_epsilon = static_cast<float>(number(spec.Get("normEpsilon"), "normEpsilon"));
   result.task = choice<HeadTask>(spec.Get("task"), "task", {"none", "text-classification", "token-classification"});
+  result.pooler_activation =
+      choice<PoolerActivation>(spec.Get("poolerActivation"), "poolerActivation", {"tanh", "relu", "gelu"});
+  read_position_buckets(spec, result);
   result.precision = choice<Precision>(spec.Get("precision"), "precision", kPrecisions);
   if (result.hidden % result.heads != 0) throw Error("BAD_OPTION", "Expected hidden to be a multiple of heads");
   const Napi::Object parameters = object(spec.Get("parameters"), "parameters");

@@ -70,6 +70,17 @@ void keep_first_rows(const RaggedBatch& batch, const Chunk& chunk, int64_t hidde
                  static_cast<size_t>(hidden) * sizeof(float));
 }
 
+// pooled [sequences, hidden] from the first tokens' states x.
+void pool(const PackedModel& model, const float* x, int64_t sequences, float* pooled, const Context& context) {
+  const PoolerActivation kind = model.pooler_activation;
+  const Activation activation = kind == PoolerActivation::tanh   ? Activation::tanh
+                                : kind == PoolerActivation::gelu ? Activation::gelu
+                                                                 : Activation::none;
+  apply(model.pooler, x, sequences, activation, nullptr, pooled, context);
+  if (kind != PoolerActivation::relu) return;
+  for (int64_t i = 0; i < sequences * model.hidden; ++i) pooled[i] = std::max(pooled[i], 0.0f);
+}
+
 // One chunk from ids to its part of the output. `stop` is asked between layers.
 template <typename Stop>
 void run_chunk(const PackedModel& model, const RaggedBatch& batch, const Chunk& chunk, Output output, float* out,
@@ -93,12 +104,14 @@ void run_chunk(const PackedModel& model, const RaggedBatch& batch, const Chunk& 
   const Precision attention_precision =
       model.precision == Precision::bfloat16 ? Precision::bfloat16 : Precision::float32;
   int64_t rows = tokens;
+  PositionBias bias;
+  if (!model.position_bias.empty()) bias = {model.position_bias.data(), model.positions - model.position_offset};
   for (size_t i = 0; i < model.layers.size(); ++i) {
     if (stop()) return;
     const PackedLayer& layer = model.layers[i];
     apply(layer.qkv, x, tokens, Activation::none, nullptr, qkv, context);
     attention({qkv, qkv + hidden, qkv + 2 * hidden, 3 * hidden, offsets, sequences, model.heads, model.head_size,
-               attended, hidden, nullptr},
+               attended, hidden, nullptr, bias},
               attention_precision, context);
     // What follows works row by row, so the last layer need not do it for rows that nobody reads.
     if (first_rows_only && i + 1 == model.layers.size()) {
@@ -110,7 +123,7 @@ void run_chunk(const PackedModel& model, const RaggedBatch& batch, const Chunk& 
   }
   if (first_rows_only) {
     float* pooled = output == Output::pooled ? out + chunk.first * hidden : attended;
-    apply(model.pooler, x, sequences, Activation::tanh, nullptr, pooled, context);
+    pool(model, x, sequences, pooled, context);
     if (output == Output::logits)
       apply(model.classifier, pooled, sequences, Activation::none, nullptr, out + chunk.first * model.labels, context);
   } else if (output == Output::logits) {

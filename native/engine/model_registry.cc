@@ -40,7 +40,8 @@ std::string key_of(const ModelSpec& spec, const KernelTable& kernels) {
   std::ostringstream out;
   out << isa_name(kernels.isa) << ' ' << static_cast<int>(spec.precision) << ' ' << static_cast<int>(spec.task) << ' '
       << spec.labels << ' ' << spec.layers << ' ' << spec.hidden << ' ' << spec.heads << ' ' << spec.intermediate << ' '
-      << spec.positions << ' ' << spec.position_offset << ' ' << spec.token_types << ' ' << spec.norm_epsilon << '\n';
+      << static_cast<int>(spec.pooler_activation) << ' ' << spec.position_bias_rows << ' ' << spec.positions << ' '
+      << spec.position_offset << ' ' << spec.token_types << ' ' << spec.norm_epsilon << '\n';
   std::set<std::string> files;
   for (const auto& [name, parameter] : spec.parameters) {
     out << name << '=';

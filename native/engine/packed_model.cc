@@ -78,6 +78,17 @@ class Packer {
     return spec_.precision == Precision::int8 && !s8 ? Precision::float32 : spec_.precision;
   }
 
+  // The bias of every distance, from the table of buckets.
+  std::vector<float> position_bias() {
+    const std::vector<float> table = floats("embeddings.positionBias", {spec_.position_bias_rows, spec_.heads});
+    std::vector<float> bias;
+    bias.reserve(static_cast<size_t>(spec_.heads) * spec_.position_buckets.size());
+    for (int64_t head = 0; head < spec_.heads; ++head)
+      for (const int32_t bucket : spec_.position_buckets)
+        bias.push_back(table[static_cast<size_t>(bucket * spec_.heads + head)]);
+    return bias;
+  }
+
   EmbeddingTable table(const std::string& name, int64_t rows, int64_t width) {
     check_();
     const StoredParameter& parameter = spec_.at(name, {rows, width});
@@ -149,6 +160,7 @@ PackedModel::PackedModel(const ModelSpec& spec, const KernelTable& table, int th
       token_types(spec.token_types),
       norm_epsilon(spec.norm_epsilon),
       task(spec.task),
+      pooler_activation(spec.pooler_activation),
       labels(spec.labels),
       precision(spec.precision) {
   if (precision == Precision::bfloat16 && !table.native_bf16)
@@ -158,6 +170,7 @@ PackedModel::PackedModel(const ModelSpec& spec, const KernelTable& table, int th
   word = packer.table("embeddings.word", vocabulary, hidden);
   position = packer.floats("embeddings.position", {positions, hidden});
   if (token_types > 0) token_type = packer.floats("embeddings.tokenType", {token_types, hidden});
+  if (!spec.position_buckets.empty()) position_bias = packer.position_bias();
   embedding_norm = packer.norm("embeddings.norm");
   for (int64_t i = 0; i < spec.layers; ++i) {
     const std::string name = "layers." + std::to_string(i);
@@ -180,7 +193,7 @@ PackedModel::PackedModel(const ModelSpec& spec, const KernelTable& table, int th
 
 int64_t PackedModel::bytes() const {
   int64_t total = static_cast<int64_t>(word.data.bytes() + word.scales.size() * sizeof(float) +
-                                       (position.size() + token_type.size()) * sizeof(float)) +
+                                       (position.size() + token_type.size() + position_bias.size()) * sizeof(float)) +
                   norm_bytes(embedding_norm) + linear_bytes(pooler) + linear_bytes(classifier);
   for (const PackedLayer& layer : layers)
     total += linear_bytes(layer.qkv) + linear_bytes(layer.attention_output) + linear_bytes(layer.intermediate) +

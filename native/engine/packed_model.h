@@ -54,12 +54,15 @@ struct PackedModel {
   const int64_t vocabulary, positions, position_offset, token_types;
   const float norm_epsilon;
   const HeadTask task;
+  const PoolerActivation pooler_activation;
   const int64_t labels;
   const Precision precision;
 
   EmbeddingTable word;
   std::vector<float> position;    // [positions, hidden]
   std::vector<float> token_type;  // [token_types, hidden]
+  // [heads, 2 * (positions - position_offset) - 1], as ops/attention.h has it; empty: none
+  std::vector<float> position_bias;
   Norm embedding_norm;
   std::vector<PackedLayer> layers;
   bool has_pooler = false;

@@ -7,9 +7,10 @@ import { generator, normalValues } from '../../../lib/training/random.js';
 export const tinyDescription: ModelDescription = {
   architecture: 'bert',
   ...{ layers: 2, hidden: 32, heads: 2, headSize: 16, intermediate: 48 },
-  ...{ vocabulary: 60, positions: 24, positionOffset: 0, tokenTypes: 2 },
+  ...{ vocabulary: 60, positions: 24, positionOffset: 0, positionBuckets: 0, tokenTypes: 2 },
   ...{ activation: 'gelu', normPlacement: 'post', normEpsilon: 1e-12, hasPooler: true },
-  ...{ hiddenDropout: 0.1, attentionDropout: 0.1, padTokenId: 0 },
+  ...{ poolerActivation: 'tanh', dropsPoolerInput: false, padTokenId: 0 },
+  ...{ hiddenDropout: 0.1, attentionDropout: 0.1, headDropout: { sequence: 0.1, token: 0.1 } },
 };
 
 export const textHead: TaskHead = { task: 'text-classification', labels: ['a', 'b', 'c'] };
