@@ -1,5 +1,6 @@
 /** Which rows each training step takes: a pure function of the seed, the stage and the step. */
-import { raggedBatch, type Example } from '../data/batch.js';
+import { raggedBatch } from '../data/batch.js';
+import type { Examples } from '../data/examples.js';
 import type { TrainingBatch } from './objective.js';
 import { generator, shuffledIndices } from './random.js';
 
@@ -16,12 +17,12 @@ export interface DataOrderOptions {
 export class DataOrder {
   readonly batchesPerEpoch: number;
   readonly stepsPerEpoch: number;
-  readonly #examples: readonly Example[];
+  readonly #examples: Examples;
   readonly #options: DataOrderOptions;
   /** The rows of the epoch that is running. */
   #epoch: { number: number; batches: Int32Array[] } = { number: -1, batches: [] };
 
-  constructor(examples: readonly Example[], options: DataOrderOptions) {
+  constructor(examples: Examples, options: DataOrderOptions) {
     this.#examples = examples;
     this.#options = options;
     this.batchesPerEpoch = Math.ceil(examples.length / options.batchSize);
@@ -39,7 +40,7 @@ export class DataOrder {
     return batches.slice(first, first + batchesPerStep).map((rows) => {
       const indices =
         copies === 1 ? rows : Int32Array.from({ length: copies * rows.length }, (_, at) => rows[at % rows.length]!);
-      return { ...raggedBatch(Array.from(indices, (index) => this.#examples[index]!)), indices };
+      return { ...raggedBatch(Array.from(indices, (index) => this.#examples.at(index)!)), indices };
     });
   }
 

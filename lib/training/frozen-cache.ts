@@ -1,6 +1,7 @@
 /** Outputs of the frozen lower part of a model, computed once an example and kept. */
 import * as tf from '@tensorflow/tfjs-core';
-import { raggedBatch, type Example } from '../data/batch.js';
+import { raggedBatch } from '../data/batch.js';
+import type { Examples } from '../data/examples.js';
 import type { FrozenOutput, TrainableModel } from './model.js';
 
 /** Keeping more than this costs more than it saves; the frozen part is then run at every step. */
@@ -18,11 +19,14 @@ export class FrozenCache {
     this.#hidden = model.description.hidden;
   }
 
-  /** True if the outputs below `depth` of all these examples are small enough to keep. */
-  static fits(model: TrainableModel, depth: number, examples: readonly Example[]): boolean {
-    const rows = model.readsFirstTokens(depth)
-      ? examples.length
-      : examples.reduce((sum, { inputIds }) => sum + inputIds.length, 0);
+  /** True if the outputs below `depth` of all these examples are small enough to keep; not for examples on the disk. */
+  static fits(model: TrainableModel, depth: number, sets: readonly Examples[]): boolean {
+    if (sets.some(({ vocabulary }) => vocabulary)) return false;
+    let rows = 0;
+    for (const examples of sets) {
+      if (model.readsFirstTokens(depth)) rows += examples.length;
+      else for (const { inputIds } of examples) rows += inputIds.length;
+    }
     return rows * model.description.hidden * 4 <= mostBytes;
   }
 
@@ -30,7 +34,7 @@ export class FrozenCache {
   static async build(
     model: TrainableModel,
     depth: number,
-    examples: readonly Example[],
+    examples: Examples,
     onBatch: (done: number) => Promise<void>,
   ): Promise<FrozenCache> {
     const cache = new FrozenCache(model, depth);

@@ -3,6 +3,7 @@ import { WhittleError } from '../../bindings/errors.js';
 import { native } from '../../bindings/load.js';
 import type { TrainingPrecision } from '../../bindings/native.js';
 import type { Example } from '../data/batch.js';
+import type { Examples } from '../data/examples.js';
 import type { Dataset, Split, Task } from '../data/dataset.js';
 import { encodeRows, type EncodedRows } from '../data/encode.js';
 import { loadTokenizer, type Tokenizer } from '../data/tokenizer/tokenizer.js';
@@ -27,7 +28,7 @@ export interface TrainingSession {
   checkpoint: Checkpoint;
   tokenizer: Tokenizer;
   model: TrainableModel;
-  trainExamples: Example[];
+  trainExamples: Examples;
   devExamples: Example[];
   /** Most tokens of an example. */
   maxLength: number;

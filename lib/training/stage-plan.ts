@@ -1,5 +1,5 @@
 /** What a stage will do, known before it starts. */
-import type { Example } from '../data/batch.js';
+import type { Examples } from '../data/examples.js';
 import type { ModelDescription, ParameterName } from '../models/description.js';
 import { DataOrder } from './data-order.js';
 import { stageName, trainedParameters, type Stage } from './stages.js';
@@ -30,7 +30,7 @@ export interface StagePlan {
 }
 
 export interface PlanOptions {
-  trainExamples: readonly Example[];
+  trainExamples: Examples;
   /** Sequences a batch, unless the stage says otherwise. */
   batchSize: number;
   seed: number;

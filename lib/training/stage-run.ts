@@ -225,13 +225,13 @@ export class StageRun {
     const { trainExamples, devExamples } = this.#options;
     const { order } = this.#plan;
     const depth = lowestDepth(phase.trained, this.#model.description.layers);
-    const all = [...trainExamples, ...devExamples];
     const paysOff = phase.to - phase.from >= order.stepsPerEpoch;
-    if (depth < 0 || !paysOff || !FrozenCache.fits(this.#model, depth, all)) return;
+    if (depth < 0 || !paysOff || !FrozenCache.fits(this.#model, depth, [trainExamples, devExamples])) return;
+    const total = trainExamples.length + devExamples.length;
     const report = (before: number) => async (done: number) => {
       await this.#pause();
       const title = `${this.#title()}: frozen layers`;
-      this.#emit({ phase: title, done: before + done, total: all.length, unit: 'sequence' });
+      this.#emit({ phase: title, done: before + done, total, unit: 'sequence' });
     };
     this.#trainCache = await FrozenCache.build(this.#model, depth, trainExamples, report(0));
     this.#devCache = await FrozenCache.build(this.#model, depth, devExamples, report(trainExamples.length));

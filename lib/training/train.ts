@@ -1,6 +1,7 @@
 /** The training loop: stages, one after the other. */
 import { WhittleError } from '../../bindings/errors.js';
 import type { Example } from '../data/batch.js';
+import { idsOf, type Examples } from '../data/examples.js';
 import type { ParameterName } from '../models/description.js';
 import type { ProgressEvent } from '../step.js';
 import type { DevMetrics } from './dev.js';
@@ -18,7 +19,7 @@ export type { TrainingProgress, TrainingState } from './training-state.js';
 
 export interface TrainOptions {
   stages: readonly Stage[];
-  trainExamples: readonly Example[];
+  trainExamples: Examples;
   /** Without any, no stage may stop early. */
   devExamples: readonly Example[];
   /**
@@ -106,7 +107,7 @@ export async function trainStages(model: TrainableModel, options: TrainOptions):
   );
   for (const plan of plans) checkEarlyStopping(plan, devExamples);
   if (plans.some(({ trained }) => trained.has('embeddings.word')))
-    model.restrictVocabulary([...trainExamples, ...devExamples].map(({ inputIds }) => inputIds));
+    model.restrictVocabulary([...idsOf(trainExamples), ...idsOf(devExamples)]);
   try {
     const start = from?.progress.stage ?? 0;
     const records = structuredClone(from?.progress.finished ?? []);
@@ -131,18 +132,21 @@ function checkEarlyStopping({ stage, title }: StagePlan, devExamples: readonly E
     throw new WhittleError('BAD_DATA', `${title}: early stopping expects dev rows but found none`);
 }
 
-function checkExamples(model: TrainableModel, examples: readonly Example[]): void {
+function checkExamples(model: TrainableModel, examples: Examples): void {
   if (examples.length === 0)
     throw new WhittleError('BAD_DATA', 'Expected rows to train on but the train split has none');
+  if (examples.vocabulary) return; // checked when they were written
   const classes = model.head.labels.length;
   const perToken = model.head.task === 'token-classification';
-  examples.forEach((example, row) => {
+  let row = 0;
+  for (const example of examples) {
+    row++;
     const labels = perToken ? (example.tokenLabels ?? []) : example.label === undefined ? [] : [example.label];
     for (const label of labels)
       if (label !== -100 && !(label >= 0 && label < classes))
         throw new WhittleError(
           'BAD_DATA',
-          `Training row ${row + 1}: expected a label id below ${classes} but found ${label}`,
+          `Training row ${row}: expected a label id below ${classes} but found ${label}`,
         );
-  });
+  }
 }
