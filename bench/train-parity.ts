@@ -39,8 +39,8 @@ export const benchmark: Benchmark = {
       const work = join(folder, 'work.json');
       const rows = batches.map(({ indices }) =>
         Array.from(indices, (index) => ({
-          inputIds: [...session.trainExamples[index]!.inputIds],
-          label: session.trainExamples[index]!.label,
+          inputIds: [...session.trainExamples.at(index)!.inputIds],
+          label: session.trainExamples.at(index)!.label,
         })),
       );
       writeFileSync(work, JSON.stringify({ model: start, learningRate, batches: rows }));
