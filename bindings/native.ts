@@ -33,11 +33,15 @@ export interface MachineInfo {
   };
   /** Why AMX is off although the CPU has it; empty otherwise. */
   amxNote: string;
-  /** CPUs of the machine, CPUs that this process may run on, and the cgroup's quota in CPUs (0: none). */
+  /**
+   * CPUs (hardware threads) of the machine, those that this process may run on, the physical cores that they are, and
+   * the cgroup's quota in CPUs (0: none).
+   */
   logicalCpus: number;
   affinityCpus: number;
+  affinityCores: number;
   cgroupCpus: number;
-  /** Threads that follow from these, and threads in use (the same unless `setThreads` was called). */
+  /** Threads that follow from these (one a physical core, within the quota), and threads in use (the same unless `setThreads` was called). */
   defaultThreads: number;
   threads: number;
   /** Per core (l1d, l2) or shared (l3); 0 where unknown. */

@@ -50,8 +50,14 @@ export async function writeFolderWhole(folder: string, fill: (aside: string) => 
     await syncPath(dirname(target));
   } catch (error) {
     if (aside) await rm(aside, { recursive: true, force: true }).catch(() => undefined);
-    throw writeError(error, folder);
+    throw writeError(withoutAside(error, aside, target), folder);
   }
+}
+
+/** The same error about the folder that the caller knows, not the one beside it. */
+function withoutAside(error: unknown, aside: string | undefined, target: string): unknown {
+  if (!(error instanceof WhittleError) || !aside || !error.message.includes(aside)) return error;
+  return new WhittleError(error.code, error.message.replaceAll(aside, target), { cause: error });
 }
 
 /**

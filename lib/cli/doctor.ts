@@ -3,7 +3,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
-import { loadedBinary, native } from '../../bindings/load.js';
+import { loadedBinary, native, type LoadedBinary } from '../../bindings/load.js';
+import type { MachineInfo } from '../../bindings/native.js';
 import { formatBytes } from '../report/format.js';
 import { Terminal } from './terminal.js';
 
@@ -13,8 +14,9 @@ export function addDoctor(program: Command): Command {
     .description('tell what this machine offers and which native binary was loaded')
     .option('--json', 'the same as a JSON line on standard output')
     .action(({ json }: { json?: boolean }) => {
-      const found = examine();
+      const { error, ...found } = examine();
       new Terminal({ json }).result(describe(found), { type: 'doctor', ...found });
+      if (error) throw error;
     });
 }
 
@@ -25,17 +27,43 @@ export function packageFile(): string {
   return join(folder, 'package.json');
 }
 
-function examine() {
+interface Findings {
+  whittle: string;
+  node: string;
+  platform: string;
+  /** Absent if no binary loads. With a WHITTLE_ISA that the machine lacks, what would be used without it. */
+  machine?: MachineInfo | undefined;
+  gpu: string;
+  binary?: LoadedBinary;
+  /** What keeps whittle from working here. */
+  error?: unknown;
+}
+
+function examine(): Findings {
   const { version } = JSON.parse(readFileSync(packageFile(), 'utf8')) as { version: string };
-  const binary = loadedBinary();
-  return {
+  const found: Findings = {
     whittle: version,
     node: process.version,
     platform: `${process.platform}-${process.arch}`,
-    machine: native.machineInfo(),
     gpu: findGpu(),
-    binary,
   };
+  try {
+    found.binary = loadedBinary();
+    found.machine = native.machineInfo();
+  } catch (error) {
+    found.error = error;
+    if (found.binary && process.env.WHITTLE_ISA) found.machine = machineWithoutForcedIsa();
+  }
+  return found;
+}
+
+function machineWithoutForcedIsa(): MachineInfo | undefined {
+  delete process.env.WHITTLE_ISA;
+  try {
+    return native.machineInfo();
+  } catch {
+    return undefined;
+  }
 }
 
 /** Whether an NVIDIA driver is there; whittle itself runs on the CPU. */
@@ -44,23 +72,31 @@ function findGpu(): string {
   return existsSync(driver) ? `NVIDIA driver found, not used: this build has CPU kernels only` : 'none found';
 }
 
-function describe({ whittle, node, platform, machine, gpu, binary }: ReturnType<typeof examine>): string {
-  const features = Object.entries(machine.features).filter(([, has]) => has);
-  const { l1d, l2, l3 } = machine.cacheBytes;
-  const quota = machine.cgroupCpus > 0 ? `, cgroup quota ${machine.cgroupCpus}` : '';
+function describe({ whittle, node, platform, machine, gpu, binary }: Findings): string {
   const rows = [
     ['whittle', `${whittle} on Node ${node}, ${platform}`],
+    ...(machine ? describeCpu(machine) : []),
+    ['GPU', gpu],
+    ['binary', binary ? `${binary.path} (${binary.reason})` : 'none'],
+    ...(binary?.tried.slice(0, -1) ?? []).map(({ path, outcome }) => ['  not', `${path}: ${outcome}`]),
+  ];
+  return rows.map(([name, value]) => `${name!.padEnd(12)}${value}`).join('\n');
+}
+
+function describeCpu(machine: MachineInfo): string[][] {
+  const features = Object.entries(machine.features).filter(([, has]) => has);
+  const { l1d, l2, l3 } = machine.cacheBytes;
+  const { logicalCpus, affinityCpus, affinityCores, cgroupCpus } = machine;
+  const quota = cgroupCpus > 0 ? `, cgroup quota ${cgroupCpus} CPUs` : '';
+  const cores = affinityCores === 1 ? '1 physical core' : `${affinityCores} physical cores`;
+  return [
     ['CPU', machine.model],
     ['ISA', `${machine.isa} (${machine.isaFrom === 'detected' ? 'detected' : 'forced by WHITTLE_ISA'})`],
     ['usable ISAs', machine.isas.join(', ')],
     ['features', features.map(([name]) => name).join(', ') || 'none'],
     ...(machine.amxNote ? [['AMX', machine.amxNote]] : []),
     ['bfloat16', machine.nativeBf16 ? 'native' : 'not native, float32 is used in its place'],
-    ['threads', `${machine.threads} (${machine.logicalCpus} CPUs, ${machine.affinityCpus} allowed${quota})`],
+    ['threads', `${machine.threads} (${logicalCpus} CPUs, ${affinityCpus} allowed, which are ${cores}${quota})`],
     ['caches', `L1 ${formatBytes(l1d)}, L2 ${formatBytes(l2)} a core, L3 ${formatBytes(l3)}`],
-    ['GPU', gpu],
-    ['binary', `${binary.path} (${binary.reason})`],
-    ...binary.tried.slice(0, -1).map(({ path, outcome }) => ['  not', `${path}: ${outcome}`]),
   ];
-  return rows.map(([name, value]) => `${name!.padEnd(12)}${value}`).join('\n');
 }

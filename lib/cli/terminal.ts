@@ -113,6 +113,7 @@ export function runDisplay(terminal: Terminal): (event: RunEvent) => void {
       terminal.line(`This machine: ${event.machine}`);
       terminal.line(`${event.name}: ${event.steps.join(', ')}\n`);
     }
+    if (event.type === 'note') terminal.line(`Note: ${event.message}`);
     if (event.type === 'progress') {
       const score = scoreNote(event.metrics, metric);
       if (score) lastScores.set(event.step, score);

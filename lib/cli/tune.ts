@@ -43,6 +43,7 @@ function tuneDisplay(terminal: Terminal): (event: TuneEvent) => void {
     if (event.type === 'study' && event.finished > 0) {
       terminal.line(`${event.finished} of ${event.trials} trials are in the journal already`);
     }
+    if (event.type === 'note') terminal.line(`Note: ${event.message}`);
     if (event.type === 'trial') {
       const values = Object.entries(event.parameters).map(([path, value]) => `${path} ${JSON.stringify(value)}`);
       terminal.line(`\nTrial ${event.trial + 1} of ${event.trials}: ${values.join(', ')}`);

@@ -1,6 +1,6 @@
 /** The files of `runs/<name>/`, apart from what the steps themselves write. */
-import { appendFileSync } from 'node:fs';
-import { readdir, readFile, rm } from 'node:fs/promises';
+import { appendFileSync, existsSync } from 'node:fs';
+import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join, relative, resolve } from 'node:path';
 import { parse, stringify } from 'yaml';
 import { WhittleError } from '../../bindings/errors.js';
@@ -16,6 +16,14 @@ export interface FinishedStep extends StepResult {
   hash: string;
   inputs: InputHashes;
   seconds: number;
+  /** Bytes of the files in the step's folder, by name. */
+  files: Record<string, number>;
+}
+
+/** What is left of an earlier run of a step: what it left behind, and what is wrong with that. */
+export interface FoundStep {
+  step?: FinishedStep;
+  damage?: string;
 }
 
 export class RunFolder {
@@ -50,21 +58,34 @@ export class RunFolder {
     return text === undefined ? undefined : parse(text);
   }
 
-  async writeStep(step: FinishedStep): Promise<void> {
-    const written = { ...step, checkpoint: relative(this.path, step.checkpoint) };
+  /** Notes that a step is finished. @returns the step with the sizes of its files. */
+  async writeStep(step: Omit<FinishedStep, 'files'>): Promise<FinishedStep> {
+    const finished = { ...step, files: await fileSizes(this.stepFolder(step.name)) };
+    const written = { ...finished, checkpoint: relative(this.path, step.checkpoint) };
     await writeFileWhole(join(this.stepFolder(step.name), 'step.json'), JSON.stringify(written, null, 2));
+    return finished;
   }
 
-  /** What a finished step left behind; undefined if it did not finish. */
-  async readStep(name: string): Promise<FinishedStep | undefined> {
-    const text = await readFile(join(this.stepFolder(name), 'step.json'), 'utf8').catch(() => undefined);
-    if (text === undefined) return undefined;
+  /** What a finished step left behind, whose files are checked by their sizes; nothing if it did not finish. */
+  async readStep(name: string): Promise<FoundStep> {
+    const folder = this.stepFolder(name);
+    const file = join(folder, 'step.json');
+    const text = await readFile(file, 'utf8').catch(() => undefined);
+    if (text === undefined) return {};
+    let step: FinishedStep;
     try {
-      const step = JSON.parse(text) as FinishedStep;
-      return { ...step, checkpoint: resolve(this.path, step.checkpoint) };
+      step = JSON.parse(text) as FinishedStep;
+      step = { ...step, checkpoint: resolve(this.path, step.checkpoint) };
     } catch {
-      return undefined; // damaged from outside: the step runs again
+      return { damage: `${file} is damaged` };
     }
+    const sizes = await fileSizes(folder);
+    for (const [name, bytes] of Object.entries(step.files ?? {})) {
+      if (sizes[name] === undefined) return { step, damage: `${join(folder, name)} is missing` };
+      if (sizes[name] !== bytes)
+        return { step, damage: `${join(folder, name)} has ${sizes[name]} bytes in place of ${bytes}` };
+    }
+    return existsSync(step.checkpoint) ? { step } : { step, damage: `${step.checkpoint} is missing` };
   }
 
   async clearStep(name: string): Promise<void> {
@@ -97,4 +118,15 @@ export class RunFolder {
     await writeFileWhole(join(this.path, 'report.json'), `${JSON.stringify(json, null, 2)}\n`);
     await writeFileWhole(join(this.path, 'report.html'), html);
   }
+}
+
+/** Bytes of the files that a step left in its folder. */
+async function fileSizes(folder: string): Promise<Record<string, number>> {
+  const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
+  const names = entries.filter((entry) => entry.isFile() && entry.name !== 'step.json').map(({ name }) => name);
+  const sizes = names
+    .filter((name) => !name.startsWith('.'))
+    .sort()
+    .map(async (name): Promise<[string, number]> => [name, (await stat(join(folder, name))).size]);
+  return Object.fromEntries(await Promise.all(sizes));
 }

@@ -1,5 +1,4 @@
 /** Runs the steps of a resolved recipe one after the other, and keeps the run folder. */
-import { existsSync } from 'node:fs';
 import { readFile, readdir, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { WhittleError } from '../../bindings/errors.js';
@@ -19,6 +18,8 @@ import { writtenRecipe, type ResolvedRecipe, type ResolvedStep } from './schema.
 export type RunEvent =
   | { type: 'run'; name: string; task: Task; folder: string; steps: string[]; machine: string }
   | { type: 'step'; step: string; index: number; steps: number }
+  /** Something worth knowing, such as a finished step that has to run again. */
+  | { type: 'note'; message: string }
   | ({ type: 'progress' } & ProgressEvent)
   | { type: 'stepEnd'; step: string; metrics: Record<string, number>; seconds: number; reused: boolean }
   | { type: 'end'; folder: string; seconds: number };
@@ -79,7 +80,7 @@ async function runLocked(
   const inputs = await hashInputs(recipe, data);
   const hashes = hashSteps(recipe, inputs);
   if (options.overwrite) await folder.clear();
-  const finished = await readFinished(folder, recipe, hashes, inputs, options);
+  const { finished, notes } = await readFinished(folder, recipe, hashes, inputs, options);
   await folder.writeRecipe(recipe);
   await folder.keepMetrics(new Set(finished.map((step) => step.name)));
 
@@ -91,6 +92,7 @@ async function runLocked(
     steps: recipe.steps.map((step) => step.name),
     machine,
   });
+  for (const message of notes) tell({ type: 'note', message });
   const checkpoints = new Map<string, string>();
   const reports: StepReport[] = [];
   let checkpoint = recipe.model;
@@ -182,25 +184,28 @@ async function runStep(job: StepJob): Promise<FinishedStep> {
   );
   stopped();
   const seconds = (performance.now() - started) / 1000;
-  const done = { name: step.name, kind: step.kind, hash: job.hash, inputs: job.inputs, seconds, ...result };
-  await folder.writeStep(done);
-  return done;
+  return folder.writeStep({
+    ...{ name: step.name, kind: step.kind, hash: job.hash, inputs: job.inputs, seconds },
+    ...result,
+  });
 }
 
-/** The leading steps that an earlier run finished and that need not run again. */
+/** The leading steps that an earlier run finished and that need not run again, and why the next one must. */
 async function readFinished(
   folder: RunFolder,
   recipe: ResolvedRecipe,
   hashes: string[],
   inputs: InputHashes,
   { resume = true }: RunOptions,
-): Promise<FinishedStep[]> {
+): Promise<{ finished: FinishedStep[]; notes: string[] }> {
   const finished: FinishedStep[] = [];
-  for (const [index, step] of recipe.steps.entries()) {
-    const found = await folder.readStep(step.name);
-    if (found === undefined || !existsSync(found.checkpoint)) break;
-    if (found.hash !== hashes[index]) throw await changedRecipe(folder, recipe, found, inputs);
-    finished.push(found);
+  const notes: string[] = [];
+  for (const [index, { name }] of recipe.steps.entries()) {
+    const { step, damage } = await folder.readStep(name);
+    if (step && step.hash !== hashes[index]) throw await changedRecipe(folder, recipe, step, inputs);
+    if (damage) notes.push(`step "${name}" was finished and runs again, with those after it: ${damage}`);
+    if (!step || damage) break;
+    finished.push(step);
   }
   if (!resume && finished.length > 0) {
     throw new WhittleError(
@@ -209,7 +214,7 @@ async function readFinished(
         'allow resuming it, overwrite it, or give the run another name',
     );
   }
-  return finished;
+  return { finished, notes };
 }
 
 async function changedRecipe(

@@ -37,6 +37,11 @@ export const studySchema = z.strictObject({
     .regex(/^[^.]+\..+$/, 'expected the form step.metric, such as finetune.accuracy')
     .optional(),
   mode: z.enum(['max', 'min']).default('max'),
+  /**
+   * Which trials keep their checkpoints: the best so far, or all. Recipe, scores, curves and report of every trial stay
+   * either way.
+   */
+  keepCheckpoints: z.enum(['best', 'all']).default('best'),
   /** Of the sampler; the recipe's own by default. */
   seed: z.int().min(0).optional(),
 });

@@ -1,7 +1,7 @@
 /** How trials choose their parameters. A new sampler is one entry here. */
 import { seededRandom } from '../data/random.js';
 import type { Distribution } from '../recipe/study.js';
-import { enumerate, sample, type Parameters } from './space.js';
+import { enumerate, sample, type Parameters, type PlaceOf } from './space.js';
 
 /** What is known when a trial begins. */
 export interface SamplerContext {
@@ -9,6 +9,8 @@ export interface SamplerContext {
   /** Number of the trial, from 0. */
   trial: number;
   seed: number;
+  /** How errors about a field begin. */
+  place?: PlaceOf;
 }
 
 /** Parameters of a trial; undefined when there are none left to try. Depends on nothing but its argument. */
@@ -24,11 +26,11 @@ export const samplers: Readonly<Record<string, Sampler>> = {
   },
 
   /** Every combination once; the last field changes fastest. */
-  grid: ({ space, trial }) => {
+  grid: ({ space, trial, place }) => {
     const parameters: Parameters = {};
     let rest = trial;
     for (const [path, distribution] of Object.entries(space).reverse()) {
-      const values = enumerate(distribution, path);
+      const values = enumerate(distribution, path, place);
       parameters[path] = values[rest % values.length];
       rest = Math.floor(rest / values.length);
     }

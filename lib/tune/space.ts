@@ -17,17 +17,25 @@ export function sample(distribution: Distribution, random: () => number): unknow
   return Math.exp(low + random() * (high - low));
 }
 
+/** Begins an error about a field of the space: `recipe.yaml:14: ` in a file. */
+export type PlaceOf = (field: string) => string;
+
+const nowhere: PlaceOf = () => 'study: ';
+
 /**
  * All values of a distribution, in order.
  * @throws WhittleError `BAD_RECIPE` for a continuous one.
  */
-export function enumerate(distribution: Distribution, path: string): unknown[] {
+export function enumerate(distribution: Distribution, path: string, place = nowhere): unknown[] {
   const listed = listedValues(distribution);
   if (listed) return listed;
   const { int } = distribution as Exclude<Distribution, unknown[]>;
   if (int) return Array.from({ length: int[1] - int[0] + 1 }, (_, index) => int[0] + index);
   const kind = Object.keys(distribution)[0];
-  throw new WhittleError('BAD_RECIPE', `study: expected a list of values for ${path} in a grid but found ${kind}`);
+  throw new WhittleError(
+    'BAD_RECIPE',
+    `${place(path)}expected a list of values for ${path} in a grid but found ${kind}`,
+  );
 }
 
 function listedValues(distribution: Distribution): unknown[] | undefined {
@@ -38,34 +46,37 @@ function listedValues(distribution: Distribution): unknown[] | undefined {
  * A copy of the recipe as written, with the parameters in their places. Steps go by name or by index.
  * @throws WhittleError `BAD_RECIPE` for a path whose step, list entry or parent does not exist.
  */
-export function applyParameters(recipe: unknown, parameters: Parameters): unknown {
+export function applyParameters(recipe: unknown, parameters: Parameters, place = nowhere): unknown {
   const copy = structuredClone(recipe);
-  for (const [path, value] of Object.entries(parameters)) setField(copy, path, value);
+  for (const [path, value] of Object.entries(parameters)) setField(copy, path, value, place);
   return copy;
 }
 
-function setField(recipe: unknown, path: string, value: unknown): void {
+function setField(recipe: unknown, path: string, value: unknown, place: PlaceOf): void {
+  const badPath = (what: string) =>
+    new WhittleError('BAD_RECIPE', `${place(path)}${path} in study.space: expected a field of the recipe, but ${what}`);
   const keys = path.split('.');
   let node = recipe as Record<string, unknown>;
   let done = '';
   const last = keys.pop()!;
   for (const [depth, key] of keys.entries()) {
-    if (depth === 1 && keys[0] === 'steps') node = enterStep(node as unknown as unknown[], key, path);
+    if (depth === 1 && keys[0] === 'steps') node = enterStep(node as unknown as unknown[], key, badPath);
     else {
       if (Array.isArray(node) && node[Number(key)] === undefined) {
-        throw badPath(path, `${done} has ${node.length} entries, counted from 0, and no ${key}`);
+        const entries = node.length === 1 ? '1 entry' : `${node.length} entries`;
+        throw badPath(`${done} has ${entries}, counted from 0, and no ${key}`);
       }
       node[key] ??= {};
       node = node[key] as Record<string, unknown>;
     }
     done = done ? `${done}.${key}` : key;
-    if (typeof node !== 'object' || node === null) throw badPath(path, `${done} holds no fields`);
+    if (typeof node !== 'object' || node === null) throw badPath(`${done} holds no fields`);
   }
   node[last] = value;
 }
 
 /** The options of the step called `key`: by name, else by kind, else by index. */
-function enterStep(steps: unknown[], key: string, path: string): Record<string, unknown> {
+function enterStep(steps: unknown[], key: string, badPath: (what: string) => WhittleError): Record<string, unknown> {
   const entries = steps.map((step, index) => {
     const fields = (typeof step === 'string' ? { [step]: {} } : step) as Record<string, unknown>;
     steps[index] = fields;
@@ -77,12 +88,8 @@ function enterStep(steps: unknown[], key: string, path: string): Record<string, 
   const found = entries.find(({ name }) => name === key) ?? entries[/^\d+$/.test(key) ? Number(key) : -1];
   if (!found) {
     const names = entries.map(({ name }) => name);
-    throw badPath(path, `there is no step "${key}"${didYouMean(key, names) || ` among ${names.join(', ')}`}`);
+    throw badPath(`there is no step "${key}"${didYouMean(key, names) || ` among ${names.join(', ')}`}`);
   }
   found.fields[found.kind] ??= {};
   return found.fields[found.kind] as Record<string, unknown>;
-}
-
-function badPath(path: string, what: string): WhittleError {
-  return new WhittleError('BAD_RECIPE', `study: space: ${path}: expected a field of the recipe, but ${what}`);
 }

@@ -1,5 +1,5 @@
 /** Runs a recipe again and again with other values, and finds the best. */
-import { rm } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { WhittleError } from '../../bindings/errors.js';
 import { makeFolder, writeFileWhole } from '../atomic.js';
@@ -19,6 +19,7 @@ import { applyParameters, type Parameters } from './space.js';
 /** What a study tells while it goes on: its own events, and those of the trial at work. */
 export type TuneEvent =
   | { type: 'study'; name: string; folder: string; trials: number; finished: number }
+  | { type: 'note'; message: string }
   | { type: 'trial'; trial: number; trials: number; parameters: Parameters }
   | { type: 'trialEnd'; trial: number; state: Trial['state']; value?: number; error?: string; best: boolean }
   | { type: 'run'; trial: number; event: RunEvent };
@@ -41,9 +42,10 @@ export interface TuneResult {
 }
 
 /**
- * Goes through the trials of the recipe's `study`. Trials that the folder's journal holds are not repeated.
+ * Goes through the trials of the recipe's `study`. Trials that the folder's journal holds are not repeated. Unless the
+ * study keeps all checkpoints, those of a trial are removed once another is better; its scores and report stay.
  * @throws WhittleError `BAD_RECIPE` for a recipe without a study, a space that names no field, or a folder that holds
- *   another study; `ABORTED`; `IO`; the last trial's error if every trial failed.
+ *   another study; `BAD_DATA` for a damaged journal; `ABORTED`; `IO`; the last trial's error if every trial failed.
  */
 export async function runStudy(
   source: RecipeSource,
@@ -62,19 +64,25 @@ export async function runStudy(
         didYouMean(study.sampler, known),
     );
   }
+  checkMetric(base, study, source);
   const folder = resolve(options.folder ?? join('runs', `${base.name}-study`));
   const seed = study.seed ?? base.seed;
+  const place = (field: string) => source.place(['study', 'space', field]);
   const recipeOf = (parameters: Parameters) =>
-    resolveRecipe({ ...source, value: applyParameters(source.value, parameters) }, parts);
-  const first = sampler({ space: study.space, trial: 0, seed });
+    resolveRecipe(
+      { ...source, value: applyParameters(source.value, parameters, place), place: placeInSpace(source, parameters) },
+      parts,
+    );
+  const sample = (trial: number) =>
+    trial < study.trials ? sampler({ space: study.space, trial, seed, place }) : undefined;
+  const first = sample(0);
   if (first) recipeOf(first);
 
   const unlock = await lockFolder(folder);
   try {
     if (options.overwrite) await clear(folder);
     const journal = await openJournal(folder, base, study, seed);
-    const sample = (trial: number) => (trial < study.trials ? sampler({ space: study.space, trial, seed }) : undefined);
-    return await runTrials({ base, study, folder, journal, options, parts, sample, recipeOf });
+    return await runTrials({ base, study, source, folder, journal, options, parts, sample, recipeOf });
   } finally {
     await unlock();
   }
@@ -83,6 +91,7 @@ export async function runStudy(
 interface StudyJob {
   base: ResolvedRecipe;
   study: Study;
+  source: RecipeSource;
   folder: string;
   journal: Journal;
   options: TuneOptions;
@@ -97,6 +106,7 @@ async function runTrials(job: StudyJob): Promise<TuneResult> {
   const known = new Map(journal.trials.map((trial) => [trial.trial, trial]));
   const total = countTrials(sample);
   tell({ type: 'study', name: base.name, folder, trials: total, finished: known.size });
+  if (journal.note) tell({ type: 'note', message: journal.note });
   const trials: Trial[] = [];
   let best: Trial | undefined;
   let failure: unknown;
@@ -117,7 +127,9 @@ async function runTrials(job: StudyJob): Promise<TuneResult> {
     }
     trials.push(trial);
     const better = trial.value !== undefined && (best?.value === undefined || isBetter(trial.value, best.value, study));
+    const worse = better ? best : trial;
     if (better) best = trial;
+    if (worse && study.keepCheckpoints === 'best') await dropCheckpoints(trialFolder(folder, worse.trial));
     const { state, value, error } = trial;
     tell({
       type: 'trialEnd',
@@ -135,23 +147,31 @@ async function runTrials(job: StudyJob): Promise<TuneResult> {
   return result;
 }
 
-async function runTrial(
-  { base, study, folder, options, parts }: StudyJob,
-  trial: number,
-  recipe: ResolvedRecipe,
-  parameters: Parameters,
-): Promise<Trial> {
+async function runTrial(job: StudyJob, trial: number, recipe: ResolvedRecipe, parameters: Parameters): Promise<Trial> {
+  const { folder, options, parts } = job;
   const { signal, onProgress } = options;
   const started = performance.now();
-  const run = () =>
-    runRecipe(recipe, parts, {
-      folder: trialFolder(folder, trial),
-      signal,
-      onProgress: onProgress && ((event) => onProgress({ type: 'run', trial, event })),
-    });
-  const { metrics } = await run();
-  const value = valueOf(metrics, study.metric ?? defaultMetric(base, metrics));
-  return { trial, parameters, state: 'finished', value, metrics, seconds: (performance.now() - started) / 1000 };
+  const { metrics } = await runRecipe(recipe, parts, {
+    folder: trialFolder(folder, trial),
+    signal,
+    onProgress: onProgress && ((event) => onProgress({ type: 'run', trial, event })),
+  });
+  const seconds = (performance.now() - started) / 1000;
+  const { metric, value } = valueOf(job, metrics);
+  if (!Number.isFinite(value)) {
+    return { trial, parameters, state: 'failed', metrics, error: `${metric} is ${value}`, seconds };
+  }
+  return { trial, parameters, state: 'finished', value, metrics, seconds };
+}
+
+/** Removes what the steps of a trial's run left but their records; recipe, scores and report of the run stay. */
+async function dropCheckpoints(runFolder: string): Promise<void> {
+  const entries = await readdir(runFolder, { withFileTypes: true }).catch(() => []);
+  for (const step of entries.filter((entry) => entry.isDirectory())) {
+    for (const name of await readdir(join(runFolder, step.name))) {
+      if (name !== 'step.json') await rm(join(runFolder, step.name, name), { recursive: true, force: true });
+    }
+  }
 }
 
 function trialFolder(folder: string, trial: number): string {
@@ -164,6 +184,7 @@ function isBetter(value: number, best: number, { mode }: Study): boolean {
 
 /** Whether an error is about the parameters of one trial, so that the study goes on. */
 function isTrialsOwn(error: unknown): boolean {
+  if (error instanceof WrongMetric) return false;
   return error instanceof WhittleError && ['DIVERGED', 'BAD_OPTION', 'BAD_RECIPE', 'UNSUPPORTED'].includes(error.code);
 }
 
@@ -186,17 +207,49 @@ function defaultMetric(recipe: ResolvedRecipe, metrics: Record<string, Record<st
   );
 }
 
-function valueOf(metrics: Record<string, Record<string, number>>, metric: string): number {
+/** A metric that no trial has. */
+class WrongMetric extends WhittleError {}
+
+/** Refuses a metric of a step that the recipe lacks before anything runs. */
+function checkMetric({ steps }: ResolvedRecipe, { metric }: Study, source: RecipeSource): void {
+  const step = metric?.slice(0, metric.indexOf('.'));
+  const names = steps.map(({ name }) => name);
+  if (step === undefined || names.includes(step)) return;
+  throw new WhittleError(
+    'BAD_RECIPE',
+    `${source.place(['study', 'metric'])}study.metric: expected a metric of one of the steps ${names.join(', ')} ` +
+      `but found "${metric}"${didYouMean(step, names)}`,
+  );
+}
+
+function valueOf(
+  { study, base, source }: StudyJob,
+  metrics: Record<string, Record<string, number>>,
+): { metric: string; value: number } {
+  const metric = study.metric ?? defaultMetric(base, metrics);
   const dot = metric.indexOf('.');
   const value = metrics[metric.slice(0, dot)]?.[metric.slice(dot + 1)];
-  if (value !== undefined) return value;
+  if (value !== undefined) return { metric, value };
   const known = Object.entries(metrics).flatMap(([step, scores]) =>
     Object.keys(scores).map((name) => `${step}.${name}`),
   );
-  throw new WhittleError(
+  throw new WrongMetric(
     'BAD_RECIPE',
-    `study: expected "metric" to be one of ${known.join(', ')} but found "${metric}"${didYouMean(metric, known)}`,
+    `${source.place(['study', 'metric'])}study.metric: expected one of ${known.join(', ')} but found "${metric}"` +
+      didYouMean(metric, known),
   );
+}
+
+/**
+ * The recipe as written has been checked, so that a mistake in a trial's recipe lies in the study's space: at the field
+ * with the name of the mistaken key, or at the space as a whole.
+ */
+function placeInSpace(source: RecipeSource, parameters: Parameters): RecipeSource['place'] {
+  return (path) => {
+    const key = String(path.at(-1));
+    const fields = Object.keys(parameters).filter((field) => field.split('.').at(-1) === key);
+    return source.place(['study', 'space', ...(fields.length === 1 ? fields : [])]);
+  };
 }
 
 /** Opens the folder's journal, whose first line must be of this very study. */
@@ -205,6 +258,7 @@ async function openJournal(folder: string, base: ResolvedRecipe, study: Study, s
   const journal = await Journal.open(folder);
   const searched: Partial<Study> = { ...study, seed };
   delete searched.trials; // a study may be made longer
+  delete searched.keepCheckpoints;
   const recipe = writtenRecipe(base);
   delete recipe.study;
   const heading = JSON.parse(JSON.stringify({ study: searched, recipe })) as Record<string, unknown>;

@@ -46,6 +46,7 @@ Napi::Value machine_info(const Napi::CallbackInfo& info) {
   result.Set("amxNote", cpu.amx_note);
   result.Set("logicalCpus", cpu.logical_cpus);
   result.Set("affinityCpus", cpu.affinity_cpus);
+  result.Set("affinityCores", cpu.affinity_cores);
   result.Set("cgroupCpus", cpu.cgroup_cpus);
   result.Set("defaultThreads", cpu.threads);
   result.Set("threads", ThreadPool::instance().default_threads());

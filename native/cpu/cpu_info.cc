@@ -87,16 +87,22 @@ void detect_features(CpuInfo& info) {
 
 void detect_threads(CpuInfo& info) {
   info.logical_cpus = std::max(1, static_cast<int>(sysconf(_SC_NPROCESSORS_CONF)));
-  info.affinity_cpus = info.logical_cpus;
+  info.affinity_cpus = info.affinity_cores = info.logical_cpus;
   for (size_t cpus = 1024; cpus <= 65536; cpus *= 2) {  // the kernel refuses a set smaller than its own
     std::vector<unsigned long> mask(cpus / (8 * sizeof(unsigned long)));
     size_t bytes = mask.size() * sizeof(unsigned long);
     if (sched_getaffinity(0, bytes, reinterpret_cast<cpu_set_t*>(mask.data())) != 0) continue;
-    info.affinity_cpus = std::max(1, CPU_COUNT_S(bytes, reinterpret_cast<cpu_set_t*>(mask.data())));
+    std::vector<int> allowed;
+    for (size_t cpu = 0; cpu < cpus; ++cpu) {
+      if (CPU_ISSET_S(cpu, bytes, reinterpret_cast<cpu_set_t*>(mask.data()))) allowed.push_back(static_cast<int>(cpu));
+    }
+    info.affinity_cpus = std::max(1, static_cast<int>(allowed.size()));
+    info.affinity_cores = std::max(1, physical_cores(allowed, "/sys/devices/system/cpu"));
     break;
   }
   info.cgroup_cpus = cgroup_cpu_quota("/proc/self", "/sys/fs/cgroup");
-  info.threads = info.affinity_cpus;
+  // Two hardware threads share the vector units of their core: for whittle's kernels a second one brings nothing.
+  info.threads = info.affinity_cores;
   if (info.cgroup_cpus > 0) {
     info.threads = std::min(info.threads, static_cast<int>(std::ceil(std::min(info.cgroup_cpus, 65536.0))));
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "cpu/isa.h"
 
@@ -21,8 +22,9 @@ struct CpuInfo {
   std::string amx_note;    // why AMX is off although the CPU has it; empty otherwise
   int logical_cpus = 1;    // of the machine
   int affinity_cpus = 1;   // this process may run on
+  int affinity_cores = 1;  // physical cores among those: hardware threads of one core count once
   double cgroup_cpus = 0;  // CPU quota of the cgroup (v1 or v2) in CPUs; 0: none
-  int threads = 1;         // min(affinity, ceil(quota)), at least 1
+  int threads = 1;         // min(affinity_cores, ceil(quota)), at least 1
   long l1d_bytes = 0, l2_bytes = 0, l3_bytes = 0;
 
   bool supports(Isa isa) const;
@@ -30,6 +32,10 @@ struct CpuInfo {
 };
 
 const CpuInfo& cpu_info();
+
+// How many physical cores the CPUs of these numbers are; a CPU whose core the kernel does not tell counts as one.
+// `cpu_root` is "/sys/devices/system/cpu" except in tests.
+int physical_cores(const std::vector<int>& cpus, const std::string& cpu_root);
 
 // The smallest CPU quota, in CPUs, on the way from this process's cgroup to the root; 0 where there is none.
 // `proc_root` and `cgroup_root` are "/proc/self" and "/sys/fs/cgroup" except in tests.

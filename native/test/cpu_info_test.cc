@@ -25,6 +25,10 @@ class FakeRoot {
     std::filesystem::create_directories(std::filesystem::path(root_ + "/" + file).parent_path());
     std::ofstream(root_ + "/" + file) << text;
   }
+  void write_siblings(int cpu, const std::string& list, const std::string& name = "core_cpus_list") {
+    write("cpu/cpu" + std::to_string(cpu) + "/topology/" + name, list + "\n");
+  }
+  int cores(const std::vector<int>& cpus) const { return physical_cores(cpus, root_ + "/cpu"); }
   double quota() const { return cgroup_cpu_quota(root_ + "/proc", root_ + "/cgroup"); }
 
  private:
@@ -39,7 +43,8 @@ TEST(cpu_info, detection_is_consistent) {
   CHECK(cpu.supports(cpu.best_isa()));
   CHECK(!cpu.avx512_vnni || cpu.avx512);
   CHECK(!cpu.avx512 || cpu.avx2);
-  CHECK(cpu.threads >= 1 && cpu.threads <= cpu.affinity_cpus && cpu.affinity_cpus <= cpu.logical_cpus);
+  CHECK(cpu.threads >= 1 && cpu.threads <= cpu.affinity_cores);
+  CHECK(cpu.affinity_cores <= cpu.affinity_cpus && cpu.affinity_cpus <= cpu.logical_cpus);
 #if defined(__GNUC__)
   // The compiler's run-time library asks CPUID and XCR0 as well.
   CHECK_EQUAL(cpu.avx2, static_cast<bool>(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")));
@@ -77,6 +82,25 @@ TEST(cpu_info, cgroup_v2_inside_a_container) {
   root.write("proc/cgroup", "0::/docker/abc\n");
   root.write("cgroup/cpu.max", "200000 100000\n");
   CHECK_EQUAL(root.quota(), 2.0);
+}
+
+TEST(cpu_info, hardware_threads_of_one_core_count_once) {
+  FakeRoot root;  // four cores with two threads each, numbered as Linux does: the first threads of all cores first
+  for (int cpu = 0; cpu < 8; ++cpu)
+    root.write_siblings(cpu, std::to_string(cpu % 4) + "," + std::to_string(cpu % 4 + 4));
+  CHECK_EQUAL(root.cores({0, 1, 2, 3, 4, 5, 6, 7}), 4);
+  CHECK_EQUAL(root.cores({0, 4}), 1);
+  CHECK_EQUAL(root.cores({0, 5}), 2);
+  CHECK_EQUAL(root.cores({3}), 1);
+  CHECK_EQUAL(root.cores({}), 0);
+}
+
+TEST(cpu_info, a_cpu_of_unknown_core_counts_as_one) {
+  FakeRoot root;
+  CHECK_EQUAL(root.cores({0, 1, 2}), 3);
+  root.write_siblings(0, "0-1", "thread_siblings_list");  // kernels before 5.3
+  root.write_siblings(1, "0-1", "thread_siblings_list");
+  CHECK_EQUAL(root.cores({0, 1, 2}), 2);
 }
 
 TEST(cpu_info, cgroup_v1_quota) {

@@ -23,7 +23,8 @@ test('machineInfo is consistent', () => {
   assert.is(info.isas[0], 'ref');
   assert.ok(info.threads >= 1);
   assert.ok(info.affinityCpus >= 1 && info.affinityCpus <= info.logicalCpus);
-  assert.ok(info.defaultThreads <= info.affinityCpus);
+  assert.ok(info.affinityCores >= 1 && info.affinityCores <= info.affinityCpus);
+  assert.ok(info.defaultThreads <= info.affinityCores);
   assert.is(info.nativeBf16, info.features.avx512Bf16 && ['vnni', 'amx'].includes(info.isa));
 });
 

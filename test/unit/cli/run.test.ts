@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { finetune, loadDataset, Predictor, quantize, run, stepContext } from '../../../lib/index.js';
-import { expectError, root, temporaryFolder } from '../../harness.js';
-import { whittle, whittleOnFullDisk } from './command-line.js';
+import { expectError, root, skip, temporaryFolder } from '../../harness.js';
+import { whittle, whittleOnFullDisk, whittleOnTinyDisk } from './command-line.js';
 
 const model = join(root, 'test', 'fixtures', 'tiny-bert');
 
@@ -126,6 +126,35 @@ test('a full disk is one sentence, and no step is left half-written', async () =
   assert.is((await whittle(args)).code, 0);
 });
 
+test('a disk that fills up is one sentence, leaves nothing partial, and the same command goes on', async () => {
+  const folder = recipeFolder(short);
+  const disk = join(folder, 'disk');
+  mkdirSync(disk);
+  const args = ['run', join(folder, 'recipe.yaml'), '--folder', join(disk, 'run')];
+  // The tiny model's checkpoint takes 120 KB, its int8 form 50.
+  for (const [kilobytes, place] of [
+    [24, 'finetune/model.safetensors'],
+    [140, 'quantize/model.safetensors'],
+    [180, 'quantize/step.json'],
+  ] as const) {
+    const outcome = await whittleOnTinyDisk(kilobytes, disk, args);
+    if (!outcome) return skip('no file system can be mounted here (unshare -m, mount -t tmpfs)');
+    const { full, files, roomy } = outcome;
+    assert.is(full.code, 1, full.stderr);
+    assert.is(
+      full.stderr.trimEnd().split('\n').at(-1)!,
+      `whittle: ${join(disk, 'run', place)} could not be written: the disk is full`,
+    );
+    assert.not.ok(
+      files.some((file) => /aside|\.lock|\/\./.test(file.slice(1))),
+      files.join(' '),
+    );
+    for (const file of files.filter((name) => name.endsWith('model.safetensors')))
+      assert.ok(files.includes(file.replace('model.safetensors', 'config.json')), files.join(' '));
+    assert.is(roomy.code, 0, roomy.stderr);
+  }
+});
+
 test('tuning ends with a table and goes on from its journal', async () => {
   const folder = recipeFolder(
     `${short}study:\n  sampler: grid\n  space: { "steps.finetune.stages.0.learningRate": [1e-6, 1e-2] }\n`,
@@ -157,6 +186,15 @@ test('doctor tells ISA, threads and the binary', async () => {
   for (const word of ['whittle', 'ISA', 'threads', 'GPU', 'binary']) assert.match(stdout, new RegExp(`^${word} `, 'm'));
   assert.match(stdout, /whittle\.node \(built in this checkout\)/);
   assert.ok(JSON.parse((await whittle(['doctor', '--json'])).stdout).machine.threads >= 1);
+});
+
+test('doctor under a WHITTLE_ISA that the machine lacks tells all but that, and the error', async () => {
+  const { code, stdout, stderr } = await whittle(['doctor'], undefined, { WHITTLE_ISA: 'sse9' });
+  assert.is(code, 1);
+  for (const word of ['whittle', 'CPU', 'ISA', 'usable ISAs', 'threads', 'GPU', 'binary'])
+    assert.match(stdout, new RegExp(`^${word} `, 'm'));
+  assert.match(stdout, /\d physical core/);
+  assert.match(stderr, /^whittle: Expected WHITTLE_ISA to be one of ref.* but it is "sse9"/);
 });
 
 test.run();

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -69,6 +69,33 @@ test('finished steps are not run again', async () => {
   assert.is(calls.length, 0);
   assert.is(result.metrics.finetune!.accuracy, 0.9);
   await expectError(() => runIn(folder, { resume: false }), 'BAD_OPTION', /finished step "finetune"/);
+});
+
+test('a finished step whose checkpoint is damaged or gone runs again, and says why', async () => {
+  const folder = recipeFolder(simpleRecipe);
+  const { result } = await runIn(folder);
+  const weights = join(result.checkpoint, 'model.safetensors');
+  const cases: [() => void, RegExp][] = [
+    [() => truncateSync(weights, 3), /finetune\/model\.safetensors has 3 bytes in place of 14$/],
+    [() => rmSync(weights), /finetune\/model\.safetensors is missing$/],
+    [() => rmSync(join(result.checkpoint, 'config.json')), /finetune\/config\.json is missing$/],
+    [() => writeFileSync(join(result.checkpoint, 'step.json'), '{"name":'), /finetune\/step\.json is damaged$/],
+  ];
+  for (const [damage, why] of cases) {
+    damage();
+    const notes: string[] = [];
+    const { calls } = await runIn(folder, {
+      onProgress: (event) => event.type === 'note' && notes.push(event.message),
+    });
+    assert.equal(
+      calls.map(({ step }) => step),
+      ['finetune', 'evaluate'],
+    );
+    assert.is(notes.length, 1);
+    assert.match(notes[0]!, why);
+    assert.match(notes[0]!, /^step "finetune" was finished and runs again/);
+  }
+  assert.is((await runIn(folder)).calls.length, 0);
 });
 
 test('a failed run goes on at the step that failed, with its metrics dropped', async () => {
