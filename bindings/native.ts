@@ -154,8 +154,11 @@ export interface EngineInfo {
   sharedBy: number;
 }
 
-/** `[sequences, labels]` or `[tokens, labels]`; `[tokens, hidden]`; `[sequences, hidden]` */
-export type EngineOutput = 'logits' | 'hidden' | 'pooled';
+/**
+ * `[sequences, labels]` or `[tokens, labels]`; `[tokens, hidden]`; and `[sequences, hidden]` of the pooler, the mean of
+ * the last layer's states of all tokens, or that of the first token.
+ */
+export type EngineOutput = 'logits' | 'hidden' | 'pooled' | 'mean' | 'first';
 
 export interface EngineRunOptions {
   output: EngineOutput;

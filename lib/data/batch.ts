@@ -1,6 +1,6 @@
 /** Tokenized rows, and batches of them end to end, without padding. */
 
-/** One tokenized row. */
+/** One tokenized row, or a window of one, or one text of a pair. */
 export interface Example {
   /** `[tokens]` with special tokens. */
   inputIds: Int32Array;
@@ -9,8 +9,12 @@ export interface Example {
   /** Class id (text classification), or `[tokens]` with -100 where a token has no label. Absent without labels. */
   label?: number;
   tokenLabels?: Int32Array;
-  /** For token classification: index in the row's words of each token, -1 for special tokens. */
+  /** `[1]` a number to be told, or `[labels]` 1 for each label that the row has and 0 for the others. */
+  target?: Float32Array;
+  /** For token classification: index in the row's words of each token, -1 for tokens that speak for none. */
   wordIds?: Int32Array;
+  /** Index of its row, where a row has several examples; its own index if absent. */
+  row?: number;
 }
 
 /** A ragged batch: sequences end to end. */
@@ -23,6 +27,8 @@ export interface RaggedBatch {
   offsets: Int32Array;
   /** `[sequences]` class ids, or `[tokens]` with -100 for none. Empty without labels. */
   labels: Int32Array;
+  /** `[sequences with a target, numbers of a target]`, in their order. Absent without. */
+  targets?: Float32Array;
 }
 
 /** Puts the examples end to end, in the order given. */
@@ -43,5 +49,18 @@ export function raggedBatch(examples: readonly Example[]): RaggedBatch {
     offset += example.inputIds.length;
     offsets[index + 1] = offset;
   });
-  return { inputIds, tokenTypeIds, offsets, labels };
+  const targets = joinTargets(examples);
+  return { inputIds, tokenTypeIds, offsets, labels, ...(targets && { targets }) };
+}
+
+function joinTargets(examples: readonly Example[]): Float32Array | undefined {
+  const targets = examples.flatMap(({ target }) => (target ? [target] : []));
+  if (targets.length === 0) return undefined;
+  const joined = new Float32Array(targets.reduce((sum, target) => sum + target.length, 0));
+  let offset = 0;
+  for (const target of targets) {
+    joined.set(target, offset);
+    offset += target.length;
+  }
+  return joined;
 }

@@ -1,10 +1,21 @@
-/** From rows to examples: token ids and label ids. */
+/** From rows to examples: token ids and labels as numbers. */
 import { WhittleError } from '../../bindings/errors.js';
 import { didYouMean } from '../options.js';
 import type { Example } from './batch.js';
-import type { Row, Task, TextRow, TokenRow } from './dataset.js';
+import { parseTag } from './bio.js';
+import type { MultiLabelRow, Row, ScoredRow, Task, TextRow, TokenRow } from './dataset.js';
 import { describeValue } from './rows.js';
-import type { Tokenizer } from './tokenizer/tokenizer.js';
+import type { Encoding, Tokenizer } from './tokenizer/tokenizer.js';
+import { cutWindows, defaultStride, type TokenWindow } from './windows.js';
+
+/** Texts with too many tokens lose the rest, or become several windows. */
+export type LongTexts = 'truncate' | 'windows';
+
+/**
+ * Which pieces of a word carry its tag in training: the first alone; all of them the same; or the others `I-` where the
+ * first has `B-`. Predictions are read at first pieces always.
+ */
+export type LabelPieces = 'first' | 'all' | 'all-inside';
 
 export interface RowEncodingOptions {
   tokenizer: Tokenizer;
@@ -12,70 +23,159 @@ export interface RowEncodingOptions {
   labels?: readonly string[] | undefined;
   /** Most tokens of an example, special ones included: the model's `positions` or less. */
   maxLength: number;
+  /** `truncate` by default. Pairs are always cut, the longer text first. */
+  longTexts?: LongTexts | undefined;
+  /** Tokens that neighboring windows share; a quarter of `maxLength` by default. */
+  stride?: number | undefined;
+  /** `first` by default. */
+  labelPieces?: LabelPieces | undefined;
   /** Where each row came from, for errors: `train.jsonl:17`. Default `row 0` and so on. */
   place?: ((index: number) => string) | undefined;
 }
 
 export interface EncodedRows {
+  /** One a row; several, with their `row`, for windows and for the texts of pairs to embed. */
   examples: Example[];
   /** How many rows had more than `maxLength` tokens and lost the rest. */
   truncated: number;
 }
 
-/** Tokens without a label: special ones, and word pieces after a word's first. The loss ignores them. */
+/** Tokens without a label: special ones, and word pieces that carry none. The loss ignores them. */
 export const ignoredLabel = -100;
 
 /**
- * Texts, or pairs of them, as examples in the order given.
+ * Rows of a task as examples, in the order given.
  *
- * @throws WhittleError `BAD_DATA` if `labels` lack a row's label.
+ * - Classes and numbers: an example a row, or one for each window of a long text, all with the row's label.
+ * - Tokens: a word's tag goes to the pieces that `labelPieces` says; in windows, each word has labels in one of them.
+ * - Embeddings: two examples a row, text and pair, the first with the score if there is one. Always cut.
+ *
+ * @throws WhittleError `BAD_DATA` if `labels` lack a row's label or tag; `BAD_OPTION` for a stride that is too long.
  * @example
- * const { examples, truncated } = encodeTextRows(data.train.rows, { tokenizer, labels: data.labels, maxLength: 128 });
+ * const { examples, truncated } = encodeRows(data.train.rows, data.task, { tokenizer, labels: data.labels, maxLength: 128 });
  */
-export function encodeTextRows(rows: readonly TextRow[], options: RowEncodingOptions): EncodedRows {
-  const { tokenizer, maxLength } = options;
-  const classIds = classIdsOf(options.labels);
-  let truncated = 0;
-  const examples = rows.map(({ text, textPair, label }, index) => {
-    const encoding = tokenizer.encode(text, { textPair, maxLength });
-    if (encoding.truncated) truncated++;
-    const example: Example = { inputIds: encoding.inputIds, tokenTypeIds: encoding.tokenTypeIds };
-    if (classIds && label !== undefined) example.label = classIdOf(label, classIds, index, options);
-    return example;
-  });
-  return { examples, truncated };
-}
-
-/**
- * Rows of words as examples in the order given. A word's tag goes to its first piece; the other pieces and the special
- * tokens get -100. Words beyond `maxLength` have no tokens.
- *
- * @throws WhittleError `BAD_DATA` if `labels` lack a row's tag.
- */
-export function encodeTokenRows(rows: readonly TokenRow[], options: RowEncodingOptions): EncodedRows {
-  const { tokenizer, maxLength } = options;
-  const classIds = classIdsOf(options.labels);
-  let truncated = 0;
-  const examples = rows.map(({ tokens, tags }, index) => {
-    const { inputIds, tokenTypeIds, wordIds, truncated: cut } = tokenizer.encodeWords(tokens, { maxLength });
-    if (cut) truncated++;
-    const example: Example = { inputIds, tokenTypeIds, wordIds };
-    if (classIds && tags) {
-      const tagIds = tags.map((tag) => classIdOf(tag, classIds, index, options));
-      example.tokenLabels = wordIds.map((word, token) =>
-        word >= 0 && word !== wordIds[token - 1] ? tagIds[word]! : ignoredLabel,
-      );
-    }
-    return example;
-  });
-  return { examples, truncated };
-}
-
-/** `encodeTextRows` or `encodeTokenRows`, whichever the task needs. */
 export function encodeRows(rows: readonly Row[], task: Task, options: RowEncodingOptions): EncodedRows {
-  return task === 'token-classification'
-    ? encodeTokenRows(rows as readonly TokenRow[], options)
-    : encodeTextRows(rows as readonly TextRow[], options);
+  if (task === 'token-classification') return encodeTokenRows(rows as readonly TokenRow[], options);
+  if (task === 'embedding') return encodePairs(rows as readonly ScoredRow[], options);
+  return encodeTextRows(rows as readonly Exclude<Row, TokenRow>[], options, task);
+}
+
+/** Texts, or pairs of them, as `encodeRows` has them. */
+export function encodeTextRows(
+  rows: readonly Exclude<Row, TokenRow>[],
+  options: RowEncodingOptions,
+  task: Task = 'text-classification',
+): EncodedRows {
+  const { tokenizer, maxLength, longTexts } = options;
+  const labelsOf = labelReader(task, options);
+  const result: EncodedRows = { examples: [], truncated: 0 };
+  rows.forEach((row, index) => {
+    const { text, textPair } = row;
+    const inWindows = longTexts === 'windows' && textPair === undefined;
+    const encoding = tokenizer.encode(text, { textPair, maxLength: inWindows ? Infinity : maxLength });
+    const label = labelsOf(row, index);
+    const windows = inWindows ? windowsOf(encoding, options) : [encoding];
+    if (encoding.truncated) result.truncated++;
+    for (const { inputIds, tokenTypeIds } of windows) {
+      result.examples.push({ inputIds, tokenTypeIds, ...label, ...(longTexts === 'windows' && { row: index }) });
+    }
+  });
+  return result;
+}
+
+/** Rows of words, as `encodeRows` has them. Words beyond `maxLength` have no tokens unless there are windows. */
+export function encodeTokenRows(rows: readonly TokenRow[], options: RowEncodingOptions): EncodedRows {
+  const { tokenizer, maxLength, longTexts } = options;
+  const classIds = classIdsOf(options.labels);
+  const result: EncodedRows = { examples: [], truncated: 0 };
+  rows.forEach(({ tokens, tags }, index) => {
+    const inWindows = longTexts === 'windows';
+    const encoding = tokenizer.encodeWords(tokens, { maxLength: inWindows ? Infinity : maxLength });
+    if (encoding.truncated) result.truncated++;
+    const tagIds = classIds && tags && wordTagIds(tags, classIds, index, options);
+    for (const { inputIds, tokenTypeIds, wordIds } of inWindows ? windowsOf(encoding, options) : [encoding]) {
+      const example: Example = { inputIds, tokenTypeIds, wordIds, ...(inWindows && { row: index }) };
+      if (tagIds) {
+        example.tokenLabels = wordIds.map((word, token) => {
+          if (word < 0) return ignoredLabel;
+          return word === wordIds[token - 1] ? tagIds.others[word]! : tagIds.first[word]!;
+        });
+      }
+      result.examples.push(example);
+    }
+  });
+  return result;
+}
+
+/** Both texts of each row by themselves. */
+function encodePairs(rows: readonly ScoredRow[], options: RowEncodingOptions): EncodedRows {
+  const { tokenizer, maxLength, place } = options;
+  const result: EncodedRows = { examples: [], truncated: 0 };
+  rows.forEach(({ text, textPair, label }, row) => {
+    if (textPair === undefined)
+      throw new WhittleError(
+        'BAD_DATA',
+        `${place?.(row) ?? `row ${row}`}: expected "textPair" beside "text" but found none`,
+      );
+    const encodings = [text, textPair].map((one) => tokenizer.encode(one, { maxLength }));
+    if (encodings.some(({ truncated }) => truncated)) result.truncated++;
+    encodings.forEach(({ inputIds, tokenTypeIds }, which) => {
+      const target = which === 0 && label !== undefined ? { target: Float32Array.of(label) } : {};
+      result.examples.push({ inputIds, tokenTypeIds, row, ...target });
+    });
+  });
+  return result;
+}
+
+function windowsOf(encoding: Encoding, { maxLength, stride }: RowEncodingOptions): TokenWindow[] {
+  return cutWindows(encoding, maxLength, stride ?? defaultStride(maxLength));
+}
+
+/** What an example gets of a row's label. */
+function labelReader(
+  task: Task,
+  options: RowEncodingOptions,
+): (row: Row, index: number) => Pick<Example, 'label' | 'target'> {
+  const classIds = classIdsOf(options.labels);
+  if (!classIds) return () => ({});
+  if (task === 'regression') {
+    return (row) => {
+      const { label } = row as ScoredRow;
+      return label === undefined ? {} : { target: Float32Array.of(label) };
+    };
+  }
+  if (task === 'multi-label-classification') {
+    return (row, index) => {
+      const { labels } = row as MultiLabelRow;
+      if (!labels) return {};
+      const target = new Float32Array(classIds.size);
+      for (const label of labels) target[classIdOf(label, classIds, index, options)] = 1;
+      return { target };
+    };
+  }
+  return (row, index) => {
+    const { label } = row as TextRow;
+    return label === undefined ? {} : { label: classIdOf(label, classIds, index, options) };
+  };
+}
+
+/** `[words]` class ids for the first piece of each word and for its others. */
+function wordTagIds(
+  tags: readonly string[],
+  classIds: ReadonlyMap<string, number>,
+  index: number,
+  options: RowEncodingOptions,
+): { first: number[]; others: number[] } {
+  const { labelPieces = 'first' } = options;
+  const idOf = (tag: string) => classIdOf(tag, classIds, index, options);
+  const first = tags.map(idOf);
+  if (labelPieces === 'first') return { first, others: first.map(() => ignoredLabel) };
+  if (labelPieces === 'all') return { first, others: first };
+  const inside = tags.map((tag) => {
+    const { prefix, type } = parseTag(tag) ?? { prefix: 'O', type: '' };
+    return idOf(prefix === 'B' ? `I-${type}` : tag);
+  });
+  return { first, others: inside };
 }
 
 function classIdsOf(labels: readonly string[] | undefined): ReadonlyMap<string, number> | undefined {

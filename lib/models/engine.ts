@@ -89,7 +89,8 @@ export class Engine implements AsyncDisposable {
 
   /**
    * Runs a ragged batch. `logits`: `[sequences, labels]` (text classification) or `[tokens, labels]`; `hidden`:
-   * `[tokens, hidden]`, the last layer's states; `pooled`: `[sequences, hidden]`, the pooler's.
+   * `[tokens, hidden]`, the last layer's states; `pooled`: `[sequences, hidden]`, the pooler's; `mean` and `first`:
+   * `[sequences, hidden]`, the mean of a sequence's states, or its first token's.
    * @throws WhittleError BAD_OPTION for ids outside the vocabulary, empty or too long sequences, or an output that the
    *   model has not; ABORTED; DISPOSED.
    */

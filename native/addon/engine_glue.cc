@@ -177,7 +177,7 @@ Napi::Value engine_run(const Napi::CallbackInfo& info) {
   auto run = std::make_shared<Run>();
   run->engine = live_engine(info[0]);
   run->use = run->engine->use;
-  run->output = choice<Output>(given.Get("output"), "output", {"logits", "hidden", "pooled"});
+  run->output = choice<Output>(given.Get("output"), "output", {"logits", "hidden", "pooled", "mean", "first"});
   run->threads = static_cast<int>(integer(given.Get("threads"), "threads", 0, 4096));
   if (run->threads == 0) run->threads = ThreadPool::instance().default_threads();
   run->executor = run->engine->executors.take();

@@ -81,6 +81,17 @@ void pool(const PackedModel& model, const float* x, int64_t sequences, float* po
   for (int64_t i = 0; i < sequences * model.hidden; ++i) pooled[i] = std::max(pooled[i], 0.0f);
 }
 
+// out [sequences, hidden]: the mean of each sequence's rows of x [tokens, hidden], summed from the first to the last.
+void mean_rows(const float* x, const int32_t* offsets, int64_t sequences, int64_t hidden, float* out) {
+  for (int64_t s = 0; s < sequences; ++s, out += hidden) {
+    std::memset(out, 0, static_cast<size_t>(hidden) * sizeof(float));
+    for (int64_t t = offsets[s]; t < offsets[s + 1]; ++t)
+      for (int64_t c = 0; c < hidden; ++c) out[c] += x[t * hidden + c];
+    const float scale = 1.0f / static_cast<float>(offsets[s + 1] - offsets[s]);
+    for (int64_t c = 0; c < hidden; ++c) out[c] *= scale;
+  }
+}
+
 // One chunk from ids to its part of the output. `stop` is asked between layers.
 template <typename Stop>
 void run_chunk(const PackedModel& model, const RaggedBatch& batch, const Chunk& chunk, Output output, float* out,
@@ -90,8 +101,8 @@ void run_chunk(const PackedModel& model, const RaggedBatch& batch, const Chunk& 
   const int64_t sequences = chunk.last - chunk.first;
   const int64_t first_token = batch.offsets[chunk.first];
   const int64_t tokens = batch.offsets[chunk.last] - first_token;
-  const bool first_rows_only =
-      output == Output::pooled || (output == Output::logits && model.task == HeadTask::text_classification);
+  const bool first_rows_only = output == Output::pooled || output == Output::first ||
+                               (output == Output::logits && model.task == HeadTask::text_classification);
 
   float* x = context.arena.take<float>(tokens * hidden);
   float* qkv = context.arena.take<float>(tokens * 3 * hidden);
@@ -121,7 +132,11 @@ void run_chunk(const PackedModel& model, const RaggedBatch& batch, const Chunk& 
     }
     finish_layer(model, layer, attended, rows, x, context);
   }
-  if (first_rows_only) {
+  if (output == Output::mean) {
+    mean_rows(x, offsets, sequences, hidden, out + chunk.first * hidden);
+  } else if (output == Output::first) {
+    std::memcpy(out + chunk.first * hidden, x, static_cast<size_t>(sequences * hidden) * sizeof(float));
+  } else if (first_rows_only) {
     float* pooled = output == Output::pooled ? out + chunk.first * hidden : attended;
     pool(model, x, sequences, pooled, context);
     if (output == Output::logits)
@@ -138,11 +153,13 @@ void run_chunk(const PackedModel& model, const RaggedBatch& batch, const Chunk& 
 OutputShape output_shape(const PackedModel& model, const RaggedBatch& batch, Output output) {
   if (output == Output::hidden) return {batch.tokens(), model.hidden};
   if (output == Output::pooled) {
-    if (!model.has_pooler) throw Error("BAD_OPTION", "Expected output logits or hidden: the model has no pooler");
+    if (!model.has_pooler)
+      throw Error("BAD_OPTION", "Expected output logits, hidden, mean or first: the model has no pooler");
     return {batch.sequences, model.hidden};
   }
+  if (output == Output::mean || output == Output::first) return {batch.sequences, model.hidden};
   if (model.task == HeadTask::none)
-    throw Error("BAD_OPTION", "Expected output hidden or pooled: the model has no head that gives logits");
+    throw Error("BAD_OPTION", "Expected output hidden, pooled, mean or first: the model has no head that gives logits");
   return {model.task == HeadTask::text_classification ? batch.sequences : batch.tokens(), model.labels};
 }
 

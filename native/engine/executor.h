@@ -15,8 +15,9 @@
 namespace whittle {
 
 // logits: [sequences, labels] (text classification) or [tokens, labels]; hidden: [tokens, hidden], the last layer's
-// states; pooled: [sequences, hidden].
-enum class Output : int { logits = 0, hidden, pooled };
+// states; pooled: [sequences, hidden], the pooler's; mean: [sequences, hidden], of the last layer's states of all
+// tokens of a sequence; first: [sequences, hidden], that of its first token.
+enum class Output : int { logits = 0, hidden, pooled, mean, first };
 
 // Rows and columns of an output. Throws Error BAD_OPTION if the model has no such output.
 struct OutputShape {

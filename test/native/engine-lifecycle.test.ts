@@ -136,7 +136,7 @@ test('batches that break the contract are refused by name', async () => {
   await expectError(
     () => engine.run(batch(1), { output: 'logit' as 'logits' }),
     'BAD_OPTION',
-    /logits, hidden, pooled/,
+    /logits, hidden, pooled, mean, first/,
   );
   await expectError(() => engine.run(batch(1), { output: 'logits', threads: -1 }), 'BAD_OPTION', /threads/);
   assert.is((await engine.run(batch(0), { output: 'logits' })).length, 0);

@@ -211,12 +211,32 @@ test('every instruction set of this machine gives the same answers', async () =>
   }
 });
 
+test('mean and first are those of the hidden states', async () => {
+  const { batch } = readGolden('tiny-bert/golden.json');
+  await withEngine(join(fixtures, 'tiny-bert'), { precision: 'float32' }, async (engine) => {
+    const width = engine.description.hidden;
+    const hidden = await engine.run(batch, { output: 'hidden' });
+    const mean = await engine.run(batch, { output: 'mean' });
+    const first = await engine.run(batch, { output: 'first' });
+    for (let s = 0; s + 1 < batch.offsets.length; s++) {
+      const [from, to] = [batch.offsets[s]!, batch.offsets[s + 1]!];
+      assert.equal(first.slice(s * width, (s + 1) * width), hidden.slice(from * width, (from + 1) * width));
+      for (let c = 0; c < width; c++) {
+        let sum = 0;
+        for (let t = from; t < to; t++) sum += hidden[t * width + c]!;
+        const difference = Math.abs(mean[s * width + c]! - sum / (to - from));
+        assert.ok(difference <= 1e-6, `sequence ${s}, column ${c}: ${difference}`);
+      }
+    }
+  });
+});
+
 for (const precision of ['float32', 'bfloat16', 'int8'] as const) {
   test(`${precision}: results are the same bit for bit for every thread count and in every batch`, async () => {
     const { batch } = readGolden(minilm ? 'minilm-l6.golden.json' : 'tiny-bert/golden.json');
     try {
       await withEngine(minilm ?? join(fixtures, 'tiny-bert'), { precision }, async (engine) => {
-        for (const output of ['logits', 'hidden', 'pooled'] as const) {
+        for (const output of ['logits', 'hidden', 'pooled', 'mean', 'first'] as const) {
           const whole = await engine.run(batch, { output, threads: 1 });
           for (const threads of [2, 3, 7]) assert.equal(await engine.run(batch, { output, threads }), whole);
           const singles: Float32Array[] = [];
