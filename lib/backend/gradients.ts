@@ -83,7 +83,8 @@ function gatherGradient(
   const places = x.shape[axis]!;
   const inner = size(x.shape.slice(axis + 1));
   const taken = indices.size / Math.max(1, batch);
-  const rows = tf.transpose(tf.reshape(dy, [batch, outer, taken, inner]), [0, 2, 1, 3]);
+  const swapped = (rows: tf.Tensor) => (outer === 1 ? rows : tf.transpose(rows, [0, 2, 1, 3]));
+  const rows = swapped(tf.reshape(dy, [batch, outer, taken, inner]));
   const firstPlaces = tf.mul(tf.range(0, batch, 1, 'int32'), tf.scalar(places, 'int32'));
   const segments = tf.add(tf.reshape(indices, [batch, taken]), tf.reshape(firstPlaces, [batch, 1]));
   const sums = tf.unsortedSegmentSum(
@@ -91,7 +92,7 @@ function gatherGradient(
     tf.reshape(segments, [batch * taken]) as tf.Tensor1D,
     batch * places,
   );
-  return tf.reshape(tf.transpose(tf.reshape(sums, [batch, places, outer, inner]), [0, 2, 1, 3]), x.shape);
+  return tf.reshape(swapped(tf.reshape(sums, [batch, places, outer, inner])), x.shape);
 }
 
 const gradients: Record<string, Gradient> = {

@@ -186,8 +186,8 @@ class Bench {
       parts[i] = data;
       data += sizes[i];
     }
-    return {parts[0], parts[1], parts[2],  parts[3],  parts[4],  parts[5],  parts[6],  parts[7],
-            parts[8], parts[9], parts[10], parts[11], parts[12], parts[13], parts[14], parts[15], nullptr};
+    return {parts[0], parts[1],  parts[2],  parts[3],  parts[4],  parts[5],  parts[6],  parts[7], parts[8],
+            parts[9], parts[10], parts[11], parts[12], parts[13], parts[14], parts[15], nullptr};
   }
 
   template <typename Body>
