@@ -357,7 +357,8 @@ export interface TrainingBinding {
     saved: Float32Array | null,
   ): void;
   /**
-   * `saved` as blockForward left it; it is scratch memory afterwards. `dx` null: nothing below trains. `gradients` in
+   * `saved` as blockForward left it; it is scratch memory afterwards. With null the forward pass runs once more, in
+   * scratch memory, which gives the same bit for bit. `dx` null: nothing below trains. `gradients` in
    * the order of `parameters`; that of the position bias is summed over the sequences.
    */
   blockBackward(
@@ -365,7 +366,7 @@ export interface TrainingBinding {
     x: Float32Array,
     offsets: Int32Array,
     parameters: readonly Float32Array[],
-    saved: Float32Array,
+    saved: Float32Array | null,
     dy: Float32Array,
     dx: Float32Array | null,
     gradients: readonly (Float32Array | null)[],

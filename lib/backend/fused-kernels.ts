@@ -20,6 +20,11 @@ export interface Wanted {
   parameters: readonly boolean[];
   /** Of a block that has one. */
   positionBias?: boolean;
+  /**
+   * Of a block: keep nothing but its input, and run the forward pass once more when the gradients are due (Chen et al.
+   * 2016, sublinear memory cost). They are the same bit for bit, since dropout's choices hang on a counter.
+   */
+  recompute?: boolean | undefined;
 }
 
 /** Tokens as the native kernels take them. */
@@ -133,19 +138,20 @@ const blockKernel = (name: string, bias: string[]): FusedKernel<BlockAttributes>
   forward: ([x, ...parameters], [info], { spec, offsets, wanted, memory }, backend) => {
     const tokens = info!.shape[0]!;
     const y = backend.floats(x!.length);
-    memory.saved = wantsAny(wanted)
-      ? backend.pool.take(native.blockSavedFloats(spec, tokens, offsets.length - 1))
-      : null;
+    memory.saved =
+      wantsAny(wanted) && !wanted.recompute
+        ? backend.pool.take(native.blockSavedFloats(spec, tokens, offsets.length - 1))
+        : null;
     native.blockForward(spec, x!, offsets, parameters, y, memory.saved);
     return backend.tensorInfo(info!.shape, y);
   },
   backward: (dy, [x, ...parameters], _, { spec, offsets, wanted, memory }, backend) => {
-    const saved = claim(memory, name);
+    const saved = wanted.recompute ? null : claim(memory, name);
     const dx = wanted.input ? backend.floats(x!.length) : null;
     const wants = [...wanted.parameters, wanted.positionBias];
     const gradients = parameters.map((values, index) => (wants[index] ? backend.floats(values.length) : null));
     native.blockBackward(spec, x!, offsets, parameters, saved, dy, dx, gradients);
-    backend.pool.give(saved);
+    if (saved) backend.pool.give(saved);
     return [dx, ...gradients];
   },
 });

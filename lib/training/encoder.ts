@@ -26,6 +26,8 @@ export interface Pass {
   seed: number;
   /** Training step, counted over all stages. */
   step: number;
+  /** The fused form keeps only the inputs of its layers and computes the rest again when the gradients are due. */
+  recompute?: boolean;
 }
 
 export interface EncoderContext {

@@ -26,7 +26,7 @@ export function fusedEncoder({ description, precision, parameter }: EncoderConte
       return embedding(tokens, embeddingParameterNames.map(parameter), spec, wanted);
     },
     layers(x, offsets, from, to, pass) {
-      const { seed, step, hiddenDropout, attentionDropout } = pass;
+      const { seed, step, hiddenDropout, attentionDropout, recompute } = pass;
       const lowest = lowestDepth(pass.trained, description.layers);
       const bias = positionBias(offsets);
       let output: tf.Tensor2D = x;
@@ -36,6 +36,7 @@ export function fusedEncoder({ description, precision, parameter }: EncoderConte
           input: lowest < layer,
           parameters: names.map((name) => pass.trained.has(name)),
           positionBias: pass.trained.has('embeddings.positionBias'),
+          recompute,
         };
         const spec = {
           ...{ hidden, heads, intermediate, normEpsilon, hiddenDropout, attentionDropout },

@@ -162,6 +162,7 @@ export class StageRun {
       trained,
       hiddenDropout: stage.dropout ?? model.description.hiddenDropout,
       attentionDropout: stage.dropout ?? model.description.attentionDropout,
+      recompute: stage.recompute,
       headDropout: stage.dropout ?? model.headDropout,
       seed: this.#options.seed,
       step: this.#passes++,

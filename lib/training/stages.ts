@@ -45,6 +45,8 @@ export const stageSchema = z
     earlyStopping: earlyStoppingSchema.optional(),
     /** In place of the model's own rates, for hidden states, attention and head alike. */
     dropout: z.number().min(0).max(0.9, 'expected a dropout of at most 0.9').optional(),
+    /** Keep only each layer's input and compute the rest again in the backward pass: less memory, a third more time. */
+    recompute: z.boolean().default(false),
   })
   .refine((stage) => (stage.epochs === undefined) !== (stage.steps === undefined), 'expected either epochs or steps');
 

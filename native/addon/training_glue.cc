@@ -170,7 +170,7 @@ Napi::Value block_backward(const Napi::CallbackInfo& info) {
   const Elements<int32_t> offsets = read_offsets(info[2], tokens);
   const BlockShape shape = spec.shape(offsets, info[3]);
   const auto parameters = block_tensors<const float>(info[3], "parameters", spec, shape.max_distance, false);
-  float* saved = saved_buffer(info[4], spec.saved_floats(tokens));
+  float* saved = absent(info[4]) ? nullptr : saved_buffer(info[4], spec.saved_floats(tokens));
   const float* dy = floats(info[5], "dy", x.count);
   float* dx = optional_floats(info[6], "dx", x.count);
   const auto gradients = block_tensors<float>(info[7], "gradients", spec, shape.max_distance, true);

@@ -78,7 +78,8 @@ void transformer_block_forward(const BlockShape& shape, const BlockOptions& opti
                                const BlockTensors<const float>& parameters, const float* x, float* y, float* saved,
                                const Context& context);
 
-// dx [tokens, hidden] (null: not wanted) and the gradients of the parameters, overwritten. saved is used up.
+// dx [tokens, hidden] (null: not wanted) and the gradients of the parameters, overwritten. saved is used up; null: what
+// the forward pass would have saved is computed again, which gives the same bit for bit.
 void transformer_block_backward(const BlockShape& shape, const BlockOptions& options,
                                 const BlockTensors<const float>& parameters, const float* x, float* saved,
                                 const float* dy, float* dx, const BlockTensors<float>& gradients,

@@ -182,6 +182,12 @@ void transformer_block_backward(const BlockShape& shape, const BlockOptions& opt
                                 const float* dy, float* dx, const BlockTensors<float>& gradients,
                                 const Context& context) {
   Arena::Scope scope(context.arena);
+  if (!saved_buffer) {
+    saved_buffer = context.arena.take<float>(BlockSaved::floats(shape.tokens(), shape.hidden, shape.intermediate));
+    Arena::Scope forward_scope(context.arena);
+    float* y = context.arena.take<float>(shape.tokens() * shape.hidden);
+    transformer_block_forward(shape, options, parameters, x, y, saved_buffer, context);
+  }
   const BlockSaved saved = BlockSaved::within(saved_buffer, shape);
   Backward(shape, options, parameters, x, saved, gradients, context).run(dy, dx);
 }
