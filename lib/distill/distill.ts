@@ -3,6 +3,8 @@ import { checkOptions } from '../options.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import type { StepContext, StepResult } from '../step.js';
 import { devMetricsFor } from '../training/dev-metrics.js';
+import { plainLoss } from '../training/losses/options.js';
+import { objectiveFor } from '../training/objective.js';
 import { openSession } from '../training/session.js';
 import { stageOf } from '../training/single-stage.js';
 import { trainStages } from '../training/train.js';
@@ -42,12 +44,13 @@ export async function distill(checkpoint: string, options: DistillOptions, conte
   try {
     const rows = await askTeachers(teachers, session.maxLength, model.head.labels, context);
     const softLabels = mixTeachers(rows, model.head.labels.length, temperature);
+    const hard = objectiveFor(checked.loss ?? plainLoss, model.head, trainExamples);
     const { stages, metrics } = await trainStages(model, {
       stages: [stageOf(checked)],
       trainExamples,
       devExamples,
       evaluateDev: devMetricsFor(data.dev, devExamples, model.head),
-      objective: distillationLoss(softLabels, { alpha, task: data.task }),
+      objective: distillationLoss(softLabels, { alpha, task: data.task, hard }),
       batchSize,
       seed,
       step: 'distill',

@@ -1,7 +1,7 @@
 /** The distillation loss: soft labels of teachers beside hard labels. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Task } from '../data/dataset.js';
-import { hardLabels, type Objective, type TrainingBatch } from '../training/objective.js';
+import { hardLabels, labelledRows, type Objective, type TrainingBatch } from '../training/objective.js';
 import type { SoftLabels } from './soft-labels.js';
 
 /**
@@ -12,19 +12,26 @@ import type { SoftLabels } from './soft-labels.js';
  * Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network", section 2.
  *
  * @param softLabels of the training rows, in the order that `batch.indices` counts.
- * @param options `alpha` is the weight of the hard labels, 0 to 1; `task` says what a row of the logits is.
+ * @param options `alpha` is the weight of the hard labels, 0 to 1; `task` says what a row of the logits is; `hard` is
+ *   the loss of the hard labels, plain cross-entropy unless given.
  * @example
  * const softLabels = mixTeachers(teachers, labels.length, 2);
  * const objective = distillationLoss(softLabels, { alpha: 0.5, task: 'text-classification' });
  * await trainStages(model, { ...options, objective });
  */
-export function distillationLoss(softLabels: SoftLabels, { alpha, task }: { alpha: number; task: Task }): Objective {
-  return (logits, batch) =>
+export function distillationLoss(
+  softLabels: SoftLabels,
+  { alpha, task, hard = hardLabels }: { alpha: number; task: Task; hard?: Objective },
+): Objective {
+  const objective: Objective = (logits, batch) =>
     tf.tidy(() => {
-      if (alpha === 1) return hardLabels(logits, batch);
+      if (alpha === 1) return hard(logits, batch);
       const soft = tf.mul(softLoss(logits, batch, softLabels, task), 1 - alpha);
-      return (alpha === 0 ? soft : tf.add(soft, tf.mul(hardLabels(logits, batch), alpha))) as tf.Scalar;
+      return (alpha === 0 ? soft : tf.add(soft, tf.mul(hard(logits, batch), alpha))) as tf.Scalar;
     });
+  objective.weightOf = alpha === 0 ? labelledRows : (hard.weightOf ?? labelledRows);
+  if (hard.copies) objective.copies = hard.copies;
+  return objective;
 }
 
 /** T^2 * mean KL over the positions that have soft labels. */

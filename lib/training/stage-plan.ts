@@ -53,7 +53,7 @@ export function planStage(
     seed,
     stage: index,
     batchSize: stage.batchSize ?? batchSize,
-    batchesPerStep: 1,
+    batchesPerStep: stage.gradientAccumulation,
   });
   const steps = stage.steps ?? Math.max(1, Math.round(stage.epochs! * order.stepsPerEpoch));
   return {

@@ -79,7 +79,7 @@ export class StageRun {
     this.#optimizer = createOptimizer(
       model,
       slotsOf(plan, model, options.masks),
-      { norm: stage.gradientClip },
+      typeof stage.gradientClip === 'number' ? { norm: stage.gradientClip } : stage.gradientClip,
       from && { updates: from.progress.updates, arrays: tensorsUnder(from, 'optimizer') },
     );
   }

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { WhittleError } from '../../bindings/errors.js';
 import type { ModelDescription, ParameterName } from '../models/description.js';
+import { lossSchema } from './losses/options.js';
 import { schedules } from './schedule.js';
 
 const group = z
@@ -40,8 +41,21 @@ export const stageSchema = z
     schedule: z.enum(Object.keys(schedules) as [keyof typeof schedules]).default('linear'),
     /** Sequences a step. The step's own by default. */
     batchSize: z.int().min(1).max(65_536).optional(),
-    /** Gradients are scaled down to this global norm; 0 turns clipping off. */
-    gradientClip: z.number().min(0).default(1),
+    /** Batches whose gradients make up one update: the same as one batch of all their sequences, in less memory. */
+    gradientAccumulation: z.int('expected a whole number of batches').min(1).max(65_536).default(1),
+    /**
+     * All gradients together are scaled down to this norm; 0 turns clipping off. `{ norm: 1 }` is the same as `1`;
+     * `{ value: 0.5 }` cuts each element to -0.5 up to 0.5 instead.
+     */
+    gradientClip: z
+      .union([
+        z.number('expected a norm').min(0, 'expected a norm of at least 0'),
+        z.strictObject({ norm: z.number('expected a norm').min(0, 'expected a norm of at least 0') }),
+        z.strictObject({ value: z.number('expected a value').positive('expected a value above 0') }),
+      ])
+      .default(1),
+    /** Label smoothing, class weights, focal loss, R-Drop. */
+    loss: lossSchema.optional(),
     earlyStopping: earlyStoppingSchema.optional(),
     /** In place of the model's own rates, for hidden states, attention and head alike. */
     dropout: z.number().min(0).max(0.9, 'expected a dropout of at most 0.9').optional(),

@@ -7,7 +7,8 @@ import type { ProgressEvent } from '../step.js';
 import type { DevMetrics } from './dev.js';
 import type { CurvePoint } from './loss-curve.js';
 import type { TrainableModel } from './model.js';
-import { hardLabels, type Objective } from './objective.js';
+import { plainLoss } from './losses/options.js';
+import { objectiveFor, type Objective } from './objective.js';
 import { planStage, type StagePlan } from './stage-plan.js';
 import { StageRun, type Earlier } from './stage-run.js';
 import type { Stage } from './stages.js';
@@ -30,7 +31,7 @@ export interface TrainOptions {
   /** Sequences a step, unless the stage says otherwise. */
   batchSize: number;
   seed: number;
-  /** Cross-entropy against the batch's labels by default. */
+  /** In place of what the stages' own `loss` options ask for: cross-entropy against the batch's labels by default. */
   objective?: Objective;
   /** Where a mask is 0, its parameter is held at 0 throughout. */
   masks?: ReadonlyMap<ParameterName, Uint8Array>;
@@ -106,6 +107,7 @@ export async function trainStages(model: TrainableModel, options: TrainOptions):
     planStage(stage, index, { names, description: model.description }, options),
   );
   for (const plan of plans) checkEarlyStopping(plan, devExamples);
+  const objectives = plans.map((plan) => options.objective ?? stageObjective(plan, model, trainExamples));
   if (plans.some(({ trained }) => trained.has('embeddings.word')))
     model.restrictVocabulary([...idsOf(trainExamples), ...idsOf(devExamples)]);
   try {
@@ -116,7 +118,7 @@ export async function trainStages(model: TrainableModel, options: TrainOptions):
     for (const plan of plans.slice(start)) {
       const earlier: Earlier = { records, trained, passes };
       const within = plan.index === start ? from : undefined;
-      const run = new StageRun(model, options, plan, options.objective ?? hardLabels, earlier, within);
+      const run = new StageRun(model, options, plan, objectives[plan.index]!, earlier, within);
       records.push(await run.run());
       passes = run.passes;
       for (const name of plan.trained) trained.add(name);
@@ -125,6 +127,21 @@ export async function trainStages(model: TrainableModel, options: TrainOptions):
   } finally {
     model.releaseVocabulary();
   }
+}
+
+function stageObjective({ stage, title }: StagePlan, model: TrainableModel, examples: Examples): Objective {
+  try {
+    return objectiveFor(stage.loss ?? plainLoss, model.head, examples);
+  } catch (error) {
+    throw inStage(title, error);
+  }
+}
+
+/** The same error, naming the stage. */
+function inStage(title: string, error: unknown): unknown {
+  return error instanceof WhittleError
+    ? new WhittleError(error.code, `${title}: ${error.message}`, { cause: error })
+    : error;
 }
 
 function checkEarlyStopping({ stage, title }: StagePlan, devExamples: readonly Example[]): void {
