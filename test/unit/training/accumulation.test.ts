@@ -9,7 +9,10 @@ import { stageSchema, type StageOptions } from '../../../lib/training/stages.js'
 import { trainStages, type TrainOptions } from '../../../lib/training/train.js';
 import { textHead, tinyDescription, tinyExamples, tinyParameters, tokenHead } from './tiny-model.js';
 
-const withoutDropout = { ...tinyDescription, hiddenDropout: 0, attentionDropout: 0 };
+const withoutDropout = {
+  ...tinyDescription,
+  ...{ hiddenDropout: 0, attentionDropout: 0, headDropout: { sequence: 0, token: 0 } },
+};
 
 async function trained(head: TaskHead, stage: StageOptions, options: Partial<TrainOptions> = {}) {
   useWhittleBackend();
