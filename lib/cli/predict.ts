@@ -1,9 +1,10 @@
 /** `whittle predict MODEL INPUT -o OUTPUT` */
-import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { extname, join, resolve } from 'node:path';
 import { Option, type Command as CommanderCommand } from 'commander';
 import { WhittleError } from '../../bindings/errors.js';
+import { readBlocks } from '../data/lines.js';
+import { countParquetRows } from '../data/parquet.js';
 import { Predictor } from '../predict/predictor.js';
 import { formatCount, formatSeconds } from '../report/format.js';
 import { abortOnInterrupt } from './interrupt.js';
@@ -31,7 +32,7 @@ export function addPredict(program: CommanderCommand): CommanderCommand {
     .command('predict')
     .description('predict on every row of a file; stopped, the same command goes on where it was')
     .argument('<model>', 'folder of a checkpoint')
-    .argument('<input>', 'JSONL, CSV, TSV, CoNLL or TXT')
+    .argument('<input>', 'JSONL, CSV, TSV, CoNLL or TXT, gzipped or not, or Parquet')
     .requiredOption('-o, --output <file>', 'JSONL, CSV, TSV or TXT')
     .option('--text-column <name>', 'column of the text (default: text)')
     .option('--text-pair-column <name>', 'column of the second text (default: textPair)')
@@ -193,16 +194,9 @@ async function identityOf(path: string, file: string): Promise<string> {
 /** @throws WhittleError `BAD_DATA` if there is no such file. */
 async function countLines(file: string): Promise<number> {
   let count = 1;
-  try {
-    for await (const chunk of createReadStream(file, { highWaterMark: 1 << 18 })) {
-      const bytes = chunk as Buffer;
-      for (let at = bytes.indexOf(0x0a); at >= 0; at = bytes.indexOf(0x0a, at + 1)) count++;
-    }
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT') throw new WhittleError('BAD_DATA', `${file}: expected a data file but there is none`);
-    if (code === 'EISDIR') throw new WhittleError('BAD_DATA', `${file}: expected a data file but found a folder`);
-    throw new WhittleError('IO', `${file} could not be read: ${message}`, { cause: error });
+  if (extname(file).toLowerCase() === '.parquet') return countParquetRows(file);
+  for await (const bytes of readBlocks(file)) {
+    for (let at = bytes.indexOf(0x0a); at >= 0; at = bytes.indexOf(0x0a, at + 1)) count++;
   }
   return count;
 }

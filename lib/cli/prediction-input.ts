@@ -3,7 +3,9 @@ import { extname } from 'node:path';
 import { WhittleError } from '../../bindings/errors.js';
 import type { Row, Task } from '../data/dataset.js';
 import { readLines } from '../data/lines.js';
-import { formatOf, readRows } from '../data/read-rows.js';
+import { hasParquetColumn } from '../data/parquet.js';
+import { formatOf, withoutGzip } from '../data/formats.js';
+import { readRows } from '../data/read-rows.js';
 import type { Input } from '../predict/predictions.js';
 
 /** One row to predict on. */
@@ -31,7 +33,7 @@ export interface InputOptions {
  * @throws WhittleError `BAD_DATA` for a missing file, another format or a table without the text's column.
  */
 export async function* readInput(file: string, options: InputOptions): AsyncGenerator<InputRow, void, undefined> {
-  if (extname(file).toLowerCase() === '.txt') return yield* readTexts(file, options.onBadRow);
+  if (extname(withoutGzip(file)).toLowerCase() === '.txt') return yield* readTexts(file, options.onBadRow);
   const { textColumn, textPairColumn, onBadRow, onHeader } = options;
   const readOptions = {
     ...{ textColumn, textPairColumn, onHeader },
@@ -54,6 +56,7 @@ async function* readTexts(file: string, onBadRow: InputOptions['onBadRow']): Asy
 async function rowKind(file: string, task: Task): Promise<Task> {
   const format = formatOf(file, ' or .txt');
   if (task === 'text-classification' || format === 'conll') return task;
+  if (format === 'parquet' && (await hasParquetColumn(file, 'tokens'))) return task;
   if (format !== 'jsonl') return 'text-classification';
   for await (const { text } of readLines(file)) {
     if (text.trim() !== '') return /"tokens"\s*:/.test(text) ? 'token-classification' : 'text-classification';

@@ -9,6 +9,16 @@ export function parseTag(tag: string): { prefix: 'B' | 'I' | 'O'; type: string }
 }
 
 /**
+ * A tag of IOBES or BILOU in IOB: `S-` and `U-` (an entity of one word) as `B-`, `E-` and `L-` (an entity's last word)
+ * as `I-`.
+ */
+export function withoutEnds(tag: string): string {
+  if (tag[1] !== '-') return tag;
+  if (tag[0] === 'S' || tag[0] === 'U') return `B${tag.slice(1)}`;
+  return tag[0] === 'E' || tag[0] === 'L' ? `I${tag.slice(1)}` : tag;
+}
+
+/**
  * The index of the first tag that IOB2 does not allow, -1 if there is none: not `O`, `B-TYPE` or `I-TYPE`, or an `I-`
  * that goes on with no entity of its type.
  */

@@ -54,13 +54,21 @@ export type RowOf<T extends Task> = T extends 'token-classification'
       ? TextRow
       : ScoredRow;
 
-/** Where a row came from, for error messages: `train.jsonl:17`. */
+/** Rows and where they came from, for error messages: `train.jsonl:17`. */
 export interface Split<R extends Row = Row> {
   name: string;
+  /** The file, or the first of several and how many more there are. */
   file: string;
   rows: R[];
-  /** 1-based line in `file` of each row. */
+  /** 1-based line of each row in its file. */
   lines: number[];
+  /** Where there are several files: all of them, and which one each row is from. */
+  files?: { names: readonly string[]; of: number[] };
+}
+
+/** `train.jsonl:17` */
+export function placeOf({ file, files, lines }: Split, row: number): string {
+  return `${files ? files.names[files.of[row]!] : file}:${lines[row]}`;
 }
 
 export interface Dataset<R extends Row = Row> {

@@ -1,7 +1,10 @@
 /** Text files line by line, with line numbers and UTF-8 checked. */
 import { isUtf8 } from 'node:buffer';
 import { createReadStream } from 'node:fs';
+import type { Readable } from 'node:stream';
+import { createGunzip } from 'node:zlib';
 import { WhittleError } from '../../bindings/errors.js';
+import { isGzip } from './formats.js';
 
 export interface Line {
   text: string;
@@ -38,15 +41,31 @@ export async function* readLines(file: string): AsyncGenerator<Line, void, undef
   if (last.length > 0) yield { text: trimLine(decode(last, file, number), number), number };
 }
 
-async function* readBlocks(file: string): AsyncGenerator<Buffer, void, undefined> {
+/**
+ * The bytes of a file in order, unpacked if its name ends in `.gz`.
+ * @throws WhittleError as `readLines`; `BAD_DATA` for a `.gz` file that is damaged or none.
+ */
+export async function* readBlocks(file: string): AsyncGenerator<Buffer, void, undefined> {
+  const bytes = createReadStream(file, { highWaterMark: blockBytes });
   try {
-    for await (const chunk of createReadStream(file, { highWaterMark: blockBytes })) yield chunk as Buffer;
+    for await (const chunk of isGzip(file) ? unpacked(bytes) : bytes) yield chunk as Buffer;
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT') throw new WhittleError('BAD_DATA', `${file}: expected a data file but there is none`);
     if (code === 'EISDIR') throw new WhittleError('BAD_DATA', `${file}: expected a data file but found a folder`);
+    if (code?.startsWith('Z_')) {
+      throw new WhittleError('BAD_DATA', `${file}: expected gzipped data but found: ${message}`, { cause: error });
+    }
     throw new WhittleError('IO', `${file}: reading failed: ${message}`, { cause: error });
+  } finally {
+    bytes.destroy();
   }
+}
+
+function unpacked(bytes: Readable): Readable {
+  const unpacker = createGunzip({ chunkSize: blockBytes });
+  bytes.on('error', (error) => unpacker.destroy(error));
+  return bytes.pipe(unpacker);
 }
 
 function decode(block: Buffer, file: string, firstLine: number): string {

@@ -7,7 +7,8 @@ import { checkOptions, didYouMean } from '../options.js';
 import { parseTag, tagLabels } from './bio.js';
 import { tasks, type Dataset, type Row, type Split, type Task } from './dataset.js';
 import { readLines } from './lines.js';
-import { dataExtensions, formatOf, readRows, type ReadOptions } from './read-rows.js';
+import { dataExtensions, dataFormats, formatOf } from './formats.js';
+import { readRows, type ReadOptions } from './read-rows.js';
 import { describeValue } from './rows.js';
 import { sampleRows, splitRows, stratumOf } from './split.js';
 
@@ -37,7 +38,7 @@ export const datasetSchema = z
     limit: z
       .union([count, z.strictObject({ train: count.optional(), dev: count.optional(), test: count.optional() })])
       .optional(),
-    format: z.enum(['jsonl', 'csv', 'tsv', 'conll']).optional(),
+    format: z.enum(dataFormats).optional(),
     textColumn: z.string().min(1).optional(),
     textPairColumn: z.string().min(1).optional(),
     labelColumn: z.string().min(1).optional(),

@@ -1,6 +1,6 @@
 /** Checks single rows: whatever a file gave becomes a TextRow or TokenRow, or an error that says where and why. */
 import { WhittleError } from '../../bindings/errors.js';
-import { firstInvalidTag, parseTag, toIob2 } from './bio.js';
+import { firstInvalidTag, parseTag, toIob2, withoutEnds } from './bio.js';
 import type { MultiLabelRow, Row, ScoredRow, Task, TextRow, TokenRow } from './dataset.js';
 
 /** How entity tags are written. IOB2: every entity starts with `B-`. IOB1: only one right after another of its type. */
@@ -14,19 +14,24 @@ export interface RowRules {
   columns: ColumnNames;
   /** Whether all fields are strings: numbers are read from them, and labels are separated by `;`. */
   fromTable?: boolean;
+  /** Whether classes may be numbers, as in the columns of Parquet. */
+  fromColumns?: boolean;
 }
 
-/** Fields of a text row by their names in the file. */
+/** Fields of a row by their names in the file. */
 export interface ColumnNames {
   text: string;
   textPair: string;
   /** `labels` of multi-label rows too. */
   label: string;
+  tokens: string;
+  tags: string;
 }
 
 /** The names that fields have unless a user says otherwise. */
 export function defaultColumns(task: Task): ColumnNames {
-  return { text: 'text', textPair: 'textPair', label: task === 'multi-label-classification' ? 'labels' : 'label' };
+  const label = task === 'multi-label-classification' ? 'labels' : 'label';
+  return { text: 'text', textPair: 'textPair', label, tokens: 'tokens', tags: 'tags' };
 }
 
 /**
@@ -65,14 +70,15 @@ function checkTextRow(fields: Record<string, unknown>, rules: RowRules, place: s
 
 function labelTextRow(row: TextRow | MultiLabelRow | ScoredRow, label: unknown, rules: RowRules, place: string): Row {
   const { task, columns } = rules;
-  if (task === 'text-classification') return { ...row, label: checkClass(label, columns.label, place) };
+  if (task === 'text-classification') return { ...row, label: checkClass(label, rules, place) };
   if (task === 'multi-label-classification') return { ...row, labels: checkClasses(label, rules, place) };
   if (task === 'regression') return { ...row, label: checkNumber(label, rules, place) };
   if (row.textPair === undefined) throw badRow(place, `"${columns.textPair}" to be a string`, undefined);
   return label === undefined || label === '' ? row : { ...row, label: checkNumber(label, rules, place) };
 }
 
-function checkClass(label: unknown, name: string, place: string): string {
+function checkClass(label: unknown, { columns: { label: name }, fromColumns }: RowRules, place: string): string {
+  if (fromColumns && (typeof label === 'number' || typeof label === 'boolean')) return String(label);
   if (typeof label !== 'string') throw badRow(place, `"${name}" to be a string`, label);
   if (label === '') throw badRow(place, `"${name}" to hold a label`, label);
   return label;
@@ -104,19 +110,21 @@ function checkText(text: unknown, name: string, place: string): string {
   return text;
 }
 
-function checkTokenRow(fields: Record<string, unknown>, { labelled, scheme }: RowRules, place: string): TokenRow {
-  const tokens = checkStrings(fields.tokens, 'tokens', place);
-  if (tokens.length === 0) throw badRow(place, '"tokens" to hold at least one word', tokens);
+function checkTokenRow(fields: Record<string, unknown>, rules: RowRules, place: string): TokenRow {
+  const { labelled, columns } = rules;
+  const tokens = checkStrings(fields[columns.tokens], columns.tokens, place);
+  if (tokens.length === 0) throw badRow(place, `"${columns.tokens}" to hold at least one word`, tokens);
   const empty = tokens.findIndex((token) => token.trim() === '');
-  if (empty >= 0) throw badRow(place, `"tokens[${empty}]" to be a word`, tokens[empty]);
+  if (empty >= 0) throw badRow(place, `"${columns.tokens}[${empty}]" to be a word`, tokens[empty]);
   return withLabel<TokenRow>({ tokens }, labelled, () => ({
     tokens,
-    tags: checkTags(fields.tags, tokens, scheme, place),
+    tags: checkTags(fields[columns.tags], tokens, rules, place),
   }));
 }
 
-function checkTags(value: unknown, tokens: readonly string[], scheme: TagScheme, place: string): string[] {
-  let tags = checkStrings(value, 'tags', place);
+function checkTags(value: unknown, tokens: readonly string[], rules: RowRules, place: string): string[] {
+  const { scheme, columns } = rules;
+  let tags = checkStrings(value, columns.tags, place).map(withoutEnds);
   if (tags.length !== tokens.length) {
     throw new WhittleError(
       'BAD_DATA',
@@ -127,10 +135,10 @@ function checkTags(value: unknown, tokens: readonly string[], scheme: TagScheme,
   const invalid = firstInvalidTag(tags);
   if (invalid >= 0) {
     if (parseTag(tags[invalid]!) === undefined) {
-      throw badRow(place, `"tags[${invalid}]" to be O, B-TYPE or I-TYPE`, tags[invalid]);
+      throw badRow(place, `"${columns.tags}[${invalid}]" to be O, B-TYPE or I-TYPE`, tags[invalid]);
     }
     const before = invalid > 0 ? `after "${tags[invalid - 1]}"` : 'at the start';
-    throw badRow(place, `"tags[${invalid}]" to begin its entity with B-`, tags[invalid], ` ${before}`);
+    throw badRow(place, `"${columns.tags}[${invalid}]" to begin its entity with B-`, tags[invalid], ` ${before}`);
   }
   return tags;
 }

@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WhittleError } from '../../bindings/errors.js';
 import type { Example } from '../data/batch.js';
-import type { Dataset } from '../data/dataset.js';
+import { placeOf, type Dataset } from '../data/dataset.js';
 import { encodeRows } from '../data/encode.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import { didYouMean } from '../options.js';
@@ -91,7 +91,7 @@ export async function teacherLogits(teacher: Checkpoint, options: TeacherOptions
     tokenizer: predictor.tokenizer,
     labels: head.labels,
     maxLength,
-    place: (row) => `${data.train.file}:${data.train.lines[row]}`,
+    place: (row) => placeOf(data.train, row),
   });
   const logits = await predictor.predictLogits(examples, { signal, onProgress });
   const columns = labels.map((label) => head.labels.indexOf(label));

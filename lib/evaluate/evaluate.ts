@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { WhittleError } from '../../bindings/errors.js';
 import type { Example } from '../data/batch.js';
-import type { Dataset, Row, Split, Task, TokenRow } from '../data/dataset.js';
+import { placeOf, type Dataset, type Row, type Split, type Task, type TokenRow } from '../data/dataset.js';
 import { encodeRows } from '../data/encode.js';
 import { checkOptions } from '../options.js';
 import { decodeTags } from '../predict/decode.js';
@@ -105,7 +105,7 @@ export async function evaluate(
       tokenizer: predictor.tokenizer,
       labels: predictor.labels,
       maxLength: predictor.maxLength,
-      place: (row) => placeOf(split, row),
+      place: (row) => nameRow(split, row),
     });
   await predictor.predictLogits(warmUpOf(encode(split.rows.slice(0, 256)).examples, batchTokens), { signal });
   const start = performance.now();
@@ -160,8 +160,8 @@ function rowsAsSplit(rows: readonly Row[]): Split {
   return { name: 'rows', file: 'rows', rows: [...rows], lines: rows.map((_, index) => index) };
 }
 
-function placeOf({ name, file, lines }: Split, row: number): string {
-  return name === 'rows' ? `row ${row}` : `${file}:${lines[row]}`;
+function nameRow(split: Split, row: number): string {
+  return split.name === 'rows' ? `row ${row}` : placeOf(split, row);
 }
 
 /** The field that rows are scored against. */
@@ -180,14 +180,14 @@ function checkRows(split: Split, task: Task): void {
     if (isText !== (task !== 'token-classification')) {
       throw new WhittleError(
         'BAD_DATA',
-        `${placeOf(split, index)}: expected a row for ${task}, as the model does, but found one with "${isText ? 'text' : 'tokens'}"`,
+        `${nameRow(split, index)}: expected a row for ${task}, as the model does, but found one with "${isText ? 'text' : 'tokens'}"`,
       );
     }
     const what = goldField[task];
     if ((row as unknown as Record<string, unknown>)[what] === undefined) {
       throw new WhittleError(
         'BAD_DATA',
-        `${placeOf(split, index)}: expected "${what}" to evaluate against but found none`,
+        `${nameRow(split, index)}: expected "${what}" to evaluate against but found none`,
       );
     }
   });

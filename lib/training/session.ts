@@ -4,7 +4,7 @@ import { native } from '../../bindings/load.js';
 import type { TrainingPrecision } from '../../bindings/native.js';
 import type { Example } from '../data/batch.js';
 import type { Examples } from '../data/examples.js';
-import type { Dataset, Split, Task } from '../data/dataset.js';
+import { placeOf, type Dataset, type Split, type Task } from '../data/dataset.js';
 import { encodeRows, type EncodedRows } from '../data/encode.js';
 import { loadTokenizer, type Tokenizer } from '../data/tokenizer/tokenizer.js';
 import { leftByNewHead } from '../models/architectures.js';
@@ -115,6 +115,6 @@ function checkedLength(wanted: number | undefined, { positions, positionOffset }
 }
 
 function encode(split: Split, task: Task, head: TaskHead, tokenizer: Tokenizer, maxLength: number): EncodedRows {
-  const place = (row: number) => `${split.file}:${split.lines[row]}`;
+  const place = (row: number) => placeOf(split, row);
   return encodeRows(split.rows, task, { tokenizer, labels: head.labels, maxLength, place });
 }

@@ -207,15 +207,15 @@ const bad: [what: string, name: string, content: string | Uint8Array, task: Task
     entities,
     /x\.conll:2: expected a token and, last on the line, its tag .* but found none/,
   ],
-  ['a CoNLL line with another tag', 'x.conll', 'a O\n\nb E-X\n', entities, /x\.conll:3: .* but found "E-X"/],
+  ['a CoNLL line with another tag', 'x.conll', 'a O\n\nb X-X\n', entities, /x\.conll:3: .* but found "X-X"/],
   [
     'a table of entities',
     'x.csv',
     'a,b\n',
     entities,
-    /x\.csv: expected a JSONL or CoNLL file for token-classification but found CSV/,
+    /x\.csv: expected a JSONL, Parquet or CoNLL file for token-classification but found CSV/,
   ],
-  ['CoNLL for texts', 'x.conll', 'a O\n', texts, /x\.conll: expected a JSONL, CSV or TSV file/],
+  ['CoNLL for texts', 'x.conll', 'a O\n', texts, /x\.conll: expected a JSONL, Parquet, CSV or TSV file/],
   [
     'an unknown extension',
     'x.xlsx',
