@@ -54,7 +54,7 @@ async function* readTexts(file: string, onBadRow: InputOptions['onBadRow']): Asy
 
 /** Words for a model of entities if the file has words; else texts. */
 async function rowKind(file: string, task: Task): Promise<Task> {
-  const format = formatOf(file, ' or .txt');
+  const format = formatOf(file, ', or .txt,');
   if (task === 'text-classification' || format === 'conll') return task;
   if (format === 'parquet' && (await hasParquetColumn(file, 'tokens'))) return task;
   if (format !== 'jsonl') return 'text-classification';

@@ -42,6 +42,6 @@ export function formatOf(file: string, otherwise = ''): DataFormat {
   if (!existsSync(file)) throw new WhittleError('BAD_DATA', `${file}: expected a data file but there is none`);
   throw new WhittleError(
     'BAD_DATA',
-    `${file}: expected a data file whose name ends in ${dataExtensions.join(', ')}, gzipped or not,${otherwise} but found "${extension}"`,
+    `${file}: expected a data file whose name ends in ${dataExtensions.join(', ')} or one of these and .gz${otherwise} but found "${extension}"`,
   );
 }

@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { lockFolder } from '../../../lib/recipe/lock.js';
@@ -9,7 +10,7 @@ import { whittle, whittleOnFullDisk } from './command-line.js';
 const model = join(root, 'test', 'fixtures', 'tiny-bert');
 const entityModel = join(root, 'test', 'fixtures', 'tiny-bert-tokens');
 
-function write(name: string, content: string): string {
+function write(name: string, content: string | Buffer): string {
   const file = join(temporaryFolder(), name);
   writeFileSync(file, content);
   return file;
@@ -78,6 +79,19 @@ test('CSV keeps its columns, also with quotes and line ends inside', async () =>
   assert.match(lines(`${output}.rejected.jsonl`)[0]!, /in\.csv:5: expected 2 columns/);
 });
 
+test('gzipped and Parquet files go in, with all their columns', async () => {
+  const input = write('in.csv.gz', gzipSync('id;message\n7;lost card\n'));
+  const output = `${input}.out.csv`;
+  const zipped = await whittle(['predict', model, input, '-o', output, '--text-column', 'message']);
+  assert.is(zipped.code, 0, zipped.stderr);
+  assert.match(readFileSync(output, 'utf8'), /^id,message,label,score\n7,lost card,/);
+  const parquet = join(root, 'test', 'fixtures', 'parquet', 'zstd.parquet');
+  const rows = await whittle(['predict', model, parquet, '-o', `${output}.jsonl`]);
+  assert.is(rows.code, 0, rows.stderr);
+  assert.match(rows.stdout, /^25 predictions/m);
+  assert.is(JSON.parse(lines(`${output}.jsonl`)[3]!).inputLabel, 'class 0');
+});
+
 test('text goes in and out a line each; entities of words too', async () => {
   const input = write('in.txt', 'lost card\ntop up\n');
   const { code } = await whittle(['predict', model, input, '-o', `${input}.out.txt`]);
@@ -120,7 +134,7 @@ test('mistakes are one line and exit code 1', async () => {
       /--output: expected the name of a file but found the folder .*out\.csv/,
     ],
     [['predict', model, input, '-o', '/proc/nowhere/deep/out.csv'], /no folder can be made there/],
-    [['predict', model, write('in.doc', 'x'), '-o', output], /in\.doc: .* \.iob2 or \.txt but found "\.doc"/],
+    [['predict', model, write('in.doc', 'x'), '-o', output], /in\.doc: .* \.gz, or \.txt, but found "\.doc"/],
     [['predict', model, write('twice.csv', 'text,a,a\nx,y,z\n'), '-o', output], /different names but found "a" twice/],
     [['evaluate', model, '/nowhere.doc'], /nowhere\.doc: expected a data file but there is none/],
     [['evaluate', model, '/nowhere.jsonl'], /nowhere\.jsonl: expected a data file/],
