@@ -421,6 +421,32 @@ export interface TrainingBinding {
   gradientNorm(tensors: readonly Pick<AdamwTensor, 'gradient' | 'rows' | 'width'>[]): number;
 }
 
+/** One use of dropout in a model. */
+export interface DropoutSpec extends DropoutCounter {
+  /** In (0, 1). */
+  rate: number;
+  /** Index of the layer; 0 for the embedding. */
+  layer: number;
+  site: 'embedding' | 'attentionProbabilities' | 'attentionOutput' | 'output';
+}
+
+/**
+ * native/addon/dropout_glue.cc. The masks that blockForward and embeddingForward apply, as 0 and 1; both functions
+ * return the factor on what is kept.
+ */
+export interface DropoutBinding {
+  /** `keep` `[rows, width]`: of the hidden states of the tokens `rows`. */
+  dropoutKeepRows(spec: DropoutSpec, rows: Int32Array, width: number, keep: Uint8Array): number;
+  /** `keep` `[sequences, heads, longest, longest]`: of the attention probabilities, 1 outside a sequence. */
+  dropoutKeepProbabilities(
+    spec: DropoutSpec,
+    offsets: Int32Array,
+    heads: number,
+    longest: number,
+    keep: Uint8Array,
+  ): number;
+}
+
 /** native/addon/compress_glue.cc */
 export interface CompressBinding {
   /**
@@ -456,4 +482,5 @@ export type NativeBinding = MachineBinding &
   EngineBinding &
   TensorBinding &
   TrainingBinding &
+  DropoutBinding &
   CompressBinding;

@@ -40,6 +40,7 @@ void add_engine_glue(Napi::Env env, Napi::Object exports);
 void add_formats_glue(Napi::Env env, Napi::Object exports);
 void add_machine_glue(Napi::Env env, Napi::Object exports);
 void add_compress_glue(Napi::Env env, Napi::Object exports);
+void add_dropout_glue(Napi::Env env, Napi::Object exports);
 void add_tensor_glue(Napi::Env env, Napi::Object exports);
 void add_training_glue(Napi::Env env, Napi::Object exports);
 

@@ -50,4 +50,34 @@ inline int64_t rows_of(int64_t count, int64_t width, const char* name) {
   return count / width;
 }
 
+inline float rate(const Napi::Object& spec, const char* name) {
+  const double value = number(spec.Get(name), name);
+  if (!(value >= 0 && value < 1)) {
+    throw Error("BAD_OPTION",
+                std::string("Expected a rate in [0, 1) for ") + name + " but received " + std::to_string(value));
+  }
+  return static_cast<float>(value);
+}
+
+inline uint64_t seed(const Napi::Object& spec) {
+  return static_cast<uint64_t>(integer(spec.Get("seed"), "seed", 0, (int64_t{1} << 53) - 1));
+}
+
+inline uint32_t step(const Napi::Object& spec) {
+  return static_cast<uint32_t>(integer(spec.Get("step"), "step", 0, (int64_t{1} << 32) - 1));
+}
+
+// Offsets [sequences + 1] that start at 0, never fall, and end at `tokens` (-1: anywhere).
+inline Elements<int32_t> read_offsets(const Napi::Value& value, int64_t tokens) {
+  const Elements<int32_t> offsets = elements<int32_t>(value, "offsets");
+  bool good = offsets.count >= 1 && offsets.data[0] == 0;
+  for (int64_t i = 1; good && i < offsets.count; ++i) good = offsets.data[i] >= offsets.data[i - 1];
+  if (!good) throw Error("BAD_OPTION", "Expected offsets to start at 0 and to never fall");
+  if (tokens >= 0 && offsets.data[offsets.count - 1] != tokens) {
+    throw Error("BAD_OPTION", "Expected offsets to end at the " + std::to_string(tokens) +
+                                  " tokens given but they end at " + std::to_string(offsets.data[offsets.count - 1]));
+  }
+  return offsets;
+}
+
 }  // namespace whittle

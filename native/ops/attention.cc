@@ -25,7 +25,7 @@ void for_each_head(const Attention& a, const Context& context, const Body& body)
 
 // The keep mask of one head, in the calling thread's arena.
 KeepMask keep_mask(const Attention& a, int64_t sequence, int64_t head, int64_t length, const KernelTable& kernels) {
-  const int64_t row_bits = (length + 15) / 16 * 16;
+  const int64_t row_bits = probability_row_bits(length);
   uint8_t* bits = thread_arena().take<uint8_t>(dropout_bit_bytes(length * row_bits));
   a.dropout->bits(static_cast<uint32_t>(sequence * a.heads + head), length * row_bits, bits, kernels);
   return {bits, row_bits / 8, a.dropout->scale()};

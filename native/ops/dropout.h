@@ -32,4 +32,20 @@ inline int64_t dropout_bit_bytes(int64_t count) {
   return (count + 127) / 128 * 16;
 }
 
+// Bits from one query's attention probabilities to the next one's.
+inline int64_t probability_row_bits(int64_t length) {
+  return (length + 15) / 16 * 16;
+}
+
+// The masks that the fused kernels apply, as bytes 0 or 1, for forms of the model that are composed of other
+// operations.
+
+// keep [count, width]: of the hidden states of the tokens rows[0 .. count - 1].
+void keep_rows(const Dropout& dropout, const int32_t* rows, int64_t count, int64_t width, uint8_t* keep,
+               const Context& context);
+
+// keep [sequences, heads, longest, longest]: of the attention probabilities, 1 outside a sequence.
+void keep_probabilities(const Dropout& dropout, const int32_t* offsets, int64_t sequences, int64_t heads,
+                        int64_t longest, uint8_t* keep, const Context& context);
+
 }  // namespace whittle
