@@ -2,11 +2,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { gelu, layerNorm } from '../backend/operations.js';
 import { relativePositionBuckets } from '../models/relative-positions.js';
+import { dropProbabilities, dropRows } from './composite-dropout.js';
 import type { Encoder, EncoderContext, Pass } from './encoder.js';
 import { dropoutFactors, generator } from './random.js';
-
-/** Where dropout happens in a layer: part of the stream that its generator draws from. */
-const site = { embedding: 0, attention: 1, attentionOutput: 2, output: 3 };
 
 export function compositeEncoder({ description, parameter }: EncoderContext): Encoder {
   const { hidden, heads, headSize, normEpsilon, positionOffset, positionBuckets } = description;
@@ -35,33 +33,31 @@ export function compositeEncoder({ description, parameter }: EncoderContext): En
   /** x `[sequences * length, hidden]`; padded positions are computed too and never looked at. */
   function layer(
     x: tf.Tensor2D,
-    { sequences, length }: Padding,
+    { sequences, length, offsets, tokenOf }: Padding,
     bias: tf.Tensor4D,
     index: number,
-    pass: Pass,
+    { seed, step, attentionDropout, hiddenDropout }: Pass,
   ): tf.Tensor2D {
     const name = `layers.${index}`;
+    const drop = (rows: tf.Tensor2D, site: 'attentionOutput' | 'output') =>
+      dropRows(rows, tokenOf, { seed, step, layer: index, site, rate: hiddenDropout });
     const split = (rows: tf.Tensor2D) =>
       tf.transpose(tf.reshape(rows, [sequences, length, heads, headSize]), [0, 2, 1, 3]);
     const [query, key, value] = ['query', 'key', 'value'].map((part) => split(linear(x, `${name}.attention.${part}`)));
     const scores = tf.add(tf.mul(tf.matMul(query!, key!, false, true), 1 / Math.sqrt(headSize)), bias);
-    const weights = dropout(tf.softmax(scores), pass.attentionDropout, pass, index, site.attention);
+    const weights = dropProbabilities(tf.softmax(scores) as tf.Tensor4D, offsets, {
+      ...{ seed, step, layer: index, site: 'attentionProbabilities', rate: attentionDropout },
+    });
     const merged = tf.reshape(tf.transpose(tf.matMul(weights, value!), [0, 2, 1, 3]), [-1, hidden]) as tf.Tensor2D;
-    const attended = dropout(
-      linear(merged, `${name}.attention.output`),
-      pass.hiddenDropout,
-      pass,
-      index,
-      site.attentionOutput,
-    );
+    const attended = drop(linear(merged, `${name}.attention.output`), 'attentionOutput');
     const middle = norm(tf.add(attended, x), `${name}.attention.norm`);
     const wide = gelu(linear(middle, `${name}.intermediate`)) as tf.Tensor2D;
-    const output = dropout(linear(wide, `${name}.output`), pass.hiddenDropout, pass, index, site.output);
+    const output = drop(linear(wide, `${name}.output`), 'output');
     return norm(tf.add(output, middle), `${name}.output.norm`);
   }
 
   return {
-    embed({ inputIds, tokenTypeIds, offsets }, pass) {
+    embed({ inputIds, tokenTypeIds, offsets }, { seed, step, hiddenDropout: rate }) {
       const positions = new Int32Array(inputIds.length);
       for (let sequence = 0; sequence + 1 < offsets.length; sequence++)
         for (let token = offsets[sequence]!; token < offsets[sequence + 1]!; token++)
@@ -72,26 +68,29 @@ export function compositeEncoder({ description, parameter }: EncoderContext): En
       );
       if (description.tokenTypes > 0)
         sum = tf.add(sum, tf.gather(matrix('embeddings.tokenType'), tf.tensor1d(tokenTypeIds)));
-      return dropout(norm(sum, 'embeddings.norm'), pass.hiddenDropout, pass, -1, site.embedding);
+      const tokens = Int32Array.from(inputIds, (_, token) => token);
+      return dropRows(norm(sum, 'embeddings.norm'), tokens, { seed, step, layer: 0, site: 'embedding', rate });
     },
     layers(x, offsets, from, to, pass) {
       if (from === to) return x;
       const padding = paddingOf(offsets);
-      let padded = tf.gather(x, padding.tokenOf) as tf.Tensor2D;
+      let padded = tf.gather(x, tf.tensor1d(padding.tokenOf)) as tf.Tensor2D;
       const bias = scoreBias(padding);
       for (let index = from; index < to; index++) padded = layer(padded, padding, bias, index, pass);
-      return tf.gather(padded, padding.placeOf);
+      return tf.gather(padded, tf.tensor1d(padding.placeOf));
     },
   };
 }
 
 interface Padding {
+  /** `[sequences + 1]` of the tokens. */
+  offsets: Int32Array;
   sequences: number;
   length: number;
   /** `[sequences * length]` the token at each place; padding repeats a sequence's first token. */
-  tokenOf: tf.Tensor1D;
+  tokenOf: Int32Array;
   /** `[tokens]` the place of each token. */
-  placeOf: tf.Tensor1D;
+  placeOf: Int32Array;
   /** `[sequences, 1, 1, length]` 0 for tokens, a large negative number for padding. */
   keyBias: tf.Tensor4D;
 }
@@ -114,13 +113,7 @@ function paddingOf(offsets: Int32Array): Padding {
       keyBias[place] = 0;
     }
   }
-  return {
-    sequences,
-    length,
-    tokenOf: tf.tensor1d(tokenOf),
-    placeOf: tf.tensor1d(placeOf),
-    keyBias: tf.tensor4d(keyBias, [sequences, 1, 1, length]),
-  };
+  return { offsets, sequences, length, tokenOf, placeOf, keyBias: tf.tensor4d(keyBias, [sequences, 1, 1, length]) };
 }
 
 /** Seeded by the pass and by where in the model it happens, so that a repeated step draws the same. */
