@@ -35,6 +35,7 @@ export async function finetune(folder: string, options: FinetuneOptions, context
       devExamples,
       evaluateDev: devMetricsFor(data.dev, devExamples, model.head),
       batchSize: checked.batchSize,
+      optimizer: checked.optimizer,
       seed,
       step: 'finetune',
       log,

@@ -1,5 +1,6 @@
 /** The options of a finetune step, checked. */
 import { z } from 'zod';
+import { optimizerSchema } from './optimizers/options.js';
 import { stageSchema } from './stages.js';
 
 /** Options that every step which trains shares: finetune, the recovery of prune, distill. */
@@ -10,7 +11,8 @@ export const trainingShape = {
   maxLength: z.int('expected a whole number of tokens').min(3).optional(),
   /** Of the matrix products; `auto` is bfloat16 where the machine multiplies it natively. Weights stay float32. */
   precision: z.enum(['auto', 'float32', 'bfloat16']).default('auto'),
-  optimizer: z.enum(['adamw']).default('adamw'),
+  /** Of the stages that name none. */
+  optimizer: optimizerSchema.default('adamw'),
 };
 
 export const finetuneSchema = z.strictObject({

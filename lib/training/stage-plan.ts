@@ -2,6 +2,7 @@
 import type { Examples } from '../data/examples.js';
 import type { ModelDescription, ParameterName } from '../models/description.js';
 import { DataOrder } from './data-order.js';
+import { optimizerOptions, type OptimizerChoice, type OptimizerOptions } from './optimizers/options.js';
 import { stageName, trainedParameters, type Stage } from './stages.js';
 
 /** A run of steps that trains the same parameters. */
@@ -25,6 +26,7 @@ export interface StagePlan {
   order: DataOrder;
   steps: number;
   warmupSteps: number;
+  optimizer: OptimizerOptions;
   /** Steps from one evaluation to the next, not always whole; there is one after the last step as well. */
   evaluateEvery: number;
 }
@@ -33,6 +35,8 @@ export interface PlanOptions {
   trainExamples: Examples;
   /** Sequences a batch, unless the stage says otherwise. */
   batchSize: number;
+  /** Unless the stage says otherwise. */
+  optimizer?: OptimizerChoice;
   seed: number;
 }
 
@@ -46,7 +50,7 @@ export function planStage(
   stage: Stage,
   index: number,
   model: { names: readonly ParameterName[]; description: Pick<ModelDescription, 'layers'> },
-  { trainExamples, batchSize, seed }: PlanOptions,
+  { trainExamples, batchSize, optimizer = 'adamw', seed }: PlanOptions,
 ): StagePlan {
   const trained = trainedParameters(stage, model.names, model.description);
   const order = new DataOrder(trainExamples, {
@@ -60,7 +64,8 @@ export function planStage(
     ...{ index, stage, trained, order, steps },
     title: `stage ${index + 1} (${stageName(stage)})`,
     phases: [{ from: 0, to: steps, trained }],
-    warmupSteps: Math.ceil(stage.warmupRatio * steps),
+    warmupSteps: Math.min(steps, stage.warmupSteps ?? Math.ceil(stage.warmupRatio * steps)),
+    optimizer: optimizerOptions(stage.optimizer ?? optimizer),
     evaluateEvery: order.stepsPerEpoch,
   };
 }

@@ -79,6 +79,7 @@ export class StageRun {
     this.#optimizer = createOptimizer(
       model,
       slotsOf(plan, model, options.masks),
+      plan.optimizer,
       typeof stage.gradientClip === 'number' ? { norm: stage.gradientClip } : stage.gradientClip,
       from && { updates: from.progress.updates, arrays: tensorsUnder(from, 'optimizer') },
     );

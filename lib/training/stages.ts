@@ -3,7 +3,8 @@ import { z } from 'zod';
 import { WhittleError } from '../../bindings/errors.js';
 import type { ModelDescription, ParameterName } from '../models/description.js';
 import { lossSchema } from './losses/options.js';
-import { schedules } from './schedule.js';
+import { optimizerSchema } from './optimizers/options.js';
+import { scheduleSchema } from './schedule.js';
 
 const group = z
   .string()
@@ -32,13 +33,17 @@ export const stageSchema = z
     learningRate: rate('a learning rate').refine((value) => value > 0, 'expected a learning rate above 0'),
     /** Part of the stage's steps during which the rate rises from 0. */
     warmupRatio: rate('a ratio').default(0.1),
-    /** Decoupled; biases and LayerNorm have none. */
+    /** The same as a number of steps, in place of `warmupRatio`. */
+    warmupSteps: z.int('expected a whole number of steps').min(0).optional(),
+    /** Decoupled, but with adam and sgd; biases and LayerNorm have none. */
     weightDecay: rate('a weight decay').default(0.01),
     /** Each layer below the topmost trains with the rate of the one above times this; the embeddings come lowest. */
     layerDecay: rate('a factor')
       .refine((value) => value > 0, 'expected a factor above 0')
       .default(1),
-    schedule: z.enum(Object.keys(schedules) as [keyof typeof schedules]).default('linear'),
+    schedule: scheduleSchema.default('linear'),
+    /** `adamw`, `adam`, `sgd`, `adafactor`, `lion`, or one of them with its options. The step's own by default. */
+    optimizer: optimizerSchema.optional(),
     /** Sequences a step. The step's own by default. */
     batchSize: z.int().min(1).max(65_536).optional(),
     /** Batches whose gradients make up one update: the same as one batch of all their sequences, in less memory. */

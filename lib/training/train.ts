@@ -9,6 +9,7 @@ import type { CurvePoint } from './loss-curve.js';
 import type { TrainableModel } from './model.js';
 import { plainLoss } from './losses/options.js';
 import { objectiveFor, type Objective } from './objective.js';
+import { leavesUnusedRows, type OptimizerChoice } from './optimizers/options.js';
 import { planStage, type StagePlan } from './stage-plan.js';
 import { StageRun, type Earlier } from './stage-run.js';
 import type { Stage } from './stages.js';
@@ -30,6 +31,8 @@ export interface TrainOptions {
   evaluateDev?: DevMetrics;
   /** Sequences a step, unless the stage says otherwise. */
   batchSize: number;
+  /** Unless the stage says otherwise; AdamW by default. */
+  optimizer?: OptimizerChoice;
   seed: number;
   /** In place of what the stages' own `loss` options ask for: cross-entropy against the batch's labels by default. */
   objective?: Objective;
@@ -108,7 +111,11 @@ export async function trainStages(model: TrainableModel, options: TrainOptions):
   );
   for (const plan of plans) checkEarlyStopping(plan, devExamples);
   const objectives = plans.map((plan) => options.objective ?? stageObjective(plan, model, trainExamples));
-  if (plans.some(({ trained }) => trained.has('embeddings.word')))
+  const trainWords = plans.filter(({ trained }) => trained.has('embeddings.word'));
+  if (
+    trainWords.length > 0 &&
+    trainWords.every(({ optimizer, stage }) => leavesUnusedRows(optimizer, stage.weightDecay))
+  )
     model.restrictVocabulary([...idsOf(trainExamples), ...idsOf(devExamples)]);
   try {
     const start = from?.progress.stage ?? 0;

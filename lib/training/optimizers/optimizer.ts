@@ -5,9 +5,9 @@ import { backendName } from '../../backend/whittle-backend.js';
 import type { ParameterName } from '../../models/description.js';
 import type { TrainableModel } from '../model.js';
 import { assignValues, valuesOf } from '../parameter-values.js';
-import { adamw } from './adamw.js';
 import { clipFactor, clippedByValue, type Clip } from './clip.js';
 import { composedAdamW } from './composed-adamw.js';
+import { ruleOf, type OptimizerOptions } from './options.js';
 import type { ParameterUpdate, UpdateRule } from './rule.js';
 
 export interface Optimizer {
@@ -42,14 +42,14 @@ export interface Slot {
 export function createOptimizer(
   model: TrainableModel,
   slots: readonly Slot[],
+  options: OptimizerOptions,
   clip: Clip,
   from?: OptimizerState,
 ): Optimizer {
-  const options = { betas: [0.9, 0.999], epsilon: 1e-8 } as const;
   const optimizer =
-    tf.getBackend() === backendName
-      ? ruleOptimizer(model, slots, adamw(options), clip, from)
-      : composedAdamW(model, slots, options, clip, from);
+    options.kind === 'adamw' && tf.getBackend() !== backendName
+      ? composedAdamW(model, slots, options, clip, from)
+      : ruleOptimizer(model, slots, ruleOf(options), clip, from);
   const words = slots.find((slot) => slot.name === 'embeddings.word');
   return {
     ...optimizer,
