@@ -9,16 +9,17 @@ const wildcards = /[*?[{]/;
  * The files of paths and globs: `*` and `?` within a name, `[a-z]`, `{a,b}`, and `**` for folders of any depth. Files of
  * a glob come by name, paths in the order given, each file once.
  *
+ * @param what names what is expected, in errors.
  * @throws WhittleError `BAD_DATA` for a path without a file, or a glob without any.
  * @example
  * findFiles(['data/first.jsonl', 'data/shards/*.jsonl.gz']);
  */
-export function findFiles(patterns: string | readonly string[]): string[] {
+export function findFiles(patterns: string | readonly string[], what = 'a data file'): string[] {
   const files = [patterns].flat().flatMap((pattern) => {
     if (existsSync(pattern)) return [pattern];
     const found = isGlob(pattern) ? matches(pattern) : [];
     if (found.length > 0) return found;
-    const expected = isGlob(pattern) ? 'data files of this form' : 'a data file';
+    const expected = isGlob(pattern) ? 'data files of this form' : what;
     throw new WhittleError('BAD_DATA', `${pattern}: expected ${expected} but there is none`);
   });
   return [...new Set(files)];

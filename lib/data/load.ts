@@ -1,57 +1,24 @@
 /** From a recipe's `data` to a dataset: which files, which split, which labels. */
-import { existsSync, statSync } from 'node:fs';
-import { join } from 'node:path';
-import { z } from 'zod';
+import { statSync } from 'node:fs';
 import { WhittleError } from '../../bindings/errors.js';
 import { checkOptions, didYouMean } from '../options.js';
-import { parseTag, tagLabels } from './bio.js';
-import { tasks, type Dataset, type Row, type Split, type Task } from './dataset.js';
+import { tagLabels } from './bio.js';
+import {
+  datasetSchema,
+  splitShares,
+  type CheckedDatasetOptions as CheckedOptions,
+  type DatasetOptions,
+} from './dataset-options.js';
+import { placeOf, type Dataset, type Split, type Task } from './dataset.js';
+import { describeFiles, filesNamed, findFiles } from './files.js';
+import { dataExtensions, formatOf } from './formats.js';
 import { readLines } from './lines.js';
-import { dataExtensions, dataFormats, formatOf } from './formats.js';
+import { hasParquetColumn } from './parquet.js';
 import { readRows, type ReadOptions } from './read-rows.js';
-import { describeValue } from './rows.js';
-import { sampleRows, splitRows, stratumOf } from './split.js';
+import { defaultColumns, describeValue } from './rows.js';
+import { labelsOf, sampleRows, splitRows, stratumOf } from './split.js';
 
-const share = z.number('Expected a share of the rows between 0 and 1').min(0).max(1);
-const count = z.number().int().positive();
-
-const splitSchema = z
-  .strictObject({ train: share.gt(0), dev: share, test: share })
-  .refine(({ train, dev, test }) => Math.abs(train + dev + test - 1) < 1e-6, 'Expected shares whose sum is 1');
-
-/** The recipe's `data`. */
-export const datasetSchema = z
-  .strictObject({
-    /** A folder with train, dev and test files, or one file that is split. */
-    path: z.string().min(1).optional(),
-    /** Files named one by one; they take the place of the folder's. */
-    train: z.string().min(1).optional(),
-    dev: z.string().min(1).optional(),
-    test: z.string().min(1).optional(),
-    /** Told by the first row if absent. */
-    task: z.enum(tasks).optional(),
-    /** Shares of the rows; what has no file of its own is taken out of the train file by them. */
-    split: splitSchema.default({ train: 0.8, dev: 0.1, test: 0.1 }),
-    /** Of the split and of `limit`. */
-    seed: z.number().int().default(13),
-    /** At most so many rows of each split, chosen by label. */
-    limit: z
-      .union([count, z.strictObject({ train: count.optional(), dev: count.optional(), test: count.optional() })])
-      .optional(),
-    format: z.enum(dataFormats).optional(),
-    textColumn: z.string().min(1).optional(),
-    textPairColumn: z.string().min(1).optional(),
-    labelColumn: z.string().min(1).optional(),
-    /** How entity tags are written; see `readRows`. */
-    scheme: z.enum(['IOB1', 'IOB2']).optional(),
-  })
-  .refine(
-    ({ path, train }) => path !== undefined || train !== undefined,
-    'Expected "path", a folder or file, or "train", a file, but found neither',
-  );
-
-export type DatasetOptions = z.input<typeof datasetSchema>;
-type CheckedOptions = z.output<typeof datasetSchema>;
+export { datasetSchema, type DatasetOptions } from './dataset-options.js';
 
 const splitNames = ['train', 'dev', 'test'] as const;
 type SplitName = (typeof splitNames)[number];
@@ -59,28 +26,31 @@ type SplitName = (typeof splitNames)[number];
 /**
  * Reads and checks a labelled dataset.
  *
- * `path` is a folder with `train`, `dev` (or `validation`, `valid`, `val`) and `test` files (.jsonl, .csv, .tsv, .conll),
- * or a single file; `train`, `dev` and `test` name files one by one. Splits that have no file are taken out of the train
- * file by `split` (80/10/10): seeded, stratified by label, equal texts kept on one side. Labels are those of the train
- * split, sorted; for entities `O`, then `B-X`, `I-X` by type.
+ * `path` is a folder with `train`, `dev` (or `validation`, `valid`, `val`) and `test` files (JSONL, CSV, TSV, CoNLL,
+ * Parquet; shards as `train-00000-of-00004.parquet` too), or a file, a glob or a list of them; `train`, `dev` and `test`
+ * name the files of a split. Splits that have no file are taken out of train by `split`: 80/10/10, seeded, stratified by
+ * label, by group if `groupBy` names a column; equal texts are kept on one side. Labels are those of the train split,
+ * sorted, or `labels`; for entities `O`, then `B-X`, `I-X` by type.
  *
- * @throws WhittleError `BAD_DATA` that names file and line: a row that cannot be read, a dev or test label that train
- * lacks, a split without rows; `BAD_OPTION` for options that are none.
+ * @throws WhittleError `BAD_DATA` that names file and line: a row that cannot be read, a label outside `labels`, a dev or
+ * test label that train lacks, a split without rows; `BAD_OPTION` for options that are none.
  * @example
- * const data = await loadDataset({ path: 'data/banking77' });
+ * const data = await loadDataset({ path: 'messages.csv', columns: { text: 'message' }, split: { groupBy: 'user' } });
  * console.log(data.labels.length, data.train.rows.length);
  */
 export async function loadDataset(options: DatasetOptions): Promise<Dataset> {
   const checked = checkOptions(datasetSchema, options, 'data');
-  const files = findFiles(checked);
-  const task = checked.task ?? (await guessTask(files.train, checked));
-  const splits = { train: await readSplit('train', files.train, task, checked) } as Record<SplitName, Split>;
+  const files = locateSplits(checked);
+  const task = checked.task ?? (await guessTask(files.train[0]!, checked));
+  const groups: unknown[] = [];
+  const splits = { train: await readSplit('train', files.train, task, checked, groups) } as Record<SplitName, Split>;
   for (const name of ['dev', 'test'] as const) {
     if (files[name] !== undefined) splits[name] = await readSplit(name, files[name], task, checked);
   }
-  carveMissing(splits, checked);
+  const carved = splitNames.filter((name) => files[name] === undefined);
+  if (carved.length > 0) carveMissing(splits, task, checked, groups);
   for (const name of splitNames) splits[name] = limitSplit(splits[name], checked);
-  const labels = collectLabels(splits, task);
+  const labels = collectLabels(splits, task, checked.labels);
   return { task, labels, ...splits };
 }
 
@@ -90,67 +60,96 @@ const otherNames: Record<SplitName, string[]> = {
   test: ['test'],
 };
 
-function findFiles({ path, format, ...named }: CheckedOptions): { train: string; dev?: string; test?: string } {
-  const files: Partial<Record<SplitName, string>> = {};
+interface SplitFiles {
+  train: string[];
+  dev?: string[];
+  test?: string[];
+}
+
+function locateSplits({ path, format, ...named }: CheckedOptions): SplitFiles {
+  const files: Partial<SplitFiles> = {};
   if (path !== undefined) {
-    if (!existsSync(path)) {
-      throw new WhittleError('BAD_DATA', `${path}: expected a data folder or file but there is none`);
-    }
-    if (statSync(path).isDirectory()) {
+    const isFolder = typeof path === 'string' && statSync(path, { throwIfNoEntry: false })?.isDirectory();
+    if (isFolder) {
       for (const name of splitNames) {
-        const file = findInFolder(path, name);
-        if (file !== undefined) files[name] = file;
+        const found = filesNamed(path, otherNames[name], dataExtensions);
+        if (found.length > 0) files[name] = found;
       }
     } else if (named.train !== undefined) {
       throw new WhittleError('BAD_OPTION', 'data: expected "path" to be a folder beside "train" but found a file');
     } else {
-      files.train = path;
+      files.train = findFiles(path, 'a data folder or file');
     }
   }
-  for (const name of splitNames) if (named[name] !== undefined) files[name] = named[name];
+  for (const name of splitNames) if (named[name] !== undefined) files[name] = findFiles(named[name]);
   const { train, ...others } = files;
   if (train === undefined) {
     throw new WhittleError(
       'BAD_DATA',
-      `${path}: expected a file train${dataExtensions.join(', train')} but found none in the folder`,
+      `${String(path)}: expected a file train${dataExtensions.join(', train')} but found none in the folder`,
     );
   }
-  if (format === undefined) for (const file of Object.values(files)) formatOf(file, ', or the option "format",');
+  if (format === undefined) for (const file of Object.values(files).flat()) formatOf(file, ', or the option "format",');
   return { train, ...others };
 }
 
-function findInFolder(folder: string, name: SplitName): string | undefined {
-  return otherNames[name]
-    .flatMap((stem) => dataExtensions.map((extension) => join(folder, stem + extension)))
-    .find((file) => existsSync(file));
-}
-
-function readOptions({ format, textColumn, textPairColumn, labelColumn, scheme }: CheckedOptions): ReadOptions {
-  return { format, textColumn, textPairColumn, labelColumn, scheme, labelled: true };
+function readOptions(options: CheckedOptions): ReadOptions {
+  const { format, columns, textColumn, textPairColumn, labelColumn, separator, scheme } = options;
+  return { format, columns, textColumn, textPairColumn, labelColumn, separator, scheme, labelled: true };
 }
 
 /** Entities if the first row has tokens, else texts. */
 async function guessTask(file: string, options: CheckedOptions): Promise<Task> {
   const format = options.format ?? formatOf(file);
-  if (format !== 'jsonl') return format === 'conll' ? 'token-classification' : 'text-classification';
+  const tokens = options.columns?.tokens ?? defaultColumns('token-classification').tokens;
+  const of = (hasTokens: boolean): Task => (hasTokens ? 'token-classification' : 'text-classification');
+  if (format === 'parquet') return of(await hasParquetColumn(file, tokens));
+  if (format !== 'jsonl') return of(format === 'conll');
   for await (const { text } of readLines(file)) {
-    if (text.trim() !== '') return /"tokens"\s*:/.test(text) ? 'token-classification' : 'text-classification';
+    if (text.trim() !== '')
+      return of(new RegExp(`${JSON.stringify(tokens).replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')}\\s*:`).test(text));
   }
   return 'text-classification';
 }
 
-async function readSplit(name: SplitName, file: string, task: Task, options: CheckedOptions): Promise<Split> {
-  const split: Split = { name, file, rows: [], lines: [] };
-  for await (const { row, line } of readRows(file, task, readOptions(options))) {
-    split.rows.push(row);
-    split.lines.push(line);
+/** @param groups takes each row's value of the column that `split.groupBy` names. */
+async function readSplit(
+  name: SplitName,
+  files: readonly string[],
+  task: Task,
+  options: CheckedOptions,
+  groups?: unknown[],
+): Promise<Split> {
+  const { groupBy } = options.split;
+  const split: Split = { name, file: describeFiles(files), rows: [], lines: [] };
+  if (files.length > 1) split.files = { names: files, of: [] };
+  for (const [index, file] of files.entries()) {
+    for await (const { row, line, fields } of readRows(file, task, readOptions(options))) {
+      split.rows.push(row);
+      split.lines.push(line);
+      split.files?.of.push(index);
+      if (groups && groupBy !== undefined) groups.push(groupOf(fields, groupBy, `${file}:${line}`));
+    }
   }
-  if (split.rows.length === 0) throw new WhittleError('BAD_DATA', `${file}: expected at least one row but found none`);
+  if (split.rows.length === 0)
+    throw new WhittleError('BAD_DATA', `${split.file}: expected at least one row but found none`);
   return split;
 }
 
+function groupOf(fields: Record<string, unknown>, groupBy: string, place: string): unknown {
+  const group = fields[groupBy];
+  if (group !== undefined) return typeof group === 'object' ? JSON.stringify(group) : group;
+  throw new WhittleError('BAD_DATA', `${place}: expected "${groupBy}", which the split goes by, but found none`);
+}
+
 /** Takes the splits that have no file of their own out of train. */
-function carveMissing(splits: Record<SplitName, Split>, { split: shares, seed }: CheckedOptions): void {
+function carveMissing(
+  splits: Record<SplitName, Split>,
+  task: Task,
+  { split, seed }: CheckedOptions,
+  groups: readonly unknown[],
+): void {
+  const shares = splitShares(split);
   const parts = splitNames.filter((name) => name === 'train' || splits[name] === undefined);
   const whole = parts.reduce((sum, name) => sum + shares[name], 0);
   const source = splits.train;
@@ -158,13 +157,18 @@ function carveMissing(splits: Record<SplitName, Split>, { split: shares, seed }:
     source.rows,
     parts.map((name) => shares[name] / whole),
     seed,
+    {
+      stratified: split.stratified ?? task !== 'multi-label-classification',
+      ...(split.groupBy !== undefined && { groups }),
+    },
   );
   parts.forEach((name, part) => {
     splits[name] = takeRows({ ...source, name }, rows[part]!);
     if (shares[name] > 0 && splits[name].rows.length === 0) {
+      const what = split.groupBy === undefined ? `${source.rows.length}` : `${source.rows.length} in too few groups`;
       throw new WhittleError(
         'BAD_DATA',
-        `${source.file}: expected rows enough for ${parts.join(', ')} but found ${source.rows.length}, which leaves none for ${name}`,
+        `${source.file}: expected rows enough for ${parts.join(', ')} but found ${what}, which leaves none for ${name}`,
       );
     }
   });
@@ -188,38 +192,39 @@ function takeRows(split: Split, indices: readonly number[]): Split {
     ...split,
     rows: indices.map((index) => split.rows[index]!),
     lines: indices.map((index) => split.lines[index]!),
+    ...(split.files && { files: { ...split.files, of: indices.map((index) => split.files!.of[index]!) } }),
   };
 }
 
-/** The labels of train, sorted; those of dev and test must be among them. */
-function collectLabels(splits: Record<SplitName, Split>, task: Task): string[] {
+/** The labels given, or those of train, sorted; all of the other splits must be among them. */
+function collectLabels(splits: Record<SplitName, Split>, task: Task, given: readonly string[] | undefined): string[] {
   if (task === 'regression') return ['score'];
   if (task === 'embedding') return [];
-  const known = new Set(splits.train.rows.flatMap(labelsOf));
-  for (const { name, file, rows, lines } of [splits.dev, splits.test]) {
-    rows.forEach((row, index) => {
-      const unknown = labelsOf(row).find((label) => !known.has(label));
+  const known = given ?? [...new Set(splits.train.rows.flatMap(labelsOf))].sort();
+  const checked = new Set(known);
+  const what = task === 'token-classification' ? 'entity type' : 'label';
+  for (const split of given ? [splits.train, splits.dev, splits.test] : [splits.dev, splits.test]) {
+    split.rows.forEach((row, index) => {
+      const unknown = labelsOf(row).find((label) => !checked.has(label));
       if (unknown === undefined) return;
-      const what = task === 'token-classification' ? 'entity type' : 'label';
+      const expected = given
+        ? `expected one of the ${known.length} ${what}s of "labels"`
+        : `label sets differ between splits: expected one of the ${known.length} ${what}s of ${splits.train.file} (train)`;
       throw new WhittleError(
         'BAD_DATA',
-        `${file}:${lines[index]}: label sets differ between splits: expected one of the ${known.size} ${what}s of ${splits.train.file} (train) but found ${describeValue(unknown)} (${name})${didYouMean(unknown, [...known])}`,
+        `${placeOf(split, index)}: ${expected} but found ${describeValue(unknown)} (${split.name})${didYouMean(unknown, known)}`,
       );
     });
   }
-  if (task === 'token-classification') return tagLabels(known);
-  if (known.size < (task === 'multi-label-classification' ? 1 : 2)) {
-    throw new WhittleError(
-      'BAD_DATA',
-      `${splits.train.file}: expected at least ${task === 'multi-label-classification' ? 'one label' : 'two different labels'} but found ${known.size === 0 ? 'none' : `only ${describeValue([...known][0])}`}`,
-    );
-  }
-  return [...known].sort();
+  return labelNames(known, task, splits.train.file);
 }
 
-/** A row's label or labels, or the types of its entities. */
-function labelsOf(row: Row): string[] {
-  if ('labels' in row) return row.labels!;
-  if ('text' in row) return 'label' in row && typeof row.label === 'string' ? [row.label] : [];
-  return (row.tags ?? []).flatMap((tag) => parseTag(tag)?.type || []);
+function labelNames(known: readonly string[], task: Task, file: string): string[] {
+  if (task === 'token-classification') return tagLabels(known);
+  if (known.length < (task === 'multi-label-classification' ? 1 : 2)) {
+    const expected = task === 'multi-label-classification' ? 'one label' : 'two different labels';
+    const found = known.length === 0 ? 'none' : `only ${describeValue(known[0])}`;
+    throw new WhittleError('BAD_DATA', `${file}: expected at least ${expected} but found ${found}`);
+  }
+  return [...known];
 }

@@ -20,7 +20,7 @@ export interface ReadOptions {
    * What the columns of a table, or fields of JSONL, are called: `{ text: 'message', label: 'intent' }`. Defaults:
    * `text`, `textPair`, `label` (multi-label rows: `labels`), `tokens`, `tags`.
    */
-  columns?: Partial<ColumnNames> | undefined;
+  columns?: { [name in keyof ColumnNames]?: string | undefined } | undefined;
   /** Short for `columns: { text }`, `{ textPair }`, `{ label }`. */
   textColumn?: string | undefined;
   textPairColumn?: string | undefined;

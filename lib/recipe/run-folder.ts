@@ -5,6 +5,8 @@ import { join, relative, resolve } from 'node:path';
 import { parse, stringify } from 'yaml';
 import { WhittleError } from '../../bindings/errors.js';
 import { writeError, writeFileWhole } from '../atomic.js';
+import type { Dataset } from '../data/dataset.js';
+import { describeSplits } from '../data/split-record.js';
 import type { StepResult } from '../step.js';
 import type { InputHashes } from './compare.js';
 import { writtenRecipe, type ResolvedRecipe } from './schema.js';
@@ -50,6 +52,11 @@ export class RunFolder {
   async writeRecipe(recipe: ResolvedRecipe): Promise<void> {
     const heading = '# The recipe of this run as it was resolved: defaults filled in, paths absolute.\n';
     await writeFileWhole(join(this.path, 'recipe.yaml'), heading + stringify(writtenRecipe(recipe)));
+  }
+
+  /** Which rows, by file and line, train, choose and test. */
+  async writeSplits(data: Dataset): Promise<void> {
+    await writeFileWhole(join(this.path, 'split.json'), `${JSON.stringify(describeSplits(data), null, 2)}\n`);
   }
 
   /** The resolved recipe of the last run in this folder. */

@@ -82,6 +82,7 @@ async function runLocked(
   if (options.overwrite) await folder.clear();
   const { finished, notes } = await readFinished(folder, recipe, hashes, inputs, options);
   await folder.writeRecipe(recipe);
+  await folder.writeSplits(data);
   await folder.keepMetrics(new Set(finished.map((step) => step.name)));
 
   tell({

@@ -1,5 +1,7 @@
 /** The kinds of step that whittle has. A new one is one entry here. */
-import { resolve } from 'node:path';
+import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { isGlob, splitGlob } from '../data/files.js';
 import { datasetSchema, loadDataset, type DatasetOptions } from '../data/load.js';
 import { quantize, quantizeSchema, type QuantizeOptions } from '../compress/quantize.js';
 import { prune, pruneSchema, type PruneOptions } from '../compress/prune.js';
@@ -60,8 +62,18 @@ export const whittleParts: RecipeParts = {
     mapPaths: (options: DatasetOptions, toPath) => {
       const { path, train, dev, test, ...rest } = options;
       const paths = Object.entries({ path, train, dev, test }).filter(([, value]) => value !== undefined);
-      return { ...rest, ...Object.fromEntries(paths.map(([key, value]) => [key, resolve(toPath(value!))])) };
+      const toFiles = (value: string | string[]) =>
+        Array.isArray(value) ? value.map((one) => resolvePattern(one, toPath)) : resolvePattern(value, toPath);
+      return { ...rest, ...Object.fromEntries(paths.map(([key, value]) => [key, toFiles(value!)])) };
     },
     load: (options: DatasetOptions, task) => loadDataset({ task, ...options }),
   },
 };
+
+/** A path made absolute; of a glob, the folders before its first wildcard. */
+function resolvePattern(pattern: string, toPath: (path: string) => string): string {
+  const whole = resolve(toPath(pattern));
+  if (!isGlob(pattern) || existsSync(whole)) return whole;
+  const { folder, rest } = splitGlob(pattern);
+  return join(resolve(toPath(folder)), rest);
+}

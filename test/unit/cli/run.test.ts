@@ -113,7 +113,7 @@ test('Ctrl-C in the middle of training leaves nothing half-written', async () =>
   );
   assert.is(code, 130, stderr);
   assert.match(stderr, /^whittle: stopped in step "finetune"; the same command goes on from this step\n$/);
-  assert.equal(readdirSync(join(folder, 'run')).sort(), ['metrics.jsonl', 'recipe.yaml']);
+  assert.equal(readdirSync(join(folder, 'run')).sort(), ['metrics.jsonl', 'recipe.yaml', 'split.json']);
 });
 
 test('a full disk is one sentence, and no step is left half-written', async () => {
@@ -133,9 +133,9 @@ test('a disk that fills up is one sentence, leaves nothing partial, and the same
   const args = ['run', join(folder, 'recipe.yaml'), '--folder', join(disk, 'run')];
   // The tiny model's checkpoint takes 120 KB, its int8 form 50.
   for (const [kilobytes, place] of [
-    [24, 'finetune/model.safetensors'],
-    [140, 'quantize/model.safetensors'],
-    [180, 'quantize/step.json'],
+    [28, 'finetune/model.safetensors'],
+    [144, 'quantize/model.safetensors'],
+    [184, 'quantize/step.json'],
   ] as const) {
     const outcome = await whittleOnTinyDisk(kilobytes, disk, args);
     if (!outcome) return skip('no file system can be mounted here (unshare -m, mount -t tmpfs)');

@@ -33,6 +33,7 @@ test('a run leaves recipe, steps, metrics and reports', async () => {
     'recipe.yaml',
     'report.html',
     'report.json',
+    'split.json',
   ]);
   assert.is(result.checkpoint, join(folder, 'run', 'finetune'));
   assert.equal(result.metrics.evaluate, { accuracy: 0.8, macroF1: 0.7, textsPerSecond: 100 });
