@@ -466,10 +466,14 @@ export interface CompressBinding {
   /**
    * `values` `[rows, columns]` as int8 with one scale a row, rounded half to even; scale = max |row| / 127.
    * `relativeError` is the norm of the difference divided by the norm of `values`.
+   *
+   * With `gram` `[columns, columns]`, the sum of xᵀx over calibration inputs x, rounding errors are made up for where
+   * they cost least in the products (GPTQ; Frantar et al. 2023). Rejects with BAD_DATA if `gram` holds NaN or infinity.
    */
   quantizeWeight(
     name: string,
     values: Float32Array,
+    gram: Float32Array | undefined,
     rows: number,
     columns: number,
     threads: number,

@@ -2,6 +2,7 @@
 
 #include "addon/async_task.h"
 #include "addon/glue.h"
+#include "compress/compensated_rounding.h"
 #include "compress/magnitude.h"
 #include "compress/quantize_weight.h"
 
@@ -105,23 +106,29 @@ Napi::Value finish_quantized(Napi::Env env, QuantizedRows& result) {
   return object;
 }
 
-// quantizeWeight(name, values, rows, columns, threads, abort)
+// quantizeWeight(name, values, gram, rows, columns, threads, abort)
 Napi::Value quantize_weight_of(const Napi::CallbackInfo& info) {
   const std::string name = text(info[0], "name");
-  const int64_t rows = integer(info[2], "rows", 0, int64_t{1} << 31);
-  const int64_t columns = integer(info[3], "columns", 0, int64_t{1} << 31);
+  const int64_t rows = integer(info[3], "rows", 0, int64_t{1} << 31);
+  const int64_t columns = integer(info[4], "columns", 0, int64_t{1} << 31);
   const Elements<float> weight = elements<float>(info[1], "values", rows * columns);
-  const int threads = thread_count(info[4]);
+  const bool compensated = !info[2].IsUndefined();
+  const Elements<float> gram = compensated ? elements<float>(info[2], "gram", columns * columns) : Elements<float>{};
+  const int threads = thread_count(info[5]);
   TaskOptions options;
-  options.abort = info[5];
-  options.keep = {info[1]};
+  options.abort = info[6];
+  options.keep = {info[1], info[2]};
   return AsyncTask<QuantizedRows>::start(
       info.Env(), "quantizeWeight",
-      [name, weight, rows, columns, threads](TaskControl&) {
+      [name, weight, gram, rows, columns, compensated, threads](TaskControl&) {
         Scratch scratch(threads);
         QuantizedRows result{std::vector<int8_t>(rows * columns), std::vector<float>(rows), {}};
-        result.weight = quantize_weight(name, weight.data, rows, columns, result.values.data(), result.scales.data(),
-                                        scratch.context);
+        int8_t* values = result.values.data();
+        float* scales = result.scales.data();
+        result.weight = compensated
+                            ? quantize_weight_compensated(name, weight.data, gram.data, rows, columns, values, scales,
+                                                          scratch.context)
+                            : quantize_weight(name, weight.data, rows, columns, values, scales, scratch.context);
         return result;
       },
       finish_quantized, options);

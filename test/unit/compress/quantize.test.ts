@@ -136,7 +136,7 @@ test('weight-only checkpoints of other tools load: half precision scales, one gr
   const parameters = new Map<string, Parameter | QuantizedParameter>(await readParameters());
   for (const [name, { shape, data }] of await readParameters()) {
     if (!isLinearWeight(name)) continue;
-    const { values, scales } = await native.quantizeWeight(name, data, shape[0]!, shape[1]!, 1);
+    const { values, scales } = await native.quantizeWeight(name, data, undefined, shape[0]!, shape[1]!, 1);
     parameters.set(name, { shape, data: values, scale: scales });
   }
   await writeCheckpoint(foreign, {
