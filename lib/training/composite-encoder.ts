@@ -6,11 +6,14 @@ import { dropProbabilities, dropRows } from './composite-dropout.js';
 import type { Encoder, EncoderContext, Pass } from './encoder.js';
 import { dropoutFactors, generator } from './random.js';
 
-export function compositeEncoder({ description, parameter }: EncoderContext): Encoder {
+export function compositeEncoder({ description, parameter, observe }: EncoderContext): Encoder {
   const { hidden, heads, headSize, normEpsilon, positionOffset, positionBuckets } = description;
   const matrix = (name: string) => parameter(name) as tf.Tensor2D;
-  const linear = (x: tf.Tensor2D, name: string) =>
-    tf.add(tf.matMul(x, matrix(`${name}.weight`), false, true), parameter(`${name}.bias`)) as tf.Tensor2D;
+  const linear = (x: tf.Tensor2D, layerName: string, part: string) => {
+    observe?.(part, x);
+    const name = `${layerName}.${part}`;
+    return tf.add(tf.matMul(x, matrix(`${name}.weight`), false, true), parameter(`${name}.bias`)) as tf.Tensor2D;
+  };
   const norm = (x: tf.Tensor, name: string) =>
     layerNorm(
       x,
@@ -43,16 +46,16 @@ export function compositeEncoder({ description, parameter }: EncoderContext): En
       dropRows(rows, tokenOf, { seed, step, layer: index, site, rate: hiddenDropout });
     const split = (rows: tf.Tensor2D) =>
       tf.transpose(tf.reshape(rows, [sequences, length, heads, headSize]), [0, 2, 1, 3]);
-    const [query, key, value] = ['query', 'key', 'value'].map((part) => split(linear(x, `${name}.attention.${part}`)));
+    const [query, key, value] = ['query', 'key', 'value'].map((part) => split(linear(x, name, `attention.${part}`)));
     const scores = tf.add(tf.mul(tf.matMul(query!, key!, false, true), 1 / Math.sqrt(headSize)), bias);
     const weights = dropProbabilities(tf.softmax(scores) as tf.Tensor4D, offsets, {
       ...{ seed, step, layer: index, site: 'attentionProbabilities', rate: attentionDropout },
     });
     const merged = tf.reshape(tf.transpose(tf.matMul(weights, value!), [0, 2, 1, 3]), [-1, hidden]) as tf.Tensor2D;
-    const attended = drop(linear(merged, `${name}.attention.output`), 'attentionOutput');
+    const attended = drop(linear(merged, name, 'attention.output'), 'attentionOutput');
     const middle = norm(tf.add(attended, x), `${name}.attention.norm`);
-    const wide = gelu(linear(middle, `${name}.intermediate`)) as tf.Tensor2D;
-    const output = drop(linear(wide, `${name}.output`), 'output');
+    const wide = gelu(linear(middle, name, 'intermediate')) as tf.Tensor2D;
+    const output = drop(linear(wide, name, 'output'), 'output');
     return norm(tf.add(output, middle), `${name}.output.norm`);
   }
 

@@ -36,6 +36,8 @@ export interface EncoderContext {
   precision: TrainingPrecision;
   /** The variable of a parameter. */
   parameter: (name: ParameterName) => tf.Tensor;
+  /** Composite form: is shown what goes into each linear layer, `attention.query` and so on, padding included. */
+  observe?: (linear: string, x: tf.Tensor2D) => void;
 }
 
 /** Encodes a ragged batch; every tensor that goes in or out is ragged, `[tokens, hidden]`. */

@@ -5,7 +5,11 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { native } from '../../../bindings/load.js';
 import { quantize, type QuantizedTensorRecord } from '../../../lib/compress/quantize.js';
+import { raggedBatch } from '../../../lib/data/batch.js';
+import { encodeRows } from '../../../lib/data/encode.js';
+import { loadTokenizer } from '../../../lib/data/tokenizer/tokenizer.js';
 import { openCheckpoint } from '../../../lib/models/checkpoint.js';
+import { Engine } from '../../../lib/models/engine.js';
 import { isLinearWeight, type Parameter, type QuantizedParameter } from '../../../lib/models/parameters.js';
 import { writeCheckpoint } from '../../../lib/models/write-checkpoint.js';
 import { finetune } from '../../../lib/training/finetune.js';
@@ -169,6 +173,47 @@ test('weight-only checkpoints of other tools load: half precision scales, one gr
         `${name}[${i}]: ${read}, not ${value}`,
       );
     });
+});
+
+test('calibration brings the states on the rows nearer to those of the original weights', async () => {
+  const data = textDataset(12);
+  const tokenizer = await loadTokenizer(source);
+  const { examples } = encodeRows(data.train.rows, data.task, { tokenizer, maxLength: 16 });
+  const states = async (folder: string) => {
+    const engine = await Engine.load(await openCheckpoint(folder), { precision: 'float32' });
+    try {
+      return await engine.run(raggedBatch(examples), { output: 'hidden' });
+    } finally {
+      await engine.dispose();
+    }
+  };
+  const folder = temporaryFolder();
+  const [nearest, calibrated, again] = ['nearest', 'calibrated', 'again'].map((name) => join(folder, name));
+  const keep = ['embeddings.word'];
+  await quantize(source, { keep }, { folder: nearest!, threads: 1 });
+  const { record } = await quantize(source, { keep, calibration: 30 }, { folder: calibrated!, threads: 1, data });
+  await quantize(source, { keep, calibration: 30 }, { folder: again!, threads: 3, data });
+  assert.is(record.calibration, 30);
+  assert.is((record.tensors as QuantizedTensorRecord[]).length, 6 * 2 + 2);
+  const exact = await states(source);
+  const distance = async (to: string) => {
+    const found = await states(to);
+    return norm(found.map((value, i) => value - exact[i]!));
+  };
+  const [plain, compensated] = [await distance(nearest!), await distance(calibrated!)];
+  assert.ok(compensated < 0.8 * plain, `the states are off by ${compensated}, without calibration by ${plain}`);
+  const [one, three] = await Promise.all(
+    [calibrated!, again!].map(async (to) => (await openCheckpoint(to)).readParameters()),
+  );
+  for (const [name, { data: values }] of one!) assert.equal(three!.get(name)!.data, values, name);
+});
+
+test('calibration without data is refused', async () => {
+  await expectError(
+    () => quantize(source, { calibration: 8 }, { folder: join(temporaryFolder(), 'int8'), threads: 1 }),
+    'BAD_OPTION',
+    /calibration: expected data/,
+  );
 });
 
 test('a checkpoint can be quantized in place', async () => {
