@@ -151,7 +151,8 @@ export class Predictor<T extends Task = Task> implements AsyncDisposable {
         `device: expected "cpu" but found "${device}": this build has no CUDA engine`,
       );
     }
-    const [checkpoint, tokenizer] = await Promise.all([openCheckpoint(folder), loadTokenizer(folder)]);
+    const checkpoint = await openCheckpoint(folder);
+    const tokenizer = await loadTokenizer(folder, checkpoint.description);
     const engine = await Engine.load(checkpoint, { precision, signal });
     try {
       return new Predictor(engine, tokenizer, options, folder);

@@ -55,7 +55,7 @@ export async function openSession(source: string | Checkpoint, options: SessionO
     throw new WhittleError('UNSUPPORTED', `Expected a task that whittle trains but found ${data.task}`);
   if (threads > 0) native.setThreads(threads);
   const checkpoint = typeof source === 'string' ? await openCheckpoint(source) : source;
-  const tokenizer = await loadTokenizer(checkpoint.folder);
+  const tokenizer = await loadTokenizer(checkpoint.folder, checkpoint.description);
   const head = headFor(checkpoint.head, data);
   const maxLength = checkedLength(options.maxLength, checkpoint.description);
   const [train, dev] = [data.train, data.dev].map((split) => encode(split, data.task, head, tokenizer, maxLength));

@@ -242,7 +242,15 @@ test('names what config.json has wrong', async () => {
     [(c) => (c.model_type = 'brt'), 'UNSUPPORTED', /config\.json: model_type "brt".*did you mean "bert"/],
     [(c) => (c.architectures = ['BertForQuestionAnswering']), 'UNSUPPORTED', /BertForQuestionAnswering/],
     [(c) => (c.hidden_act = 'gelu_new'), 'UNSUPPORTED', /hidden_act: expected "gelu"/],
-    [(c) => (c.hidden_size = '32'), 'BAD_CHECKPOINT', /config\.json: hidden_size/],
+    [
+      (c) => (c.hidden_size = '32'),
+      'BAD_CHECKPOINT',
+      /config\.json: hidden_size: expected a whole number above 0 but found "32"/,
+    ],
+    [(c) => (c.vocab_size = 0), 'BAD_CHECKPOINT', /vocab_size: expected a whole number above 0 but found 0/],
+    [(c) => (c.layer_norm_eps = -1), 'BAD_CHECKPOINT', /layer_norm_eps: expected a number above 0 but found -1/],
+    [(c) => (c.hidden_dropout_prob = 1), 'BAD_CHECKPOINT', /hidden_dropout_prob: expected a dropout rate .* found 1/],
+    [(c) => (c.is_decoder = 'no'), 'BAD_CHECKPOINT', /is_decoder: expected true or false but found "no"/],
     [(c) => (c.num_attention_heads = 5), 'BAD_CHECKPOINT', /multiple of num_attention_heads/],
     [(c) => delete c.num_hidden_layers, 'BAD_CHECKPOINT', /num_hidden_layers/],
     [(c) => (c.id2label = { 0: 'a', 2: 'b' }), 'BAD_CHECKPOINT', /id2label.*"1"/],
@@ -252,6 +260,29 @@ test('names what config.json has wrong', async () => {
   ];
   for (const [edit, code, message] of cases) {
     const folder = tinyCopy();
+    editConfig(folder, edit);
+    await expectError(() => openCheckpoint(folder), code, message);
+  }
+});
+
+test('names what the config of another architecture has that whittle does not compute', async () => {
+  const cases: [string, (config: Record<string, unknown>) => void, 'BAD_CHECKPOINT' | 'UNSUPPORTED', RegExp][] = [
+    ['distilbert', (c) => (c.activation = 'relu'), 'UNSUPPORTED', /activation: expected "gelu", .* but found "relu"/],
+    ['distilbert', (c) => (c.n_heads = 3), 'BAD_CHECKPOINT', /dim: expected a multiple of n_heads \(3\) but found 16/],
+    ['electra', (c) => (c.embedding_size = 8), 'UNSUPPORTED', /embedding_size: expected 16, .* but found 8/],
+    ['mpnet', (c) => (c.relative_attention_num_buckets = 16), 'UNSUPPORTED', /num_buckets: expected 32, .* found 16/],
+    ['roberta', (c) => (c.hidden_act = 'gelu_new'), 'UNSUPPORTED', /hidden_act: expected "gelu", .* found "gelu_new"/],
+    ['roberta', (c) => (c.max_position_embeddings = 2), 'BAD_CHECKPOINT', /max_position_embeddings: .* more than 2/],
+    [
+      'xlm-roberta',
+      (c) => (c.position_embedding_type = 'relative_key'),
+      'UNSUPPORTED',
+      /"absolute", .* "relative_key"/,
+    ],
+  ];
+  for (const [name, edit, code, message] of cases) {
+    const folder = join(temporaryFolder(), 'model');
+    cpSync(join(root, 'test/fixtures/architectures', name, 'sequence'), folder, { recursive: true });
     editConfig(folder, edit);
     await expectError(() => openCheckpoint(folder), code, message);
   }

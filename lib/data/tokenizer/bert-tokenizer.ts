@@ -5,6 +5,7 @@ import { assembleEncoding, roomFor } from './assemble.js';
 import type { Templates } from './template.js';
 import { TokenBuffer } from './token-buffer.js';
 import type { EncodeOptions, Encoding, Tokenizer } from './tokenizer.js';
+import { spacesOf, trimOffsets, type OffsetTrimming } from './trim-offsets.js';
 import { WordPieceLookup, type WordPieceModel } from './word-pieces.js';
 
 /**
@@ -27,6 +28,7 @@ export class BertTokenizer implements Tokenizer {
     model: WordPieceModel,
     private readonly templates: Templates,
     addedTokens: readonly AddedToken[],
+    private readonly trimming?: OffsetTrimming,
   ) {
     this.characters = new CharacterMap(normalizer);
     this.lookup = new WordPieceLookup(model, this.characters);
@@ -64,8 +66,13 @@ export class BertTokenizer implements Tokenizer {
   /** Appends the tokens of a text, until more than `room` of them are there. */
   private addText(text: string, into: TokenBuffer, room: number, word?: number): void {
     for (const section of this.sections(text)) {
-      if (section.id < 0) this.addWords(text, section, into, room, word);
-      else into.addWord({ ids: [section.id], starts: [0], ends: [section.end - section.start] }, section.start, word);
+      if (section.id < 0) {
+        this.addWords(text, section, into, room, word);
+        continue;
+      }
+      into.addWord({ ids: [section.id], starts: [0], ends: [section.end - section.start] }, section.start, word);
+      const spaces = spacesOf(text.slice(section.start, section.end));
+      if (this.trimming) trimOffsets(text, into, into.length - 1, spaces, this.trimming);
     }
   }
 

@@ -4,9 +4,14 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { WhittleError } from '../../../bindings/errors.js';
 import { checkOptions } from '../../options.js';
-import { readTemplates } from './template.js';
+import type { ModelDescription } from '../../models/description.js';
+import type { AddedToken } from './added-tokens.js';
 import { BertTokenizer } from './bert-tokenizer.js';
+import { byteCharacters } from './byte-pairs.js';
+import { ByteLevelTokenizer } from './byte-level-tokenizer.js';
 import { LibraryTokenizer } from './library-tokenizer.js';
+import { readTemplates, type Templates } from './template.js';
+import type { OffsetTrimming } from './trim-offsets.js';
 
 /** One text, or two, or a row of words, as tokens. */
 export interface Encoding {
@@ -68,25 +73,53 @@ const bertNormalizerSchema = z.object({
   lowercase: z.boolean().default(true),
 });
 
+const vocabulary = z.record(z.string(), z.int('expected a whole number').min(0));
+
 const wordPieceSchema = z.object({
-  vocab: z.record(z.string(), z.number().int().nonnegative()),
+  vocab: vocabulary,
   unk_token: z.string().default('[UNK]'),
   continuing_subword_prefix: z.string().default('##'),
   max_input_chars_per_word: z.number().int().positive().default(100),
 });
 
+const byteLevelSchema = z.object({
+  add_prefix_space: z.boolean().default(true),
+  use_regex: z.boolean().default(true),
+});
+
+const bytePairSchema = z.object({
+  vocab: vocabulary,
+  merges: z.array(z.union([z.string(), z.tuple([z.string(), z.string()])])),
+  dropout: z.number().nullish(),
+  unk_token: z.string().nullish(),
+  continuing_subword_prefix: z.string().nullish(),
+  end_of_word_suffix: z.string().nullish(),
+  fuse_unk: z.boolean().nullish(),
+  byte_fallback: z.boolean().nullish(),
+  ignore_merges: z.boolean().nullish(),
+});
+
+const robertaProcessingSchema = z.looseObject({
+  trim_offsets: z.boolean().default(true),
+  add_prefix_space: z.boolean().default(true),
+});
+
+/** What a tokenizer must fit. */
+export type TokenizedModel = Pick<ModelDescription, 'vocabulary' | 'tokenTypes'>;
+
 /**
  * The tokenizer of a checkpoint folder, from its `tokenizer.json`. For WordPiece with BERT's normalizer and
- * pre-tokenizer, ids, offsets and word indices are those of Hugging Face's `tokenizers`. Other kinds go through
- * @huggingface/tokenizers, which tells ids alone.
+ * pre-tokenizer, and for byte-level BPE (RoBERTa), ids, offsets and word indices are those of Hugging Face's
+ * `tokenizers`. Other kinds go through @huggingface/tokenizers, which tells ids alone.
  *
- * @throws WhittleError `BAD_CHECKPOINT` if the file is missing or malformed, `UNSUPPORTED` for a kind
- * that neither knows.
+ * @param model that the tokenizer must fit; not checked if absent.
+ * @throws WhittleError `BAD_CHECKPOINT` if the file is missing, malformed or of a model with another vocabulary,
+ * `UNSUPPORTED` for a kind that neither knows.
  * @example
  * const tokenizer = await loadTokenizer('models/minilm-l6');
  * const { inputIds, offsets } = tokenizer.encode('My card never arrived', { maxLength: 128 });
  */
-export async function loadTokenizer(folder: string): Promise<Tokenizer> {
+export async function loadTokenizer(folder: string, model?: TokenizedModel): Promise<Tokenizer> {
   const file = join(folder, 'tokenizer.json');
   const text = await readFile(file, 'utf8').catch((cause: unknown) => {
     throw new WhittleError(
@@ -103,12 +136,13 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
   } catch (cause) {
     throw new WhittleError('BAD_CHECKPOINT', `${file}: expected JSON but found ${(cause as Error).message}`, { cause });
   }
-  return createTokenizer(json, file);
+  return createTokenizer(json, file, model);
 }
 
 /** The tokenizer that the contents of a `tokenizer.json` describe; `file` names it in errors. */
-export function createTokenizer(json: unknown, file: string): Tokenizer {
+export function createTokenizer(json: unknown, file: string, model?: TokenizedModel): Tokenizer {
   const tokenizer = checkOptions(tokenizerSchema, json, file, 'BAD_CHECKPOINT');
+  checkVocabulary(tokenizer, file, model);
   const templates = readTemplates(tokenizer.post_processor);
   if (templates === undefined) {
     const found = tokenizer.post_processor!.type;
@@ -117,33 +151,120 @@ export function createTokenizer(json: unknown, file: string): Tokenizer {
       `${file}: expected a post_processor of type TemplateProcessing, BertProcessing or RobertaProcessing but found ${found}`,
     );
   }
-  const kinds = [tokenizer.model.type ?? 'WordPiece', tokenizer.normalizer?.type, tokenizer.pre_tokenizer?.type];
-  if (kinds.join() !== 'WordPiece,BertNormalizer,BertPreTokenizer') {
-    return new LibraryTokenizer(json as object, templates, file);
-  }
-  const normalizer = checkOptions(bertNormalizerSchema, tokenizer.normalizer, `${file} (normalizer)`, 'BAD_CHECKPOINT');
-  const model = checkOptions(wordPieceSchema, tokenizer.model, `${file} (model)`, 'BAD_CHECKPOINT');
-  const unknownId = model.vocab[model.unk_token];
+  if (model && model.tokenTypes > 0) checkTypes(templates, file, model.tokenTypes);
+  const { model: rules, normalizer, pre_tokenizer: preTokenizer, added_tokens: addedTokens } = tokenizer;
+  const kinds = [rules.type ?? (rules.merges ? 'BPE' : 'WordPiece'), normalizer?.type, preTokenizer?.type].join();
+  if (kinds === 'WordPiece,BertNormalizer,BertPreTokenizer')
+    return createBertTokenizer(tokenizer, templates, addedTokens, file);
+  const byteLevel = kinds === 'BPE,,ByteLevel' && createByteLevelTokenizer(tokenizer, templates, addedTokens, file);
+  return byteLevel || new LibraryTokenizer(json as object, templates, file);
+}
+
+type TokenizerFile = z.output<typeof tokenizerSchema>;
+
+function createBertTokenizer(
+  { normalizer, model, post_processor: postProcessor }: TokenizerFile,
+  templates: Templates,
+  addedTokens: AddedToken[],
+  file: string,
+): BertTokenizer {
+  const options = checkOptions(bertNormalizerSchema, normalizer, `${file} (normalizer)`, 'BAD_CHECKPOINT');
+  const rules = checkOptions(wordPieceSchema, model, `${file} (model)`, 'BAD_CHECKPOINT');
+  const unknownId = rules.vocab[rules.unk_token];
   if (unknownId === undefined) {
     throw new WhittleError(
       'BAD_CHECKPOINT',
-      `${file}: expected the unknown token "${model.unk_token}" in the vocabulary but it is not there`,
+      `${file}: expected the unknown token "${rules.unk_token}" in the vocabulary but it is not there`,
     );
   }
   return new BertTokenizer(
     {
-      cleanText: normalizer.clean_text,
-      handleChinese: normalizer.handle_chinese_chars,
-      stripAccents: normalizer.strip_accents ?? normalizer.lowercase,
-      lowercase: normalizer.lowercase,
+      cleanText: options.clean_text,
+      handleChinese: options.handle_chinese_chars,
+      stripAccents: options.strip_accents ?? options.lowercase,
+      lowercase: options.lowercase,
     },
     {
-      vocabulary: new Map(Object.entries(model.vocab)),
+      vocabulary: new Map(Object.entries(rules.vocab)),
       unknownId,
-      prefix: model.continuing_subword_prefix,
-      maxWordLength: model.max_input_chars_per_word,
+      prefix: rules.continuing_subword_prefix,
+      maxWordLength: rules.max_input_chars_per_word,
     },
     templates,
-    tokenizer.added_tokens,
+    addedTokens,
+    readTrimming(postProcessor, file),
+  );
+}
+
+/** @returns undefined for rules that go beyond GPT-2's and RoBERTa's. */
+function createByteLevelTokenizer(
+  { pre_tokenizer: preTokenizer, post_processor: postProcessor, model }: TokenizerFile,
+  templates: Templates,
+  addedTokens: AddedToken[],
+  file: string,
+): ByteLevelTokenizer | undefined {
+  const cutting = checkOptions(byteLevelSchema, preTokenizer, `${file} (pre_tokenizer)`, 'BAD_CHECKPOINT');
+  const rules = checkOptions(bytePairSchema, model, `${file} (model)`, 'BAD_CHECKPOINT');
+  const { dropout, continuing_subword_prefix: prefix, end_of_word_suffix: suffix } = rules;
+  const vocabulary = new Map(Object.entries(rules.vocab));
+  const lacksBytes = byteCharacters.some((character) => !vocabulary.has(character));
+  if (dropout || prefix || suffix || rules.byte_fallback || rules.ignore_merges || !cutting.use_regex) return undefined;
+  if (rules.unk_token && lacksBytes) return undefined;
+  const merges = rules.merges.map((merge) => (typeof merge === 'string' ? splitMerge(merge) : merge));
+  try {
+    return new ByteLevelTokenizer(
+      { addPrefixSpace: cutting.add_prefix_space, trimming: readTrimming(postProcessor, file) },
+      { vocabulary, merges },
+      templates,
+      addedTokens,
+    );
+  } catch (cause) {
+    throw new WhittleError('BAD_CHECKPOINT', `${file} (model): ${(cause as Error).message}`, { cause });
+  }
+}
+
+function readTrimming(postProcessor: TokenizerFile['post_processor'], file: string): OffsetTrimming | undefined {
+  if (postProcessor?.type !== 'RobertaProcessing') return undefined;
+  const read = checkOptions(robertaProcessingSchema, postProcessor, `${file} (post_processor)`, 'BAD_CHECKPOINT');
+  return read.trim_offsets ? { keepFirstSpace: read.add_prefix_space } : undefined;
+}
+
+/** `a b` as older files write it. */
+function splitMerge(merge: string): [string, string] {
+  const space = merge.indexOf(' ');
+  return [merge.slice(0, space), merge.slice(space + 1)];
+}
+
+/** @throws WhittleError BAD_CHECKPOINT for a file without words, or with more than the model has embeddings for. */
+function checkVocabulary({ model: rules, added_tokens }: TokenizerFile, file: string, model?: TokenizedModel): void {
+  const { vocab } = rules;
+  // Unigram has a list of [token, score], the others an object of ids.
+  const words = Array.isArray(vocab)
+    ? vocab.length
+    : vocab && typeof vocab === 'object'
+      ? Object.keys(vocab).length
+      : 0;
+  if (vocab !== undefined && words === 0)
+    throw new WhittleError('BAD_CHECKPOINT', `${file}: model.vocab: expected words with their ids but found none`);
+  if (!model) return;
+  let highest = Math.max(-1, ...added_tokens.map(({ id }) => id));
+  if (Array.isArray(vocab)) highest = Math.max(highest, vocab.length - 1);
+  else for (const id of Object.values(vocab ?? {})) highest = Math.max(highest, Number(id));
+  if (highest >= model.vocabulary)
+    throw new WhittleError(
+      'BAD_CHECKPOINT',
+      `${file}: expected ids below ${model.vocabulary}, the size of the model's vocabulary, but found ${highest}; ` +
+        'is this the tokenizer of another model?',
+    );
+}
+
+/** @throws WhittleError BAD_CHECKPOINT if the templates tell texts apart by types that the model has no embedding of. */
+function checkTypes({ single, pair }: Templates, file: string, tokenTypes: number): void {
+  const highest = Math.max(0, ...[...single, ...pair].map(({ typeId }) => typeId));
+  if (highest < tokenTypes) return;
+  throw new WhittleError(
+    'BAD_CHECKPOINT',
+    `${file}: post_processor: expected token types below ${tokenTypes}, those that the model has, but found ${highest}; ` +
+      'is this the tokenizer of another model?',
   );
 }

@@ -1,5 +1,6 @@
 /** WordPiece: a normalized word into the longest vocabulary entries, greedily from the left (Schuster and Nakajima 2012). */
 import { type CharacterMap, Kind } from './character-map.js';
+import { WordCache } from './word-cache.js';
 
 /** The pieces of one word. Starts and ends are UTF-16 code units of the word as it stands in the text. */
 export interface WordPieces {
@@ -19,17 +20,9 @@ export interface WordPieceModel {
 }
 
 const nothing: WordPieces = { ids: [], starts: [], ends: [] };
-/** Longer words are looked up anew each time, so that the cache stays small. */
-const longestCachedWord = 64;
-const wordsAGeneration = 32_768;
-
-/**
- * Looks words up, remembering those seen lately: two generations of at most 32,768 words each; when the young one is
- * full, the old one goes.
- */
+/** Looks words up, remembering those seen lately. */
 export class WordPieceLookup {
-  private young = new Map<string, WordPieces>();
-  private old = new Map<string, WordPieces>();
+  private readonly cache = new WordCache((word) => this.compute(word));
   private readonly longestPiece: number;
 
   constructor(
@@ -43,17 +36,7 @@ export class WordPieceLookup {
 
   /** The pieces of a run of word characters as it stands in the text, before normalization. */
   pieces(word: string): WordPieces {
-    const known = this.young.get(word);
-    if (known !== undefined) return known;
-    if (word.length > longestCachedWord) return this.compute(word);
-    const pieces = this.old.get(word) ?? this.compute(word);
-    if (this.young.size >= wordsAGeneration) {
-      this.old = this.young;
-      this.young = new Map();
-    }
-    // A slice keeps the whole text that it was cut from alive; a copy does not.
-    this.young.set(Buffer.from(word, 'utf16le').toString('utf16le'), pieces);
-    return pieces;
+    return this.cache.pieces(word);
   }
 
   private compute(word: string): WordPieces {

@@ -161,7 +161,7 @@ const others = JSON.parse(readFileSync(join(root, 'test/fixtures/tokenizer/other
 for (const { name, tokenizer: json, cases } of others) {
   test(`another kind: ${name}: ids as Hugging Face gives them`, () => {
     const tokenizer = createTokenizer(json, 'tokenizer.json');
-    assert.is(tokenizer.hasOffsets, false);
+    assert.is(tokenizer.hasOffsets, name !== 'Unigram');
     for (const one of cases) {
       const options = { textPair: one.pair, maxLength: one.maxLength };
       const found = one.input ? tokenizer.encodeWords(one.input, options) : tokenizer.encode(one.text!, options);
@@ -172,6 +172,75 @@ for (const { name, tokenizer: json, cases } of others) {
     }
   });
 }
+
+interface RobertaKinds {
+  real: string[];
+  kinds: { name: string; tokenizer: { model: object | null }; modelOf: number; cases: Case[]; sha256: string }[];
+}
+
+const roberta = JSON.parse(readFileSync(join(root, 'test/fixtures/tokenizer/roberta.json'), 'utf8')) as RobertaKinds;
+for (const { name, tokenizer: json, modelOf, cases, sha256 } of roberta.kinds) {
+  const create = () =>
+    createTokenizer({ ...json, model: roberta.kinds[modelOf]!.tokenizer.model }, 'tokenizer.json', {
+      vocabulary: 800,
+      tokenTypes: 1,
+    });
+
+  test(`${name}: ${cases.length} hostile texts as Hugging Face tokenizes them`, () => {
+    const tokenizer = create();
+    assert.is(tokenizer.hasOffsets, true);
+    for (const one of cases) {
+      const options = { textPair: one.pair, maxLength: one.maxLength };
+      const found = one.input ? tokenizer.encodeWords(one.input, options) : tokenizer.encode(one.text!, options);
+      const what = JSON.stringify(one.input ?? one.text);
+      assert.equal([...found.inputIds], one.ids, `ids of ${what}`);
+      assert.equal([...found.offsets], one.offsets, `offsets of ${what}`);
+      assert.equal([...found.wordIds], one.words, `words of ${what}`);
+      assert.equal([...found.tokenTypeIds], one.types ?? one.ids.map(() => 0), `types of ${what}`);
+    }
+  });
+
+  test(`${name}: ${roberta.real.length} real texts as Hugging Face tokenizes them`, () => {
+    const tokenizer = create();
+    const hash = createHash('sha256');
+    for (const text of roberta.real) {
+      const { inputIds, offsets, wordIds } = tokenizer.encode(text);
+      hash.update(`${[...inputIds, ...offsets, ...wordIds].join(',')}\n`);
+    }
+    assert.is(hash.digest('hex'), sha256);
+  });
+}
+
+test('byte-level: a word of a million letters, and lone surrogates', () => {
+  const [kind] = roberta.kinds;
+  const tokenizer = createTokenizer(kind!.tokenizer, 'tokenizer.json');
+  const long = tokenizer.encode('the'.repeat(333_333));
+  assert.is(long.offsets.at(-3), 999_999);
+  assert.ok(long.inputIds.length < 700_000);
+  assert.equal(tokenizer.encode('a\ud800b'), tokenizer.encode('a\ufffdb'));
+  const cut = tokenizer.encode('a '.repeat(1_000_000), { maxLength: 512 });
+  assert.is(cut.inputIds.length, 512);
+  assert.is(cut.truncated, true);
+});
+
+test('a tokenizer that cannot be that of the model is refused as it is loaded', async () => {
+  const [kind] = roberta.kinds;
+  const create = (model: { vocabulary: number; tokenTypes: number }, changes: object = {}) =>
+    createTokenizer({ ...kind!.tokenizer, ...changes }, 'models/x/tokenizer.json', model);
+  await expectError(
+    () => create({ vocabulary: 700, tokenTypes: 1 }),
+    'BAD_CHECKPOINT',
+    /models\/x\/tokenizer\.json: expected ids below 700, .* but found 700; .*another model/,
+  );
+  const twoTypes = { type: 'BertProcessing', sep: ['</s>', 2], cls: ['<s>', 0] };
+  create({ vocabulary: 701, tokenTypes: 2 }, { post_processor: twoTypes });
+  create({ vocabulary: 701, tokenTypes: 0 }, { post_processor: twoTypes });
+  await expectError(
+    () => create({ vocabulary: 701, tokenTypes: 1 }, { post_processor: twoTypes }),
+    'BAD_CHECKPOINT',
+    /models\/x\/tokenizer\.json: post_processor: expected token types below 1, .* but found 1/,
+  );
+});
 
 test('bad tokenizer files are named', async () => {
   await expectError(
@@ -191,6 +260,32 @@ test('bad tokenizer files are named', async () => {
     () => goldenTokenizer('uncased', { model: { type: 'WordPiece', vocab: { a: 0 } } }),
     'BAD_CHECKPOINT',
     /unknown token "\[UNK\]"/,
+  );
+  for (const type of ['WordPiece', 'BPE', 'Unigram', 'WordLevel'])
+    await expectError(
+      () => goldenTokenizer('uncased', { model: { type, vocab: type === 'Unigram' ? [] : {}, merges: [] } }),
+      'BAD_CHECKPOINT',
+      /tokenizer\.json: model\.vocab: expected words with their ids but found none/,
+    );
+  const bytePairs = (model: object) =>
+    goldenTokenizer('uncased', {
+      ...{ normalizer: null, pre_tokenizer: { type: 'ByteLevel' } },
+      model: { type: 'BPE', vocab: { a: 0, b: 1 }, ...model },
+    });
+  await expectError(
+    () => bytePairs({ merges: 'ab' }),
+    'BAD_CHECKPOINT',
+    /\(model\): merges: expected a list but found "ab"/,
+  );
+  await expectError(
+    () => bytePairs({ merges: [['a', 'b']] }),
+    'BAD_CHECKPOINT',
+    /tokenizer\.json \(model\): expected .*"a" and "b".*vocabulary/,
+  );
+  await expectError(
+    () => goldenTokenizer('uncased', { model: { type: 'WordPiece', vocab: { a: 'x' } } }),
+    'BAD_CHECKPOINT',
+    /tokenizer\.json \(model\): vocab\.a: expected a whole number but found "x"/,
   );
   await expectError(
     () => goldenTokenizer('uncased', { post_processor: { type: 'ByteLevel' } }),
