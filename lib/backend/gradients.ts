@@ -87,12 +87,18 @@ function gatherGradient(
   const rows = swapped(tf.reshape(dy, [batch, outer, taken, inner]));
   const firstPlaces = tf.mul(tf.range(0, batch, 1, 'int32'), tf.scalar(places, 'int32'));
   const segments = tf.add(tf.reshape(indices, [batch, taken]), tf.reshape(firstPlaces, [batch, 1]));
-  const sums = tf.unsortedSegmentSum(
-    tf.reshape(rows, [batch * taken, outer * inner]),
+  const sums = sumOfRows(
+    tf.reshape(rows, [batch * taken, outer * inner]) as tf.Tensor2D,
     tf.reshape(segments, [batch * taken]) as tf.Tensor1D,
     batch * places,
   );
   return tf.reshape(swapped(tf.reshape(sums, [batch, places, outer, inner])), x.shape);
+}
+
+/** `[segments, width]` sums of the rows `[count, width]` of each segment; the backend `wasm` lacks the usual kernel. */
+function sumOfRows(rows: tf.Tensor2D, segmentOf: tf.Tensor1D, segments: number): tf.Tensor {
+  if (tf.getKernel(tf.UnsortedSegmentSum, tf.getBackend())) return tf.unsortedSegmentSum(rows, segmentOf, segments);
+  return tf.scatterND(tf.reshape(segmentOf, [-1, 1]), rows, [segments, rows.shape[1]]);
 }
 
 const gradients: Record<string, Gradient> = {

@@ -91,8 +91,8 @@ async function recover(
   context: StepContext,
 ): Promise<TrainResult> {
   const { data, seed, signal, onProgress, log } = context;
-  const { batchSize, maxLength, precision } = options;
-  const session = await openSession(pruned, { data, seed, maxLength, precision });
+  const { batchSize, maxLength, precision, device } = options;
+  const session = await openSession(pruned, { data, seed, maxLength, precision, device });
   const { model, trainExamples, devExamples } = session;
   try {
     const result = await trainStages(model, {

@@ -38,8 +38,8 @@ export async function distill(checkpoint: string, options: DistillOptions, conte
   const { data, seed, signal, onProgress, log } = context;
   const teachers = await openTeachers(checked, context);
   const student = await openStudent(checkpoint, checked, teachers[0]!, context);
-  const { temperature, alpha, batchSize, maxLength, precision } = checked;
-  const session = await openSession(student, { data, seed, maxLength, precision });
+  const { temperature, alpha, batchSize, maxLength, precision, device } = checked;
+  const session = await openSession(student, { data, seed, maxLength, precision, device });
   const { model, trainExamples, devExamples } = session;
   try {
     const rows = await askTeachers(teachers, session.maxLength, model.head.labels, context);

@@ -25,8 +25,8 @@ import { trainStages } from './train.js';
 export async function finetune(folder: string, options: FinetuneOptions, context: StepContext): Promise<StepResult> {
   const checked = checkOptions(finetuneSchema, options, 'finetune');
   const { data, seed, signal, log, threads } = context;
-  const { maxLength, precision } = checked;
-  const session = await openSession(folder, { data, seed, maxLength, precision, threads });
+  const { maxLength, precision, device } = checked;
+  const session = await openSession(folder, { data, seed, maxLength, precision, device, threads });
   const { model, trainExamples, devExamples } = session;
   try {
     const { stages, metrics } = await trainStages(model, {
@@ -46,6 +46,7 @@ export async function finetune(folder: string, options: FinetuneOptions, context
     const record = {
       stages,
       precision: session.precision,
+      device: session.device,
       trainRows: trainExamples.length,
       truncatedRows: session.truncated,
     };

@@ -4,7 +4,6 @@ import { WhittleError } from '../../bindings/errors.js';
 import type { TrainingPrecision } from '../../bindings/native.js';
 import { gelu } from '../backend/operations.js';
 import { useWhittleBackend } from '../backend/register.js';
-import { backendName } from '../backend/whittle-backend.js';
 import { headKind, type ModelDescription, type ParameterName, type TaskHead } from '../models/description.js';
 import { parameterShapes, type Parameters } from '../models/parameters.js';
 import { compositeEncoder, dropout } from './composite-encoder.js';
@@ -55,6 +54,8 @@ export class TrainableModel {
   readonly #variables = new Map<ParameterName, tf.Variable>();
   readonly #encoder: Encoder;
   readonly #noTokenTypes: tf.Tensor;
+  /** TensorFlow.js's backend that the model lives on. */
+  readonly #backend: string;
   #words: WordTable | undefined;
 
   constructor(options: ModelOptions) {
@@ -63,6 +64,7 @@ export class TrainableModel {
     this.form = form;
     this.description = { ...options.description, hasPooler: headKind(head.task) === 'sequence' };
     if (form === 'fused') useWhittleBackend();
+    this.#backend = tf.getBackend();
     const prefix = `whittle/${models++}`;
     for (const [index, [name, shape]] of [...parameterShapes(this.description, head)].entries()) {
       const found = options.parameters.get(name);
@@ -95,6 +97,11 @@ export class TrainableModel {
     return this.#variables;
   }
 
+  /** Makes the model's backend TensorFlow.js's current one: other code may have changed it since. */
+  activate(): void {
+    if (tf.getBackend() !== this.#backend) tf.setBackend(this.#backend);
+  }
+
   /** The rate that the description has for this kind of head. */
   get headDropout(): number {
     const { sequence, token } = this.description.headDropout;
@@ -111,7 +118,7 @@ export class TrainableModel {
    * @param frozen in place of running what lies below `frozen.depth`.
    */
   forward(tokens: RaggedTokens, pass: Pass, frozen?: FrozenOutput): tf.Tensor2D {
-    this.#useBackend();
+    this.activate();
     const { layers } = this.description;
     const { offsets } = tokens;
     let hidden = frozen?.hidden ?? this.#encoder.embed(this.#remapped(tokens), pass);
@@ -121,7 +128,7 @@ export class TrainableModel {
 
   /** What the layers below `depth` give, dropout off; the first tokens alone where the head reads no others. */
   frozenOutput(tokens: RaggedTokens, depth: number): FrozenOutput {
-    this.#useBackend();
+    this.activate();
     const hidden = tf.tidy(() => {
       const embedded = this.#encoder.embed(this.#remapped(tokens), evaluation);
       const output = this.#encoder.layers(embedded, tokens.offsets, 0, depth, evaluation);
@@ -138,14 +145,14 @@ export class TrainableModel {
   /** Keeps only the rows of these ids in the word table's variable until `releaseVocabulary`. */
   restrictVocabulary(ids: Iterable<Int32Array>): void {
     if (this.#words) throw new Error('the vocabulary is restricted already');
-    this.#useBackend();
+    this.activate();
     this.#words = new WordTable(this.#variables.get('embeddings.word')!, ids);
     this.#replaceWords(this.#words.rows);
   }
 
   releaseVocabulary(): void {
     if (!this.#words) return;
-    this.#useBackend();
+    this.activate();
     const whole = this.#words.whole(this.#variables.get('embeddings.word')!);
     this.#words = undefined;
     this.#replaceWords(whole);
@@ -195,11 +202,6 @@ export class TrainableModel {
     const initial = tf.tensor(data, shape, 'float32');
     this.#variables.set('embeddings.word', tf.variable(initial, true, name));
     initial.dispose();
-  }
-
-  /** Other code may have changed TensorFlow.js's current backend since. */
-  #useBackend(): void {
-    if (this.form === 'fused' && tf.getBackend() !== backendName) useWhittleBackend();
   }
 }
 

@@ -1,5 +1,6 @@
 /** The options of a finetune step, checked. */
 import { z } from 'zod';
+import { trainingDevices } from '../backend/devices.js';
 import { optimizerSchema } from './optimizers/options.js';
 import { stageSchema } from './stages.js';
 
@@ -11,6 +12,11 @@ export const trainingShape = {
   maxLength: z.int('expected a whole number of tokens').min(3).optional(),
   /** Of the matrix products; `auto` is bfloat16 where the machine multiplies it natively. Weights stay float32. */
   precision: z.enum(['auto', 'float32', 'bfloat16']).default('auto'),
+  /**
+   * `cpu`: whittle's own kernels. `tensorflow`: TensorFlow's, on a GPU with the package @tensorflow/tfjs-node-gpu, else
+   * with @tensorflow/tfjs-node; float32. `wasm` and `javascript`: slow, for checks.
+   */
+  device: z.enum(trainingDevices).default('cpu'),
   /** Of the stages that name none. */
   optimizer: optimizerSchema.default('adamw'),
 };

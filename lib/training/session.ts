@@ -2,6 +2,7 @@
 import { WhittleError } from '../../bindings/errors.js';
 import { native } from '../../bindings/load.js';
 import type { TrainingPrecision } from '../../bindings/native.js';
+import { openDevice, type TrainingDevice } from '../backend/devices.js';
 import type { Example } from '../data/batch.js';
 import type { Examples } from '../data/examples.js';
 import { placeOf, type Dataset, type Split, type Task } from '../data/dataset.js';
@@ -19,6 +20,8 @@ export interface SessionOptions {
   /** Tokens; 128 or what the model can take by default. */
   maxLength?: number | undefined;
   precision?: 'auto' | TrainingPrecision;
+  /** `cpu` by default. */
+  device?: TrainingDevice;
   /** Of native work, for the whole process; 0 leaves them as they are. */
   threads?: number;
 }
@@ -36,6 +39,8 @@ export interface TrainingSession {
   truncated: number;
   /** Of the matrix products: what `auto` came to. */
   precision: TrainingPrecision;
+  /** What runs the training, as openDevice says it. */
+  device: string;
   /** Writes the model as it is now. */
   write: (folder: string, signal?: AbortSignal) => Promise<void>;
 }
@@ -63,13 +68,16 @@ export async function openSession(source: string | Checkpoint, options: SessionO
   const oldKind = checkpoint.head ? headKind(checkpoint.head.task) : 'none';
   if (head !== checkpoint.head)
     for (const name of leftByNewHead(checkpoint.description.architecture, oldKind)) parameters.delete(name);
-  const precision = precisionFor(options.precision ?? 'auto');
+  const { device = 'cpu' } = options;
+  const precision = precisionFor(options.precision ?? 'auto', device);
+  const opened = await openDevice(device);
   const model = new TrainableModel({
     description: checkpoint.description,
     head,
     parameters,
     seed,
     precision,
+    form: device === 'cpu' ? 'fused' : 'composite',
   });
   return {
     checkpoint,
@@ -80,6 +88,7 @@ export async function openSession(source: string | Checkpoint, options: SessionO
     maxLength,
     truncated: train!.truncated + dev!.truncated,
     precision,
+    device: opened,
     write: (target, signal) =>
       writeCheckpoint(target, {
         config: checkpoint.config,
@@ -93,8 +102,14 @@ export async function openSession(source: string | Checkpoint, options: SessionO
   };
 }
 
-/** bfloat16 where the machine multiplies it natively, unless float32 is asked for. */
-function precisionFor(wanted: 'auto' | TrainingPrecision): TrainingPrecision {
+/** bfloat16 where the machine multiplies it natively, unless float32 is asked for; other devices have float32 alone. */
+function precisionFor(wanted: 'auto' | TrainingPrecision, device: TrainingDevice): TrainingPrecision {
+  if (device !== 'cpu' && wanted === 'bfloat16')
+    throw new WhittleError(
+      'BAD_OPTION',
+      `precision: expected "auto" or "float32" with device "${device}" but found "bfloat16"`,
+    );
+  if (device !== 'cpu') return 'float32';
   return wanted !== 'float32' && native.machineInfo().nativeBf16 ? 'bfloat16' : 'float32';
 }
 

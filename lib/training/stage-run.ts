@@ -282,6 +282,7 @@ export class StageRun {
   /** Lets the event loop run and stops if that was asked for. */
   async #pause(): Promise<void> {
     await setImmediate();
+    this.#model.activate();
     if (this.#options.signal?.aborted) throw new WhittleError('ABORTED', `${this.#title()}: training was stopped`);
   }
 }

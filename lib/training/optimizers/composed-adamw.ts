@@ -39,9 +39,9 @@ export function composedAdamW(
         const gradient = gradients[variable.name];
         return gradient ? [{ slot, state: states[index]!, variable, gradient }] : [];
       });
-      const norm = Math.sqrt(
-        present.reduce((sum, { gradient }) => sum + tf.tidy(() => tf.sum(tf.square(gradient)).dataSync()[0]!), 0),
-      );
+      // One value to read back: each costs a wait for the device.
+      const squares = tf.tidy(() => tf.addN(present.map(({ gradient }) => tf.sum(tf.square(gradient)))).dataSync()[0]!);
+      const norm = Math.sqrt(squares);
       if (!Number.isFinite(norm)) return norm;
       const scale = clipFactor(norm, clip);
       for (const { slot, state, variable, gradient } of present) {
