@@ -13,13 +13,14 @@ import type { Dataset } from '../../../lib/data/dataset.js';
 import { openCheckpoint } from '../../../lib/models/checkpoint.js';
 import type { TrainingDevice } from '../../../lib/backend/devices.js';
 import { finetune } from '../../../lib/training/finetune.js';
+import type { StageOptions } from '../../../lib/training/stages.js';
 import type { StageRecord } from '../../../lib/training/train.js';
 import { expectError, root, skip, temporaryFolder } from '../../harness.js';
 import { testContext, textDataset, textModel, tokenDataset, tokenModel } from '../compress/tiny-task.js';
 
-const stages = [
+const stages: StageOptions[] = [
   { train: 'head', epochs: 2, learningRate: 5e-3 },
-  { train: 'layers.1', steps: 3, learningRate: 1e-3, layerDecay: 0.9 },
+  { train: 'layers.1', steps: 3, learningRate: 1e-3, layerDecay: 0.9, optimizer: 'adafactor' },
   { train: 'all', epochs: 2, learningRate: 1e-3, earlyStopping: { metric: 'loss', patience: 5 } },
 ];
 
