@@ -2,11 +2,11 @@
  * Test scores of MiniLM-L6 beside Transformers, mean and spread over seeds, trained plainly and in stages:
  *
  *   npm run bench -- scores [banking77] [conll2003] [sst2] [stsb] [ag_news] [plain] [staged] [--seeds 13,14,15]
- *                           [--runs FILE] [transformers [--finished FOLDER]]
+ *                           [--runs FILE [done]] [transformers [--finished FOLDER]]
  *
  * Batch 32, AdamW, linear schedule with 10 % warm-up, the best epoch on dev; plain fine-tuning has Transformers' epochs
  * and rates, staged training the same number of epochs. Each run is appended to FILE as it ends, and one that is there
- * is not run again. Transformers' scores are read from results/scores-transformers.json; `transformers` runs those
+ * is not run again; with `done`, those that are there are all that is reported. Transformers' scores are read from results/scores-transformers.json; `transformers` runs those
  * that are not there yet (bf16 autocast; hours).
  */
 import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -45,13 +45,17 @@ interface Summary {
 export const benchmark: Benchmark = {
   summary: 'test scores of fine-tuning MiniLM-L6, plain and in stages, beside Transformers (long)',
   async run(options) {
-    const { names, chosenWays, seeds, runsFile, withTransformers, finished } = parse(options.args);
+    const { names, chosenWays, seeds, runsFile, onlyDone, withTransformers, finished } = parse(options.args);
     const chosen = names.map((name): [string, Work] => [name, works[name]!]);
     if (withTransformers) runTransformers(chosen, seeds, options, finished);
     const runs: Run[] = [];
     for (const seed of seeds)
       for (const [name, work] of chosen)
-        for (const way of chosenWays) runs.push(await oneRun({ name, work, way, seed }, options, runsFile));
+        for (const way of chosenWays) {
+          const wanted = { name, work, way, seed };
+          const run = doneBefore(wanted, runsFile) ?? (onlyDone ? undefined : await train(wanted, options, runsFile));
+          if (run) runs.push(run);
+        }
     const rows: Row[] = [];
     const notes: Record<string, unknown> = {};
     for (const [name, work] of chosen) {
@@ -61,15 +65,18 @@ export const benchmark: Benchmark = {
           .filter((run) => run.work === name && seeds.includes(run.seed) && run.epochs === work.epochs)
           .map(({ score }) => ({ test: score })),
       );
-      for (const way of chosenWays)
+      for (const way of chosenWays) {
+        const { mean, scores } = of(way);
+        if (scores.length === 0) continue;
         rows.push(
           row({
-            work: `MiniLM-L6 on ${name}, ${describe(work, way)}, mean of ${seeds.length} seeds`,
+            work: `MiniLM-L6 on ${name}, ${describe(work, way)}, mean of ${scores.length} seeds`,
             unit: `test ${work.metric}`,
-            whittle: of(way).mean,
+            whittle: mean,
             peers: peer.scores.length ? { Transformers: peer.mean } : {},
           }),
         );
+      }
       const [plain, staged] = ways.map(of);
       const wins = plain!.scores.length && staged!.scores.length && (staged!.mean > plain!.mean ? 'staged' : 'plain');
       notes[name] = {
@@ -89,7 +96,7 @@ function parse(args: string[]) {
     if (match) given[match[1]!] = match[2] ?? args[++index] ?? '';
     else words.push(args[index]!);
   }
-  const known = [...Object.keys(works), ...ways, 'transformers'];
+  const known = [...Object.keys(works), ...ways, 'done', 'transformers'];
   const unknown = words.find((word) => !known.includes(word));
   if (unknown) throw new Error(`Expected any of ${known.join(', ')} but found ${unknown}`);
   const oneOf = <T extends string>(all: readonly T[]) => {
@@ -101,6 +108,7 @@ function parse(args: string[]) {
     chosenWays: oneOf(ways),
     seeds: (given.seeds ?? '13,14,15').split(',').map(Number),
     runsFile: given.runs,
+    onlyDone: words.includes('done'),
     withTransformers: words.includes('transformers'),
     finished: given.finished,
   };
@@ -120,14 +128,20 @@ interface Wanted {
   seed: number;
 }
 
-/** The run out of the file, or a new one, which is then in the file. */
-async function oneRun({ name, work, way, seed }: Wanted, options: BenchmarkOptions, file?: string): Promise<Run> {
-  const stages = stagesOf(work, way);
-  const before = file && existsSync(file) ? readFileSync(file, 'utf8').split('\n').filter(Boolean) : [];
-  const done = before
+/** The run out of the file. */
+function doneBefore({ name, work, way, seed }: Wanted, file?: string): Run | undefined {
+  if (!file || !existsSync(file)) return undefined;
+  const stages = JSON.stringify(stagesOf(work, way));
+  return readFileSync(file, 'utf8')
+    .split('\n')
+    .filter(Boolean)
     .map((line) => JSON.parse(line) as Run)
-    .find((run) => run.work === name && run.seed === seed && JSON.stringify(run.stages) === JSON.stringify(stages));
-  if (done) return done;
+    .find((run) => run.work === name && run.seed === seed && JSON.stringify(run.stages) === stages);
+}
+
+/** A new run, which is then in the file. */
+async function train({ name, work, way, seed }: Wanted, options: BenchmarkOptions, file?: string): Promise<Run> {
+  const stages = stagesOf(work, way);
   const folder = mkdtempSync(join(tmpdir(), 'whittle-bench-'));
   try {
     const data = await loadDataset({ path: join(options.shared, 'data', name) });
