@@ -122,6 +122,18 @@ async function syncPath(path: string): Promise<void> {
   }
 }
 
+/**
+ * Removes what the writers above left in a folder because their process was killed. Nobody may be writing there.
+ * @example
+ * await removeAsides('runs/a');
+ */
+export async function removeAsides(folder: string): Promise<void> {
+  const names = await readdir(folder).catch((): string[] => []);
+  for (const name of names)
+    if (/^\..+\.((aside|old)-)?\d+-[0-9a-f]{8}$/.test(name))
+      await rm(join(folder, name), { recursive: true, force: true });
+}
+
 /** A file system error as WhittleError IO; every other error as it is. */
 export function writeError(error: unknown, path: string): unknown {
   const { code, syscall, message } = error as NodeJS.ErrnoException;

@@ -30,11 +30,16 @@ export interface StepContext {
   folder: string;
   /** Checkpoints of earlier steps by name, for teachers. */
   checkpoints: ReadonlyMap<string, string>;
+  /**
+   * Tells what the step's result depends on, for going on with a training that was cut off; made from model, options
+   * and data if absent.
+   */
+  hash?: string;
   /** Threads of native work; 0 is the machine's default. */
   threads: number;
   onProgress?: (event: ProgressEvent) => void;
   signal?: AbortSignal;
-  /** Appends one record to the run's metrics.jsonl. */
+  /** Appends one record to the run's metrics.jsonl, beside `step`, the name of the recipe step, and `time`. */
   log: (record: Record<string, unknown>) => void;
 }
 

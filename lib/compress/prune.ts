@@ -8,10 +8,11 @@ import { isLinearWeight, type Parameters } from '../models/parameters.js';
 import { writeCheckpoint } from '../models/write-checkpoint.js';
 import { checkOptions } from '../options.js';
 import type { StepContext, StepResult } from '../step.js';
+import { finishTraining, trainWithCheckpoints } from '../training/checkpointed-training.js';
 import { devMetricsFor } from '../training/dev-metrics.js';
 import { openSession } from '../training/session.js';
 import { epochsOrSteps, singleStageShape, stageOf } from '../training/single-stage.js';
-import { trainStages, type TrainResult } from '../training/train.js';
+import type { TrainResult } from '../training/train.js';
 import { magnitudeMasks, type PrunedTensor } from './magnitude.js';
 import { matchParameters, patternsSchema } from './parameter-patterns.js';
 
@@ -95,21 +96,26 @@ async function recover(
   const session = await openSession(pruned, { data, seed, maxLength, precision, device });
   const { model, trainExamples, devExamples } = session;
   try {
-    const result = await trainStages(model, {
-      stages: [stageOf(options)],
-      trainExamples,
-      devExamples,
-      evaluateDev: devMetricsFor(data.dev, devExamples, model.head),
-      batchSize,
-      seed,
-      masks,
-      step: 'prune',
-      log,
-      ...(onProgress && { onProgress }),
-      ...(signal && { signal }),
-    });
+    const result = await trainWithCheckpoints(
+      model,
+      {
+        stages: [stageOf(options)],
+        trainExamples,
+        devExamples,
+        evaluateDev: devMetricsFor(data.dev, devExamples, model.head),
+        batchSize,
+        seed,
+        masks,
+        step: 'prune',
+        log,
+        ...(onProgress && { onProgress }),
+        ...(signal && { signal }),
+      },
+      { context, session, options, arrays: masks.values() },
+    );
     checkMasks(model.toParameters(), masks);
     await session.write(context.folder, signal);
+    await finishTraining(context);
     return result;
   } finally {
     model.dispose();

@@ -2,12 +2,12 @@
 import { checkOptions } from '../options.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import type { StepContext, StepResult } from '../step.js';
+import { finishTraining, trainWithCheckpoints } from '../training/checkpointed-training.js';
 import { devMetricsFor } from '../training/dev-metrics.js';
 import { plainLoss } from '../training/losses/options.js';
 import { objectiveFor } from '../training/objective.js';
 import { openSession } from '../training/session.js';
 import { stageOf } from '../training/single-stage.js';
-import { trainStages } from '../training/train.js';
 import { distillationLoss } from './loss.js';
 import { distillSchema, type CheckedDistillOptions, type DistillOptions } from './options.js';
 import { mixTeachers, type TeacherLogits } from './soft-labels.js';
@@ -45,20 +45,25 @@ export async function distill(checkpoint: string, options: DistillOptions, conte
     const rows = await askTeachers(teachers, session.maxLength, model.head.labels, context);
     const softLabels = mixTeachers(rows, model.head.labels.length, temperature);
     const hard = objectiveFor(checked.loss ?? plainLoss, model.head, trainExamples);
-    const { stages, metrics } = await trainStages(model, {
-      stages: [stageOf(checked)],
-      trainExamples,
-      devExamples,
-      evaluateDev: devMetricsFor(data.dev, devExamples, model.head),
-      objective: distillationLoss(softLabels, { alpha, task: data.task, hard }),
-      batchSize,
-      seed,
-      step: 'distill',
-      log,
-      ...(onProgress && { onProgress }),
-      ...(signal && { signal }),
-    });
+    const { stages, metrics } = await trainWithCheckpoints(
+      model,
+      {
+        stages: [stageOf(checked)],
+        trainExamples,
+        devExamples,
+        evaluateDev: devMetricsFor(data.dev, devExamples, model.head),
+        objective: distillationLoss(softLabels, { alpha, task: data.task, hard }),
+        batchSize,
+        seed,
+        step: 'distill',
+        log,
+        ...(onProgress && { onProgress }),
+        ...(signal && { signal }),
+      },
+      { context, session, options: checked, arrays: softLabels.probabilities },
+    );
     await session.write(context.folder, signal);
+    await finishTraining(context);
     const record = {
       teachers: teachers.map(({ from, weight }) => ({ from, weight })),
       layers: student.description.layers,

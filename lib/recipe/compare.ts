@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Dataset } from '../data/dataset.js';
+import type { RecipeParts } from './parts.js';
 import type { ResolvedRecipe } from './schema.js';
 
 /** Hashes of what lies outside the recipe: the model's files and the rows of the data. */
@@ -18,10 +19,16 @@ export async function hashInputs(recipe: ResolvedRecipe, data: Dataset): Promise
   };
 }
 
-/** One hash a step, over the inputs and all steps up to it. The number of threads changes no result and is left out. */
-export function hashSteps(recipe: ResolvedRecipe, inputs: InputHashes): string[] {
+/**
+ * One hash a step, over the inputs and all steps up to it. What changes no result is left out: the number of threads,
+ * when a training is saved.
+ */
+export function hashSteps(recipe: ResolvedRecipe, parts: RecipeParts, inputs: InputHashes): string[] {
   let hash = sha256(canonical([inputs, recipe.task, recipe.seed]));
-  return recipe.steps.map((step) => (hash = sha256(canonical([hash, step.name, step.kind, step.options]))));
+  return recipe.steps.map(({ name, kind, options }) => {
+    const { resultOptions } = parts.steps[kind]!;
+    return (hash = sha256(canonical([hash, name, kind, resultOptions ? resultOptions(options) : options])));
+  });
 }
 
 /** What differs between two JSON values, as `path: old -> new`. */

@@ -8,6 +8,8 @@ export interface StepKind {
   /** Its options; unknown keys are refused. */
   schema: z.ZodType;
   run(checkpoint: string, options: unknown, context: StepContext): Promise<StepResult>;
+  /** The options that the step's result depends on; all of them if absent. */
+  resultOptions?(options: unknown): unknown;
   /**
    * The options with every reference to another checkpoint replaced by `map` of it: names of earlier steps stay,
    * folders become absolute. Absent if the options refer to none.

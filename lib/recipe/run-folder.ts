@@ -4,10 +4,11 @@ import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join, relative, resolve } from 'node:path';
 import { parse, stringify } from 'yaml';
 import { WhittleError } from '../../bindings/errors.js';
-import { writeError, writeFileWhole } from '../atomic.js';
+import { removeAsides, writeError, writeFileWhole } from '../atomic.js';
 import type { Dataset } from '../data/dataset.js';
 import { describeSplits } from '../data/split-record.js';
 import type { StepResult } from '../step.js';
+import { trainingFolder } from '../training/training-checkpoint.js';
 import type { InputHashes } from './compare.js';
 import { writtenRecipe, type ResolvedRecipe } from './schema.js';
 
@@ -28,11 +29,23 @@ export interface FoundStep {
   damage?: string;
 }
 
+const inputsFile = '.inputs.json';
+
 export class RunFolder {
   constructor(readonly path: string) {}
 
   stepFolder(name: string): string {
     return join(this.path, name);
+  }
+
+  /** Where the training checkpoints of a step lie until it is finished. */
+  trainingFolder(name: string): string {
+    return trainingFolder(this.stepFolder(name));
+  }
+
+  /** Removes what a killed process left half-written. */
+  async tidy(): Promise<void> {
+    await removeAsides(this.path);
   }
 
   /** Refuses a folder that holds something else than a run. */
@@ -49,7 +62,9 @@ export class RunFolder {
     }
   }
 
-  async writeRecipe(recipe: ResolvedRecipe): Promise<void> {
+  /** @param inputs hashes of what the recipe refers to. */
+  async writeRecipe(recipe: ResolvedRecipe, inputs: InputHashes): Promise<void> {
+    await writeFileWhole(join(this.path, inputsFile), JSON.stringify(inputs));
     const heading = '# The recipe of this run as it was resolved: defaults filled in, paths absolute.\n';
     await writeFileWhole(join(this.path, 'recipe.yaml'), heading + stringify(writtenRecipe(recipe)));
   }
@@ -63,6 +78,15 @@ export class RunFolder {
   async readRecipe(): Promise<unknown> {
     const text = await readFile(join(this.path, 'recipe.yaml'), 'utf8').catch(() => undefined);
     return text === undefined ? undefined : parse(text);
+  }
+
+  /** The hashes that went with it. */
+  async readInputs(): Promise<Partial<InputHashes>> {
+    try {
+      return JSON.parse(await readFile(join(this.path, inputsFile), 'utf8')) as Partial<InputHashes>;
+    } catch {
+      return {};
+    }
   }
 
   /** Notes that a step is finished. @returns the step with the sizes of its files. */
@@ -99,12 +123,16 @@ export class RunFolder {
     await rm(this.stepFolder(name), { recursive: true, force: true });
   }
 
-  /** Drops the records of steps that did not finish, and a last line that a crash cut off. */
-  async keepMetrics(finished: ReadonlySet<string>): Promise<void> {
+  /** Keeps so many records of each step, and drops those of other steps and a last line that a crash cut off. */
+  async keepMetrics(records: ReadonlyMap<string, number>): Promise<void> {
     const file = join(this.path, 'metrics.jsonl');
+    const left = new Map(records);
     const lines = (await readFile(file, 'utf8').catch(() => '')).split('\n').filter((line) => {
       try {
-        return finished.has((JSON.parse(line) as { step: string }).step);
+        const { step } = JSON.parse(line) as { step: string };
+        const count = left.get(step) ?? 0;
+        left.set(step, count - 1);
+        return count > 0;
       } catch {
         return false;
       }

@@ -21,6 +21,7 @@ const runOptionsSchema = z.strictObject({
     .optional(),
   signal: z.instanceof(AbortSignal, { error: 'expected an AbortSignal' }).optional(),
   resume: z.boolean('expected true or false').optional(),
+  restart: z.boolean('expected true or false').optional(),
   overwrite: z.boolean('expected true or false').optional(),
 });
 
@@ -53,10 +54,12 @@ export interface Recipe {
 /**
  * Runs the steps of a recipe one after the other and writes `runs/<name>/`: the resolved recipe, a folder a step (a
  * Hugging Face checkpoint where the step makes one), `metrics.jsonl`, `report.json` and `report.html`. A step that an
- * earlier run of the same recipe finished is not run again.
+ * earlier run of the same recipe finished is not run again, and a training that was cut off goes on from its last
+ * training checkpoint; the weights are then, bit for bit, those of a run that nothing disturbed.
  *
  * @param recipe path of a YAML or JSON file, whose relative paths start from its own folder, or the same as an object.
- * @throws WhittleError `BAD_OPTION` for an option that `run` does not have; `BAD_RECIPE` with file, line and key, or for a folder with finished steps of another recipe;
+ * @throws WhittleError `BAD_OPTION` for an option that `run` does not have; `BAD_RECIPE` with file, line and key, or for a folder with
+ *   finished steps or training checkpoints of another recipe;
  *   `ABORTED` by the signal; what the steps throw.
  * @example
  * const { checkpoint, metrics } = await run({

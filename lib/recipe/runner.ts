@@ -8,6 +8,7 @@ import { describeMachine } from '../report/machine.js';
 import { makeReport, type Report, type StepReport } from '../report/report.js';
 import { renderHtml } from '../report/html.js';
 import type { ProgressEvent, StepContext } from '../step.js';
+import { findTraining, placeOf, removeTraining, type SavedTraining } from '../training/training-checkpoint.js';
 import { differences, hashInputs, hashSteps, type InputHashes } from './compare.js';
 import { lockFolder } from './lock.js';
 import type { RecipeParts } from './parts.js';
@@ -32,6 +33,8 @@ export interface RunOptions {
   signal?: AbortSignal | undefined;
   /** Keep the finished steps of an earlier run in this folder (the default), or refuse a folder that has some. */
   resume?: boolean | undefined;
+  /** Throw away the training checkpoints of steps that are not finished, so that they start anew. */
+  restart?: boolean | undefined;
   /** Throw away what an earlier run left in the folder. */
   overwrite?: boolean | undefined;
 }
@@ -76,14 +79,21 @@ async function runLocked(
   const tell = options.onProgress ?? (() => undefined);
   const machine = describeMachine();
   await folder.checkIsRun();
+  await folder.tidy();
   const data = await parts.data.load(recipe.data, recipe.task, recipe.seed);
   const inputs = await hashInputs(recipe, data);
-  const hashes = hashSteps(recipe, inputs);
+  const hashes = hashSteps(recipe, parts, inputs);
   if (options.overwrite) await folder.clear();
   const { finished, notes } = await readFinished(folder, recipe, hashes, inputs, options);
-  await folder.writeRecipe(recipe);
+  const trainings = await findTrainings(folder, recipe, hashes, inputs, finished.length, options, notes);
+  await folder.writeRecipe(recipe, inputs);
   await folder.writeSplits(data);
-  await folder.keepMetrics(new Set(finished.map((step) => step.name)));
+  await folder.keepMetrics(
+    new Map([
+      ...finished.map(({ name }): [string, number] => [name, Infinity]),
+      ...[...trainings].map(([name, { records }]): [string, number] => [name, records]),
+    ]),
+  );
 
   tell({
     type: 'run',
@@ -114,6 +124,7 @@ async function runLocked(
         checkpoint,
         checkpoints,
         hash: hashes[index]!,
+        secondsBefore: trainings.get(step.name)?.seconds ?? 0,
       }));
     checkpoint = done.checkpoint;
     checkpoints.set(step.name, checkpoint);
@@ -152,16 +163,24 @@ interface StepJob {
   checkpoint: string;
   checkpoints: ReadonlyMap<string, string>;
   hash: string;
+  /** That earlier processes spent on the step's training, as far as it is kept. */
+  secondsBefore: number;
 }
 
 async function runStep(job: StepJob): Promise<FinishedStep> {
   const { recipe, step, options, folder } = job;
   const { signal, onProgress } = options;
-  const stopped = () => {
+  const stopped = async () => {
     if (!signal?.aborted) return;
-    throw new WhittleError('ABORTED', `stopped in step "${step.name}"; the same command goes on from this step`);
+    const { saved } = await findTraining(folder.trainingFolder(step.name));
+    throw new WhittleError(
+      'ABORTED',
+      saved
+        ? `stopped in step "${step.name}" after ${placeOf(saved.progress)}; the same command goes on from there`
+        : `stopped in step "${step.name}"; the same command goes on from this step`,
+    );
   };
-  stopped();
+  await stopped();
   await folder.clearStep(step.name);
   const context: StepContext = {
     data: job.data,
@@ -170,6 +189,7 @@ async function runStep(job: StepJob): Promise<FinishedStep> {
     folder: folder.stepFolder(step.name),
     checkpoints: job.checkpoints,
     threads: recipe.threads,
+    hash: job.hash,
     log: (record) => folder.appendMetrics({ step: step.name, time: new Date().toISOString(), ...record }),
     ...(signal && { signal }),
     ...(onProgress && {
@@ -178,17 +198,19 @@ async function runStep(job: StepJob): Promise<FinishedStep> {
   };
   const started = performance.now();
   const result = await job.parts.steps[step.kind]!.run(job.checkpoint, step.options, context).catch(
-    (error: unknown) => {
-      stopped();
+    async (error: unknown) => {
+      await stopped();
       throw error;
     },
   );
-  stopped();
-  const seconds = (performance.now() - started) / 1000;
-  return folder.writeStep({
+  await stopped();
+  const seconds = job.secondsBefore + (performance.now() - started) / 1000;
+  const finished = await folder.writeStep({
     ...{ name: step.name, kind: step.kind, hash: job.hash, inputs: job.inputs, seconds },
     ...result,
   });
+  await removeTraining(folder.trainingFolder(step.name));
+  return finished;
 }
 
 /** The leading steps that an earlier run finished and that need not run again, and why the next one must. */
@@ -203,7 +225,7 @@ async function readFinished(
   const notes: string[] = [];
   for (const [index, { name }] of recipe.steps.entries()) {
     const { step, damage } = await folder.readStep(name);
-    if (step && step.hash !== hashes[index]) throw await changedRecipe(folder, recipe, step, inputs);
+    if (step && step.hash !== hashes[index]) throw await changedRecipe(folder, recipe, index, step, inputs);
     if (damage) notes.push(`step "${name}" was finished and runs again, with those after it: ${damage}`);
     if (!step || damage) break;
     finished.push(step);
@@ -218,28 +240,92 @@ async function readFinished(
   return { finished, notes };
 }
 
+/**
+ * The training checkpoints that unfinished steps go on from, by step.
+ * @throws WhittleError `BAD_RECIPE` if one is of another recipe, unless the steps are to start anew.
+ */
+async function findTrainings(
+  folder: RunFolder,
+  recipe: ResolvedRecipe,
+  hashes: string[],
+  inputs: InputHashes,
+  finished: number,
+  { restart, resume = true }: RunOptions,
+  notes: string[],
+): Promise<Map<string, SavedTraining>> {
+  const trainings = new Map<string, SavedTraining>();
+  for (const [index, { name }] of recipe.steps.entries()) {
+    const place = folder.trainingFolder(name);
+    if (index < finished || restart) {
+      await removeTraining(place);
+      continue;
+    }
+    const found = await findTraining(place);
+    notes.push(...found.notes);
+    const { saved } = found;
+    if (!saved) continue;
+    const where = `step "${name}" after ${placeOf(saved.progress)}`;
+    if (saved.hash !== hashes[index]) {
+      const changes = await changesUpTo(folder, recipe, index, await folder.readInputs(), inputs);
+      throw new WhittleError(
+        'BAD_RECIPE',
+        `${folder.path} holds a training checkpoint of ${where}, of another recipe, which differs in ${changes}; ` +
+          'undo the change to go on from it, or run with restart to start the step anew',
+      );
+    }
+    if (!resume) {
+      throw new WhittleError(
+        'BAD_OPTION',
+        `${folder.path}: expected no earlier run but found a training checkpoint of ${where}; ` +
+          'allow resuming it, restart the step, overwrite the run, or give it another name',
+      );
+    }
+    notes.push(`goes on from the training checkpoint of ${where}`);
+    trainings.set(name, saved);
+  }
+  return trainings;
+}
+
 async function changedRecipe(
   folder: RunFolder,
   recipe: ResolvedRecipe,
+  index: number,
   found: FinishedStep,
   inputs: InputHashes,
 ): Promise<WhittleError> {
-  const then = comparable(await folder.readRecipe());
-  const now = comparable(writtenRecipe(recipe));
-  const changes = differences(then, now);
-  if (found.inputs.model !== inputs.model && then.model === now.model) changes.push('the files of the model');
-  if (found.inputs.data !== inputs.data) changes.push('the rows of the data');
+  const changes = await changesUpTo(folder, recipe, index, found.inputs, inputs);
   return new WhittleError(
     'BAD_RECIPE',
-    `${folder.path} holds the finished step "${found.name}" of another recipe, which differs in ` +
-      `${changes.slice(0, 5).join('; ') || 'its steps'}; run with overwrite to start anew, or under another name`,
+    `${folder.path} holds the finished step "${found.name}" of another recipe, which differs in ${changes}; ` +
+      'run with overwrite to start anew, or under another name',
   );
 }
 
-/** The parts of a written recipe that results depend on. */
-function comparable(recipe: unknown): Record<string, unknown> {
+/** What differs between this recipe and the one that the folder was written by, up to the step at `index`. */
+async function changesUpTo(
+  folder: RunFolder,
+  recipe: ResolvedRecipe,
+  index: number,
+  inputsThen: Partial<InputHashes>,
+  inputsNow: InputHashes,
+): Promise<string> {
+  const then = comparable(await folder.readRecipe(), index);
+  const now = comparable(writtenRecipe(recipe), index);
+  const changes = differences(then, now).filter((change) => !/\.checkpoint[.:]/.test(change));
+  if (isOther(inputsThen.model, inputsNow.model) && then.model === now.model) changes.push('the files of the model');
+  if (isOther(inputsThen.data, inputsNow.data)) changes.push('the rows of the data');
+  return changes.slice(0, 5).join('; ') || 'its steps';
+}
+
+function isOther(then: string | undefined, now: string): boolean {
+  return then !== undefined && then !== now;
+}
+
+/** The parts of a written recipe that the result of the step at `index` depends on. */
+function comparable(recipe: unknown, index: number): Record<string, unknown> {
   const copy = JSON.parse(JSON.stringify(recipe ?? {})) as Record<string, unknown>;
   for (const key of ['name', 'threads', 'study']) delete copy[key];
+  if (Array.isArray(copy.steps)) copy.steps = copy.steps.slice(0, index + 1);
   return copy;
 }
 

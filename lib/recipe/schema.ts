@@ -33,7 +33,8 @@ export interface ResolvedRecipe {
 
 const nameRule = z
   .string()
-  .regex(/^[A-Za-z0-9][\w.-]*$/, 'expected a name of letters, digits, ".", "_" and "-" that can be a folder');
+  .regex(/^[A-Za-z0-9][\w.-]*$/, 'expected a name of letters, digits, ".", "_" and "-" that can be a folder')
+  .refine((name) => !name.endsWith('.training'), 'expected a name that does not end in ".training"');
 
 /** The schema of a whole recipe, composed of the steps' own. */
 export function recipeSchema(parts: RecipeParts) {

@@ -12,17 +12,30 @@ import { finetune } from '../training/finetune.js';
 import { finetuneSchema, type FinetuneOptions } from '../training/options.js';
 import type { RecipeParts, StepKind } from './parts.js';
 
+/** When a training is saved changes no result. */
+function withoutCheckpoint<T extends object>(options: T): Omit<T, 'checkpoint'> {
+  const rest = { ...options } as T & { checkpoint?: unknown };
+  delete rest.checkpoint;
+  return rest;
+}
+
 const finetuneKind: StepKind = {
+  resultOptions: withoutCheckpoint,
   schema: finetuneSchema,
   run: (checkpoint, options: FinetuneOptions, context) => finetune(checkpoint, options, context),
 };
 
 const pruneKind: StepKind = {
+  resultOptions: ({ recover, ...rest }: PruneOptions) => ({
+    ...rest,
+    ...(recover && { recover: withoutCheckpoint(recover) }),
+  }),
   schema: pruneSchema,
   run: (checkpoint, options: PruneOptions, context) => prune(checkpoint, options, context),
 };
 
 const distillKind: StepKind = {
+  resultOptions: withoutCheckpoint,
   schema: distillSchema,
   run: (checkpoint, options: CheckedDistillOptions, context) => distill(checkpoint, options, context),
   mapCheckpoints: ({ teachers, student, ...rest }: CheckedDistillOptions, map) => ({

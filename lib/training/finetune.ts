@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import { WhittleError } from '../../bindings/errors.js';
 import { checkOptions } from '../options.js';
 import type { StepContext, StepResult } from '../step.js';
+import { finishTraining, trainWithCheckpoints } from './checkpointed-training.js';
 import { devMetricsFor } from './dev-metrics.js';
 import { finetuneSchema, type FinetuneOptions } from './options.js';
 import { openSession } from './session.js';
-import { trainStages } from './train.js';
 
 /**
  * Fine-tunes a checkpoint in stages and writes the result to the step's folder.
@@ -29,20 +29,25 @@ export async function finetune(folder: string, options: FinetuneOptions, context
   const session = await openSession(folder, { data, seed, maxLength, precision, device, threads });
   const { model, trainExamples, devExamples } = session;
   try {
-    const { stages, metrics } = await trainStages(model, {
-      stages: checked.stages,
-      trainExamples,
-      devExamples,
-      evaluateDev: devMetricsFor(data.dev, devExamples, model.head),
-      batchSize: checked.batchSize,
-      optimizer: checked.optimizer,
-      seed,
-      step: 'finetune',
-      log,
-      ...(context.onProgress && { onProgress: context.onProgress }),
-      ...(signal && { signal }),
-    }).catch((error: unknown) => keepLastGood(error, context.folder, session.write));
+    const { stages, metrics } = await trainWithCheckpoints(
+      model,
+      {
+        stages: checked.stages,
+        trainExamples,
+        devExamples,
+        evaluateDev: devMetricsFor(data.dev, devExamples, model.head),
+        batchSize: checked.batchSize,
+        optimizer: checked.optimizer,
+        seed,
+        step: 'finetune',
+        log,
+        ...(context.onProgress && { onProgress: context.onProgress }),
+        ...(signal && { signal }),
+      },
+      { context, session, options: checked },
+    ).catch((error: unknown) => keepLastGood(error, context.folder, session.write));
     await session.write(context.folder, signal);
+    await finishTraining(context);
     const record = {
       stages,
       precision: session.precision,

@@ -1,5 +1,6 @@
 /** The options of a finetune step, checked. */
 import { z } from 'zod';
+import { checkpointRule } from './checkpointed-training.js';
 import { trainingDevices } from '../backend/devices.js';
 import { optimizerSchema } from './optimizers/options.js';
 import { stageSchema } from './stages.js';
@@ -19,6 +20,8 @@ export const trainingShape = {
   device: z.enum(trainingDevices).default('cpu'),
   /** Of the stages that name none. */
   optimizer: optimizerSchema.default('adamw'),
+  /** When the state of the training is saved, so that a killed run goes on: every 5 minutes unless told. */
+  checkpoint: checkpointRule,
 };
 
 export const finetuneSchema = z.strictObject({

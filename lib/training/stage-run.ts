@@ -17,7 +17,7 @@ import { scheduleFactor } from './schedule.js';
 import { Snapshot } from './snapshot.js';
 import { isEvaluatedAfter, phaseAt, type Phase, type StagePlan } from './stage-plan.js';
 import { isDecayed, learningRateFactor, stageName } from './stages.js';
-import type { StageRecord, TrainOptions } from './train.js';
+import type { StageRecord, StepPlace, TrainOptions } from './train.js';
 import { tensorsUnder, type TrainingProgress, type TrainingState } from './training-state.js';
 
 /** What the stages before have done. */
@@ -42,6 +42,8 @@ export class StageRun {
   #step: number;
   #passes: number;
   #ended: boolean;
+  /** Loss of the last step while the evaluation that follows it is not made. */
+  #evaluationDue: number | undefined;
   /** The state to go back to: the best so far with early stopping, else the last that was evaluated. */
   #good: Snapshot;
   #phase: Phase | undefined;
@@ -69,6 +71,7 @@ export class StageRun {
     this.#step = progress?.step ?? 0;
     this.#passes = progress?.passes ?? earlier.passes;
     this.#ended = progress?.ended ?? false;
+    this.#evaluationDue = progress?.evaluationDue;
     this.#record = progress ? structuredClone(progress.record) : newRecord(plan);
     this.#curve = new LossCurve(this.#record.curve, Math.ceil(steps / 200), progress?.curve);
     if (stage.earlyStopping) this.#watch = new ImprovementWatch(stage.earlyStopping, progress?.watch);
@@ -97,19 +100,23 @@ export class StageRun {
     const started = performance.now();
     const seconds = () => before + (performance.now() - started) / 1000;
     try {
+      if (this.#evaluationDue !== undefined) {
+        await this.#enterPhase(phaseAt(this.#plan, this.#step - 1));
+        await this.#evaluateIfDue();
+      }
       while (this.#step < this.#plan.steps && !this.#ended) {
         await this.#pause();
         await this.#enterPhase(phaseAt(this.#plan, this.#step));
         await this.#advance();
         record.seconds = seconds();
-        await this.#options.afterStep?.({
-          stage: this.#plan.index,
-          step: this.#step,
-          capture: () => this.#capture(),
-        });
+        await this.#options.afterStep?.(this.#place());
       }
       this.#curve.end();
       if (this.#watch) this.#good.restore(this.#model);
+    } catch (error) {
+      const isStopped = error instanceof WhittleError && error.code === 'ABORTED';
+      if (isStopped) await this.#options.beforeAbort?.(this.#place());
+      throw error;
     } finally {
       this.#optimizer.dispose();
     }
@@ -132,7 +139,18 @@ export class StageRun {
     record.steps = this.#step;
     this.#curve.add(this.#step, loss, learningRate);
     this.#report({ loss, learningRate });
-    if (isEvaluatedAfter(this.#plan, this.#step)) await this.#evaluate(loss);
+    if (isEvaluatedAfter(this.#plan, this.#step)) this.#evaluationDue = loss;
+    await this.#evaluateIfDue();
+  }
+
+  async #evaluateIfDue(): Promise<void> {
+    if (this.#evaluationDue === undefined) return;
+    await this.#evaluate(this.#evaluationDue);
+    this.#evaluationDue = undefined;
+  }
+
+  #place(): StepPlace {
+    return { stage: this.#plan.index, step: this.#step, capture: () => this.#capture() };
   }
 
   /** Gradients of the step's batches, and the update. */
@@ -208,7 +226,7 @@ export class StageRun {
     const metrics = await evaluateExamples(this.#model, devExamples, this.#devCache, evaluateDev, () => this.#pause());
     const epoch = step / order.stepsPerEpoch;
     this.#record.evaluations.push({ step, epoch, metrics });
-    log?.({ stage: index + 1, train: stageName(stage), step, epoch, loss, metrics });
+    log?.({ stage: index + 1, train: stageName(stage), trainingStep: step, epoch, loss, metrics });
     this.#report({ metrics });
     const { improved, stop } = this.#watch?.observe(metrics) ?? { improved: true, stop: false };
     if (improved) {
@@ -250,6 +268,7 @@ export class StageRun {
       stage: this.#plan.index,
       step: this.#step,
       passes: this.#passes,
+      ...(this.#evaluationDue !== undefined && { evaluationDue: this.#evaluationDue }),
       ended: this.#ended,
       finished: structuredClone([...this.#earlier.records]),
       record: structuredClone(this.#record),

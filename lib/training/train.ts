@@ -46,6 +46,8 @@ export interface TrainOptions {
   log?: (record: Record<string, unknown>) => void;
   /** Called between steps, after the evaluation if there was one; awaited. */
   afterStep?: (place: StepPlace) => void | Promise<void>;
+  /** Called when the signal stops the run, before it rejects; awaited. */
+  beforeAbort?: (place: StepPlace) => void | Promise<void>;
   /** Goes on from here. Stages, data, seed and model must be those of the run that it was captured from. */
   from?: TrainingState;
 }

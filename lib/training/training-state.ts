@@ -24,6 +24,8 @@ export interface TrainingProgress {
   step: number;
   /** Batches that went through the model in training, over all stages: where the dropout counter is. */
   passes: number;
+  /** Loss of the last step, if the evaluation that follows it is still to be made. */
+  evaluationDue?: number;
   /** True if the stage is to end at this step, though it has more. */
   ended: boolean;
   /** Of the stages before. */

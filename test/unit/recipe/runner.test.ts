@@ -27,6 +27,7 @@ test('a run leaves recipe, steps, metrics and reports', async () => {
   const events: RunEvent[] = [];
   const { result, calls } = await runIn(folder, { onProgress: (event) => events.push(event) });
   assert.equal(readdirSync(result.folder).sort(), [
+    '.inputs.json',
     'evaluate',
     'finetune',
     'metrics.jsonl',
