@@ -18,6 +18,9 @@ export { tune } from './tune/tune.js';
 export type { TuneEvent, TuneOptions, TuneResult } from './tune/study.js';
 export type { Trial } from './tune/journal.js';
 
+export { Preprocessing } from './data/preprocess/preprocessing.js';
+export type { PreprocessingOptions } from './data/preprocess/options.js';
+export { splitSentences, splitWords } from './data/preprocess/segment.js';
 export { loadDataset, type DatasetOptions } from './data/load.js';
 export { readRows, type LocatedRow, type ReadOptions } from './data/read-rows.js';
 export type { Dataset, MultiLabelRow, Row, RowOf, ScoredRow, Split, Task, TextRow, TokenRow } from './data/dataset.js';

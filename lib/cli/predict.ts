@@ -66,7 +66,7 @@ async function predictFile(
   outputFormat(flags.output, 'text-classification', []); // a wrong extension is told before the model is loaded
   await checkOutput(input, flags.output);
   const lines = await countLines(input);
-  const options = { threads, precision, maxLength, threshold, signal };
+  const options = { threads, precision, maxLength, threshold, signal, emptyText: 'abstain' as const };
   await using predictor = await Predictor.load(model, { task: 'any', ...options });
   const { task, labels } = predictor;
   const format = outputFormat(flags.output, task, allScores ? labels : []);

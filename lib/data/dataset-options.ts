@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { tasks } from './dataset.js';
 import { dataFormats } from './formats.js';
+import { preprocessingSchema } from './preprocess/options.js';
 
 const share = z.number('Expected a share of the rows between 0 and 1').min(0).max(1);
 const count = z.number().int().positive();
@@ -61,6 +62,11 @@ export const datasetSchema = z
       .optional(),
     /** The classes, or the types of entities, in the order that the model has them. By default those of train, sorted. */
     labels: z.array(name).min(1).optional(),
+    /**
+     * What is done to every text before it is tokenized, in this order. It is kept with the model, so that prediction
+     * repeats it. By default what the model was trained with before.
+     */
+    preprocessing: preprocessingSchema.optional(),
     format: z.enum(dataFormats).optional(),
     /** Names of the columns: `{ text: message, label: intent }`. */
     columns: z

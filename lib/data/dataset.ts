@@ -1,4 +1,5 @@
 /** Rows as users have them, before tokenization. */
+import type { Preprocessing } from './preprocess/preprocessing.js';
 
 /** What a model does with a text. One entry here, and every step, reader and report knows of it. */
 export const tasks = [
@@ -81,4 +82,6 @@ export interface Dataset<R extends Row = Row> {
   train: Split<R>;
   dev: Split<R>;
   test: Split<R>;
+  /** What models are to do with texts before they tokenize them. The rows are as they are in the files. */
+  preprocessing?: Preprocessing;
 }

@@ -4,6 +4,7 @@ import { didYouMean } from '../options.js';
 import type { Example } from './batch.js';
 import { parseTag } from './bio.js';
 import type { MultiLabelRow, Row, ScoredRow, Task, TextRow, TokenRow } from './dataset.js';
+import { EmptiedTextError } from './preprocess/preprocessing-tokenizer.js';
 import { describeValue } from './rows.js';
 import type { Encoding, Tokenizer } from './tokenizer/tokenizer.js';
 import { cutWindows, defaultStride, type TokenWindow } from './windows.js';
@@ -50,7 +51,7 @@ export const ignoredLabel = -100;
  * - Tokens: a word's tag goes to the pieces that `labelPieces` says; in windows, each word has labels in one of them.
  * - Embeddings: two examples a row, text and pair, the first with the score if there is one. Always cut.
  *
- * @throws WhittleError `BAD_DATA` if `labels` lack a row's label or tag; `BAD_OPTION` for a stride that is too long.
+ * @throws WhittleError `BAD_DATA` if `labels` lack a row's label or tag, or preprocessing leaves nothing of a text; `BAD_OPTION` for a stride that is too long.
  * @example
  * const { examples, truncated } = encodeRows(data.train.rows, data.task, { tokenizer, labels: data.labels, maxLength: 128 });
  */
@@ -72,7 +73,9 @@ export function encodeTextRows(
   rows.forEach((row, index) => {
     const { text, textPair } = row;
     const inWindows = longTexts === 'windows' && textPair === undefined;
-    const encoding = tokenizer.encode(text, { textPair, maxLength: inWindows ? Infinity : maxLength });
+    const encoding = atPlace(options, index, () =>
+      tokenizer.encode(text, { textPair, maxLength: inWindows ? Infinity : maxLength }),
+    );
     const label = labelsOf(row, index);
     const windows = inWindows ? windowsOf(encoding, options) : [encoding];
     if (encoding.truncated) result.truncated++;
@@ -90,7 +93,9 @@ export function encodeTokenRows(rows: readonly TokenRow[], options: RowEncodingO
   const result: EncodedRows = { examples: [], truncated: 0 };
   rows.forEach(({ tokens, tags }, index) => {
     const inWindows = longTexts === 'windows';
-    const encoding = tokenizer.encodeWords(tokens, { maxLength: inWindows ? Infinity : maxLength });
+    const encoding = atPlace(options, index, () =>
+      tokenizer.encodeWords(tokens, { maxLength: inWindows ? Infinity : maxLength }),
+    );
     if (encoding.truncated) result.truncated++;
     const tagIds = classIds && tags && wordTagIds(tags, classIds, index, options);
     for (const { inputIds, tokenTypeIds, wordIds } of inWindows ? windowsOf(encoding, options) : [encoding]) {
@@ -117,7 +122,7 @@ function encodePairs(rows: readonly ScoredRow[], options: RowEncodingOptions): E
         'BAD_DATA',
         `${place?.(row) ?? `row ${row}`}: expected "textPair" beside "text" but found none`,
       );
-    const encodings = [text, textPair].map((one) => tokenizer.encode(one, { maxLength }));
+    const encodings = [text, textPair].map((one) => atPlace(options, row, () => tokenizer.encode(one, { maxLength })));
     if (encodings.some(({ truncated }) => truncated)) result.truncated++;
     encodings.forEach(({ inputIds, tokenTypeIds }, which) => {
       const target = which === 0 && label !== undefined ? { target: Float32Array.of(label) } : {};
@@ -125,6 +130,16 @@ function encodePairs(rows: readonly ScoredRow[], options: RowEncodingOptions): E
     });
   });
   return result;
+}
+
+/** Says where the text stands of which preprocessing left nothing. */
+function atPlace<T>({ place }: RowEncodingOptions, index: number, encode: () => T): T {
+  try {
+    return encode();
+  } catch (error) {
+    if (!(error instanceof EmptiedTextError)) throw error;
+    throw new WhittleError('BAD_DATA', `${place?.(index) ?? `row ${index}`}: ${error.message}`, { cause: error });
+  }
 }
 
 function windowsOf(encoding: Encoding, { maxLength, stride }: RowEncodingOptions): TokenWindow[] {

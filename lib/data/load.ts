@@ -14,6 +14,7 @@ import { describeFiles, filesNamed, findFiles } from './files.js';
 import { dataExtensions, formatOf } from './formats.js';
 import { readLines } from './lines.js';
 import { hasParquetColumn } from './parquet.js';
+import { Preprocessing } from './preprocess/preprocessing.js';
 import { readRows, type ReadOptions } from './read-rows.js';
 import { defaultColumns, describeValue } from './rows.js';
 import { labelsOf, sampleRows, splitRows, stratumOf } from './split.js';
@@ -51,7 +52,14 @@ export async function loadDataset(options: DatasetOptions): Promise<Dataset> {
   if (carved.length > 0) carveMissing(splits, task, checked, groups);
   for (const name of splitNames) splits[name] = limitSplit(splits[name], checked);
   const labels = collectLabels(splits, task, checked.labels);
-  return { task, labels, ...splits };
+  return { task, labels, ...splits, ...(await preprocessingFor(task, checked)) };
+}
+
+async function preprocessingFor(task: Task, options: CheckedOptions): Promise<Pick<Dataset, 'preprocessing'>> {
+  if (!options.preprocessing) return {};
+  const preprocessing = await Preprocessing.create(options.preprocessing);
+  preprocessing.expectTask(task);
+  return { preprocessing };
 }
 
 const otherNames: Record<SplitName, string[]> = {

@@ -5,6 +5,7 @@ import { withAbortCell } from '../../bindings/abort.js';
 import { WhittleError } from '../../bindings/errors.js';
 import { native } from '../../bindings/load.js';
 import type { TensorToWrite } from '../../bindings/native.js';
+import { preprocessingFile } from '../data/preprocess/preprocessing.js';
 import { writeFolderWhole } from '../atomic.js';
 import { architectureOf, classNameOf, problemTypes, tensorName, type Architecture } from './architectures.js';
 import { headKind, type ModelDescription, type ParameterName, type TaskHead } from './description.js';
@@ -32,7 +33,7 @@ export interface CheckpointToWrite {
 
 const storedDtypes = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' } as const;
 const requiredTokenizerFiles = ['tokenizer.json'];
-const optionalTokenizerFiles = ['tokenizer_config.json', 'special_tokens_map.json', 'vocab.txt', 'added_tokens.json'];
+const optionalTokenizerFiles = ['tokenizer_config.json', 'special_tokens_map.json', 'vocab.txt', 'added_tokens.json', preprocessingFile];
 
 /**
  * Writes a complete folder: config.json, model.safetensors, the tokenizer's files. It appears whole or not at all, and

@@ -4,6 +4,7 @@ import { WhittleError } from '../../bindings/errors.js';
 import type { EngineInfo } from '../../bindings/native.js';
 import { raggedBatch, type Example } from '../data/batch.js';
 import { tasks, type Task } from '../data/dataset.js';
+import { EmptiedTextError } from '../data/preprocess/preprocessing-tokenizer.js';
 import { loadTokenizer, type Encoding, type Tokenizer } from '../data/tokenizer/tokenizer.js';
 import { openCheckpoint } from '../models/checkpoint.js';
 import type { ModelDescription, TaskHead } from '../models/description.js';
@@ -39,7 +40,7 @@ export const predictorSchema = z.strictObject({
   batchTokens: z.number().int().positive().default(4096),
   /** What becomes of texts with more than `maxLength` tokens. Cut ones are counted in `truncatedTexts`. */
   longText: z.enum(['truncate', 'error']).default('truncate'),
-  /** What becomes of texts without a character: an error, or label null and no entities. */
+  /** What becomes of texts without a character, as given or after preprocessing: an error, or label null and no entities. */
   emptyText: z.enum(['error', 'abstain']).default('error'),
   signal: z.instanceof(AbortSignal).optional(),
 });
@@ -294,7 +295,8 @@ export class Predictor<T extends Task = Task> implements AsyncDisposable {
     const problem = findInputProblem(input, this.task, `input ${index}`);
     if (problem?.empty && emptyText === 'abstain') return { input, encoding: undefined };
     if (problem) throw problem.error;
-    const encoding = this.#encode(input);
+    const encoding = this.#encodeOrNothing(input, index);
+    if (!encoding) return { input, encoding };
     if (encoding.truncated) {
       this.#truncated++;
       if (longText === 'error') {
@@ -302,6 +304,17 @@ export class Predictor<T extends Task = Task> implements AsyncDisposable {
       }
     }
     return { input, encoding };
+  }
+
+  /** Nothing for a text of which preprocessing left nothing, if such texts are abstained on. */
+  #encodeOrNothing(input: Input, index: number): Encoding | undefined {
+    try {
+      return this.#encode(input);
+    } catch (error) {
+      if (!(error instanceof EmptiedTextError)) throw error;
+      if (this.#options.emptyText === 'abstain') return undefined;
+      throw new WhittleError('BAD_DATA', `input ${index}: ${error.message}`, { cause: error });
+    }
   }
 
   #encode(input: Input): Encoding {

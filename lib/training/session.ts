@@ -7,6 +7,7 @@ import type { Example } from '../data/batch.js';
 import type { Examples } from '../data/examples.js';
 import { placeOf, type Dataset, type Split, type Task } from '../data/dataset.js';
 import { encodeRows, type EncodedRows } from '../data/encode.js';
+import { preprocessingFile } from '../data/preprocess/preprocessing.js';
 import { loadTokenizer, type Tokenizer } from '../data/tokenizer/tokenizer.js';
 import { leftByNewHead } from '../models/architectures.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
@@ -60,7 +61,7 @@ export async function openSession(source: string | Checkpoint, options: SessionO
     throw new WhittleError('UNSUPPORTED', `Expected a task that whittle trains but found ${data.task}`);
   if (threads > 0) native.setThreads(threads);
   const checkpoint = typeof source === 'string' ? await openCheckpoint(source) : source;
-  const tokenizer = await loadTokenizer(checkpoint.folder, checkpoint.description);
+  const tokenizer = await loadTokenizer(checkpoint.folder, checkpoint.description, data.preprocessing);
   const head = headFor(checkpoint.head, data);
   const maxLength = checkedLength(options.maxLength, checkpoint.description);
   const [train, dev] = [data.train, data.dev].map((split) => encode(split, data.task, head, tokenizer, maxLength));
@@ -97,6 +98,7 @@ export async function openSession(source: string | Checkpoint, options: SessionO
         parameters: model.toParameters(),
         dtype: 'float32',
         tokenizerFrom: checkpoint.folder,
+        ...(data.preprocessing && { extraFiles: { [preprocessingFile]: JSON.stringify(data.preprocessing, null, 2) } }),
         signal,
       }),
   };

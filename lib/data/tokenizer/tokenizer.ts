@@ -5,6 +5,8 @@ import { z } from 'zod';
 import { WhittleError } from '../../../bindings/errors.js';
 import { checkOptions } from '../../options.js';
 import type { ModelDescription } from '../../models/description.js';
+import { PreprocessingTokenizer } from '../preprocess/preprocessing-tokenizer.js';
+import { readPreprocessing, type Preprocessing } from '../preprocess/preprocessing.js';
 import type { AddedToken } from './added-tokens.js';
 import { BertTokenizer } from './bert-tokenizer.js';
 import { byteCharacters } from './byte-pairs.js';
@@ -110,16 +112,28 @@ export type TokenizedModel = Pick<ModelDescription, 'vocabulary' | 'tokenTypes'>
 /**
  * The tokenizer of a checkpoint folder, from its `tokenizer.json`. For WordPiece with BERT's normalizer and
  * pre-tokenizer, and for byte-level BPE (RoBERTa), ids, offsets and word indices are those of Hugging Face's
- * `tokenizers`. Other kinds go through @huggingface/tokenizers, which tells ids alone.
+ * `tokenizers`. Other kinds go through @huggingface/tokenizers, which tells ids alone. Texts are preprocessed first, as
+ * the checkpoint's `preprocessing.json` says.
  *
  * @param model that the tokenizer must fit; not checked if absent.
+ * @param preprocessing in place of the checkpoint's own.
  * @throws WhittleError `BAD_CHECKPOINT` if the file is missing, malformed or of a model with another vocabulary,
  * `UNSUPPORTED` for a kind that neither knows.
  * @example
  * const tokenizer = await loadTokenizer('models/minilm-l6');
  * const { inputIds, offsets } = tokenizer.encode('My card never arrived', { maxLength: 128 });
  */
-export async function loadTokenizer(folder: string, model?: TokenizedModel): Promise<Tokenizer> {
+export async function loadTokenizer(
+  folder: string,
+  model?: TokenizedModel,
+  preprocessing?: Preprocessing,
+): Promise<Tokenizer> {
+  const tokenizer = await loadPlainTokenizer(folder, model);
+  const chosen = preprocessing ?? (await readPreprocessing(folder));
+  return chosen && chosen.steps.length > 0 ? new PreprocessingTokenizer(tokenizer, chosen) : tokenizer;
+}
+
+async function loadPlainTokenizer(folder: string, model: TokenizedModel | undefined): Promise<Tokenizer> {
   const file = join(folder, 'tokenizer.json');
   const text = await readFile(file, 'utf8').catch((cause: unknown) => {
     throw new WhittleError(
