@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { WhittleError } from '../../bindings/errors.js';
 import { useWhittleBackend } from './register.js';
+import { backendName } from './whittle-backend.js';
 
 /**
  * - `cpu`: whittle's native kernels.
@@ -13,24 +14,32 @@ import { useWhittleBackend } from './register.js';
 export const trainingDevices = ['cpu', 'tensorflow', 'wasm', 'javascript'] as const;
 export type TrainingDevice = (typeof trainingDevices)[number];
 
+/** A device that is ready. */
+export interface OpenDevice {
+  /** Its TensorFlow.js backend. */
+  backend: string;
+  /** What the device came to, for records: `tensorflow: @tensorflow/tfjs-node-gpu on a GPU`. */
+  description: string;
+}
+
 /**
  * Loads what the device needs and makes it TensorFlow.js's current backend. Optional packages are looked for where
  * whittle is installed, then in the current folder.
  *
- * @returns what the device came to, for records: `tensorflow: @tensorflow/tfjs-node-gpu on a GPU`.
  * @throws WhittleError `UNSUPPORTED` if its package is missing or does not load, with what to run.
  * @example
- * await openDevice('tensorflow'); // 'tensorflow: @tensorflow/tfjs-node on the CPU'
+ * const { backend, description } = await openDevice('tensorflow');
+ * console.log(description); // 'tensorflow: @tensorflow/tfjs-node on the CPU'
  */
-export async function openDevice(device: TrainingDevice): Promise<string> {
+export async function openDevice(device: TrainingDevice): Promise<OpenDevice> {
   // Its gradients are those of every backend.
   useWhittleBackend();
-  if (device === 'cpu') return 'cpu';
+  if (device === 'cpu') return { backend: backendName, description: device };
   if (device === 'javascript') {
     await tf.setBackend('cpu');
     // Its first tensor would greet users with an advertisement for another backend.
     (tf.backend() as unknown as { firstUse: boolean }).firstUse = false;
-    return 'javascript';
+    return { backend: 'cpu', description: device };
   }
   const packages = packagesOf[device];
   const found = packages.find((name) => loadPackage(device, name));
@@ -40,9 +49,9 @@ export async function openDevice(device: TrainingDevice): Promise<string> {
       `device "${device}": expected the package ${packages.join(' or ')} but ${packages.length > 1 ? 'neither' : 'it'} is installed; run npm install ${packages[0]}@${version}`,
     );
   await tf.setBackend(device);
-  if (device === 'wasm') return device;
+  if (device === 'wasm') return { backend: device, description: device };
   const { isUsingGpuDevice } = tf.backend() as unknown as { isUsingGpuDevice?: boolean };
-  return `tensorflow: ${found} on ${isUsingGpuDevice ? 'a GPU' : 'the CPU'}`;
+  return { backend: device, description: `${device}: ${found} on ${isUsingGpuDevice ? 'a GPU' : 'the CPU'}` };
 }
 
 /** In the order that they are looked for. */

@@ -66,10 +66,12 @@ function machineWithoutForcedIsa(): MachineInfo | undefined {
   }
 }
 
-/** Whether an NVIDIA driver is there; whittle itself runs on the CPU. */
+/** Whether an NVIDIA driver is there; whittle's own kernels run on the CPU. */
 function findGpu(): string {
   const driver = '/proc/driver/nvidia/version';
-  return existsSync(driver) ? `NVIDIA driver found, not used: this build has CPU kernels only` : 'none found';
+  return existsSync(driver)
+    ? `NVIDIA driver found; this build has CPU kernels only, but trains on it with @tensorflow/tfjs-node-gpu and \`device: tensorflow\``
+    : 'none found';
 }
 
 function describe({ whittle, node, platform, machine, gpu, binary }: Findings): string {

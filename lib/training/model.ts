@@ -20,9 +20,11 @@ export interface ModelOptions {
   seed: number;
   /**
    * `fused`: one native kernel a layer over ragged batches, on the backend `whittle`. `composite`: ordinary operations
-   * over padded batches, on TensorFlow.js's current backend.
+   * over padded batches, on any backend.
    */
   form?: 'fused' | 'composite';
+  /** TensorFlow.js's backend of the composite form; the current one by default. */
+  backend?: string;
   /** Of the fused form's matrix products; bfloat16 is float32 where the machine lacks it. */
   precision?: TrainingPrecision;
 }
@@ -64,6 +66,7 @@ export class TrainableModel {
     this.form = form;
     this.description = { ...options.description, hasPooler: headKind(head.task) === 'sequence' };
     if (form === 'fused') useWhittleBackend();
+    else if (options.backend) tf.setBackend(options.backend);
     this.#backend = tf.getBackend();
     const prefix = `whittle/${models++}`;
     for (const [index, [name, shape]] of [...parameterShapes(this.description, head)].entries()) {

@@ -40,7 +40,7 @@ export interface TrainingSession {
   truncated: number;
   /** Of the matrix products: what `auto` came to. */
   precision: TrainingPrecision;
-  /** What runs the training, as openDevice says it. */
+  /** What runs the training, as openDevice describes it. */
   device: string;
   /** Writes the model as it is now. */
   write: (folder: string, signal?: AbortSignal) => Promise<void>;
@@ -71,7 +71,7 @@ export async function openSession(source: string | Checkpoint, options: SessionO
     for (const name of leftByNewHead(checkpoint.description.architecture, oldKind)) parameters.delete(name);
   const { device = 'cpu' } = options;
   const precision = precisionFor(options.precision ?? 'auto', device);
-  const opened = await openDevice(device);
+  const { backend, description: openedDevice } = await openDevice(device);
   const model = new TrainableModel({
     description: checkpoint.description,
     head,
@@ -79,6 +79,7 @@ export async function openSession(source: string | Checkpoint, options: SessionO
     seed,
     precision,
     form: device === 'cpu' ? 'fused' : 'composite',
+    backend,
   });
   return {
     checkpoint,
@@ -89,7 +90,7 @@ export async function openSession(source: string | Checkpoint, options: SessionO
     maxLength,
     truncated: train!.truncated + dev!.truncated,
     precision,
-    device: opened,
+    device: openedDevice,
     write: (target, signal) =>
       writeCheckpoint(target, {
         config: checkpoint.config,

@@ -65,6 +65,7 @@ export class StageRun {
     this.#plan = plan;
     this.#objective = objective;
     this.#earlier = earlier;
+    model.activate();
     if (from) restoreWeights(model, from);
     else applyMasks(model, trained, options.masks);
     const progress = from?.progress;

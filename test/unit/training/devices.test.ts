@@ -86,6 +86,21 @@ test('javascript', () => compare('javascript', /^javascript$/));
 
 test('wasm', () => compare('wasm', /^wasm$/));
 
+test('two runs on different devices, one in between the steps of the other', async () => {
+  const alone = [
+    await trainOn('cpu', textModel, textDataset(8)),
+    await trainOn('javascript', textModel, textDataset(8)),
+  ];
+  const together = await Promise.all([
+    trainOn('cpu', textModel, textDataset(8)),
+    trainOn('javascript', textModel, textDataset(8)),
+  ]);
+  together.forEach(({ losses, parameters }, which) => {
+    assert.equal(losses, alone[which]!.losses);
+    assert.equal(parameters, alone[which]!.parameters);
+  });
+});
+
 test('a package that does not load says so', async () => {
   installPackage('@tensorflow/tfjs-node-gpu', 'throw new Error("libcudart.so.11.0 is missing\\nat x");');
   await expectError(
