@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cpu/error.h"
+#include "ops/weight_rows.h"
 
 namespace whittle {
 
@@ -39,7 +40,7 @@ QuantizedWeight quantize_weight(const std::string& name, const float* w, int64_t
     int8_t* padded = padded_rows.data() + task * stride;
     for (int64_t row = task * rows_per_task; row < std::min(rows, (task + 1) * rows_per_task); ++row) {
       const float* values = w + row * cols;
-      context.kernels.quantize_rows_s8(values, cols, 1, cols, padded, stride, &scales[row]);
+      quantize_weight_rows(context.kernels, values, 1, cols, padded, stride, &scales[row]);
       if (scales[row] < std::numeric_limits<float>::min()) {
         scales[row] = 1;
         std::memset(padded, 0, cols);

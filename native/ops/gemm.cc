@@ -7,6 +7,7 @@
 
 #include "cpu/error.h"
 #include "ops/blocked_product.h"
+#include "ops/weight_rows.h"
 
 namespace whittle {
 
@@ -264,8 +265,8 @@ PackedWeight pack_weight(const float* w, int64_t n, int64_t k, Precision precisi
     AlignedBuffer quantized(static_cast<size_t>(n * padded_k(k)));
     std::vector<float> scales(static_cast<size_t>(n));
     context.pool.split(n, 16, context.threads, [&](int64_t begin, int64_t end) {
-      context.kernels.quantize_rows_s8(w + begin * k, k, end - begin, k, quantized.as<int8_t>() + begin * padded_k(k),
-                                       padded_k(k), scales.data() + begin);
+      quantize_weight_rows(context.kernels, w + begin * k, end - begin, k, quantized.as<int8_t>() + begin * padded_k(k),
+                           padded_k(k), scales.data() + begin);
     });
     PackedWeight weight{precision, n, k, {}, std::move(scales), 0, {}};
     pack_into(weight, context.kernels.gemm_s8, quantized.as<const int8_t>(), padded_k(k), context);

@@ -65,6 +65,33 @@ TEST(quantize_weight, equals_the_definition) {
   }
 }
 
+TEST(quantize_weight, training_that_moved_an_int8_row_by_less_than_a_step_is_kept) {
+  const int64_t rows = 64, cols = 768;
+  auto random = test::generator(3);
+  std::normal_distribution<float> normal;
+  std::vector<float> on_grid(rows * cols), trained(rows * cols);
+  for (int64_t i = 0; i < rows * cols; ++i) {
+    const float q = i % cols == 0 ? 127 : std::fmin(126, std::fmax(-126, std::nearbyint(32 * normal(random))));
+    on_grid[i] = 0.01f * q;
+    trained[i] = on_grid[i] + (i % cols == 0 ? 0 : 0.0005f * (i % 2 ? 1 : -1));  // by a twentieth of a step
+  }
+  const Quantized same = quantize(on_grid, rows, cols, 1, kernels());
+  CHECK_NEAR(same.relative_error, 0, 1e-6);
+  const Quantized moved = quantize(trained, rows, cols, 1, kernels());
+  double kept = 0, wanted = 0;  // the part of the training that is left
+  for (int64_t i = 0; i < rows * cols; ++i) {
+    const double change = trained[i] - on_grid[i];
+    kept += change * (moved.q[i] * static_cast<double>(moved.scales[i / cols]) - on_grid[i]);
+    wanted += change * change;
+  }
+  CHECK_NEAR(kept / wanted, 1, 0.2);
+  CHECK(moved.relative_error < 0.012);
+  for (int isa = 0; isa < kIsaCount; ++isa) {
+    const KernelTable* table = kernels_for(static_cast<Isa>(isa));
+    if (table) CHECK(quantize(trained, rows, cols, 3, *table).q == moved.q);
+  }
+}
+
 TEST(quantize_weight, rows_near_zero_become_zeros) {
   const float tiny = std::numeric_limits<float>::denorm_min();
   const Quantized actual = quantize({tiny, -tiny, 0, 0, -0.0f, 0, 1e-37f, 0, 0}, 3, 3, 1, kernels());

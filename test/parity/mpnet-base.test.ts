@@ -6,11 +6,16 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { quantize } from '../../lib/compress/quantize.js';
 import { raggedBatch, type Example } from '../../lib/data/batch.js';
+import type { TextRow } from '../../lib/data/dataset.js';
+import { loadDataset } from '../../lib/data/load.js';
 import { loadTokenizer } from '../../lib/data/tokenizer/tokenizer.js';
 import { openCheckpoint } from '../../lib/models/checkpoint.js';
 import { Engine, type EngineOptions } from '../../lib/models/engine.js';
-import { root, sharedFolder, skip } from '../harness.js';
+import { Predictor } from '../../lib/predict/predictor.js';
+import { finetune } from '../../lib/training/finetune.js';
+import { root, sharedFolder, skip, temporaryFolder } from '../harness.js';
 
 const folder = sharedFolder('models/mpnet-base');
 const absent = '../shared/models/mpnet-base is not there';
@@ -91,5 +96,48 @@ for (const precision of ['bfloat16', 'int8'] as const)
       skip((error as Error).message);
     }
   });
+
+test('is fine-tuned, quantized, and predicts', async () => {
+  const data = sharedFolder('data/banking77');
+  if (!folder || !data) return skip(absent);
+  const whole = await loadDataset({ path: data });
+  const chosen = whole.labels.slice(0, 2);
+  const some = (split: typeof whole.train, each: number) => {
+    const kept = chosen.flatMap((label) =>
+      split.rows.flatMap((row, at) => ((row as TextRow).label === label ? [at] : [])).slice(0, each),
+    );
+    return { ...split, rows: kept.map((at) => split.rows[at]!), lines: kept.map((at) => split.lines[at]!) };
+  };
+  const small = {
+    ...whole,
+    labels: chosen,
+    train: some(whole.train, 32),
+    dev: some(whole.dev, 4),
+    test: some(whole.test, 40),
+  };
+  const temporary = temporaryFolder();
+  const context = {
+    data: small,
+    task: small.task,
+    seed: 13,
+    checkpoints: new Map<string, string>(),
+    threads: 0,
+    log: () => {},
+  };
+  const stages = [{ train: 'all' as const, steps: 8, learningRate: 5e-5 }];
+  const trained = await finetune(folder, { stages, batchSize: 8 }, { ...context, folder: join(temporary, 'finetune') });
+  const quantized = await quantize(trained.checkpoint, {}, { ...context, folder: join(temporary, 'quantize') });
+  const texts = small.test.rows.map((row) => (row as TextRow).text);
+  const answers: string[][] = [];
+  for (const checkpoint of [trained.checkpoint, quantized.checkpoint]) {
+    await using predictor = await Predictor.load(checkpoint);
+    answers.push((await predictor.predict(texts)).map(({ label }) => label!));
+  }
+  const right = answers[0]!.filter((label, at) => label === (small.test.rows[at] as TextRow).label).length;
+  const same = answers[0]!.filter((label, at) => label === answers[1]![at]).length;
+  console.log(`${right} of ${texts.length} right after 8 steps; int8 agrees on ${same}`);
+  assert.ok(right >= 0.85 * texts.length, `${right} of ${texts.length}`);
+  assert.ok(same >= 0.95 * texts.length, `${same} of ${texts.length}`);
+});
 
 test.run();
