@@ -31,7 +31,14 @@ export { prune, type PruneOptions } from './compress/prune.js';
 export { quantize, type QuantizeOptions } from './compress/quantize.js';
 export { distill } from './distill/distill.js';
 export type { DistillOptions } from './distill/options.js';
-export { stepContext, type ProgressEvent, type StepContext, type StepResult } from './step.js';
+export {
+  stepContext,
+  type OnStep,
+  type ProgressEvent,
+  type StepEvent,
+  type StepContext,
+  type StepResult,
+} from './step.js';
 
 export { evaluate, type EvaluateOptions, type EvaluationResult } from './evaluate/evaluate.js';
 export { Predictor, type PredictOptions, type PredictorOptions } from './predict/predictor.js';

@@ -21,6 +21,31 @@ export interface ProgressEvent {
   metrics?: Record<string, number>;
 }
 
+/** One step of training that was done. */
+export interface StepEvent {
+  /** Which step of the recipe this is, e.g. `finetune`. */
+  recipeStep: string;
+  /** Counted from 1, and what it trains: `layers.4-5, head`. */
+  stage: number;
+  train: string;
+  /** Steps of the stage that are done, of how many. */
+  step: number;
+  steps: number;
+  /** How often the stage has been through the training rows, parts included. */
+  epoch: number;
+  /** Mean over the rows or tokens of the step. */
+  loss: number;
+  learningRate: number;
+  /** Of all gradients together, before clipping. */
+  gradientNorm: number;
+  /** Tokens that the stage has trained on so far. */
+  tokens: number;
+  tokensPerSecond: number;
+}
+
+/** Called after each step of training; awaited. `stop` ends the stage there, which is scored as if it had been its last step. */
+export type OnStep = (event: StepEvent) => void | 'stop' | Promise<void | 'stop'>;
+
 export interface StepContext {
   data: Dataset;
   task: Task;
@@ -38,6 +63,9 @@ export interface StepContext {
   /** Threads of native work; 0 is the machine's default. */
   threads: number;
   onProgress?: (event: ProgressEvent) => void;
+  onStep?: OnStep;
+  /** Takes what may not be what the user wants, one sentence each. */
+  onNote?: (message: string) => void;
   signal?: AbortSignal;
   /** Appends one record to the run's metrics.jsonl, beside `step`, the name of the recipe step, and `time`. */
   log: (record: Record<string, unknown>) => void;

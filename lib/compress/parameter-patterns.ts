@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { WhittleError } from '../../bindings/errors.js';
 import { didYouMean } from '../options.js';
 import type { ParameterName } from '../models/description.js';
+import { patternExpression } from '../models/name-patterns.js';
 
 /** `layers.*.intermediate.weight`: whittle's parameter names, with `*` for any run of characters. */
 export const patternsSchema = z.array(
@@ -24,7 +25,7 @@ export function matchParameters(
   what: string,
 ): ParameterName[] {
   const expressions = patterns.map((pattern) => {
-    const expression = new RegExp(`^${pattern.split('*').map(escape).join('.*')}$`);
+    const expression = patternExpression(pattern);
     if (!names.some((name) => expression.test(name)))
       throw new WhittleError(
         'BAD_OPTION',
@@ -34,8 +35,4 @@ export function matchParameters(
     return expression;
   });
   return names.filter((name) => expressions.some((expression) => expression.test(name)));
-}
-
-function escape(text: string): string {
-  return text.replace(/[.+?^${}()|[\]\\]/g, '\\$&');
 }

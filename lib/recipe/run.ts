@@ -19,6 +19,7 @@ const runOptionsSchema = z.strictObject({
   onProgress: z
     .custom<RunOptions['onProgress']>((value) => typeof value === 'function', 'expected a function')
     .optional(),
+  onStep: z.custom<RunOptions['onStep']>((value) => typeof value === 'function', 'expected a function').optional(),
   signal: z.instanceof(AbortSignal, { error: 'expected an AbortSignal' }).optional(),
   resume: z.boolean('expected true or false').optional(),
   restart: z.boolean('expected true or false').optional(),

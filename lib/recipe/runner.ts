@@ -7,7 +7,7 @@ import type { Dataset, Task } from '../data/dataset.js';
 import { describeMachine } from '../report/machine.js';
 import { makeReport, type Report, type StepReport } from '../report/report.js';
 import { renderHtml } from '../report/html.js';
-import type { ProgressEvent, StepContext } from '../step.js';
+import type { OnStep, ProgressEvent, StepContext } from '../step.js';
 import { findTraining, placeOf, removeTraining, type SavedTraining } from '../training/training-checkpoint.js';
 import { differences, hashInputs, hashSteps, type InputHashes } from './compare.js';
 import { lockFolder } from './lock.js';
@@ -29,6 +29,8 @@ export interface RunOptions {
   /** Where everything is written; `runs/<name>` in the current folder unless given. */
   folder?: string | undefined;
   onProgress?: ((event: RunEvent) => void) | undefined;
+  /** Sees each step of every training, and may end its stage: see OnStep. */
+  onStep?: OnStep | undefined;
   /** Stops the run: the step at work ends soon, leaves nothing half-written, and `run` rejects with `ABORTED`. */
   signal?: AbortSignal | undefined;
   /** Keep the finished steps of an earlier run in this folder (the default), or refuse a folder that has some. */
@@ -169,7 +171,7 @@ interface StepJob {
 
 async function runStep(job: StepJob): Promise<FinishedStep> {
   const { recipe, step, options, folder } = job;
-  const { signal, onProgress } = options;
+  const { signal, onProgress, onStep } = options;
   const stopped = async () => {
     if (!signal?.aborted) return;
     const { saved } = await findTraining(folder.trainingFolder(step.name));
@@ -192,8 +194,10 @@ async function runStep(job: StepJob): Promise<FinishedStep> {
     hash: job.hash,
     log: (record) => folder.appendMetrics({ step: step.name, time: new Date().toISOString(), ...record }),
     ...(signal && { signal }),
+    ...(onStep && { onStep: (event) => onStep({ ...event, recipeStep: step.name }) }),
     ...(onProgress && {
       onProgress: (event: ProgressEvent) => onProgress({ ...event, type: 'progress', step: step.name }),
+      onNote: (message: string) => onProgress({ type: 'note', message: `${step.name}: ${message}` }),
     }),
   };
   const started = performance.now();

@@ -84,6 +84,8 @@ export async function trainWithCheckpoints(
   try {
     return await trainStages(model, {
       ...options,
+      ...(context.onStep && { onStep: context.onStep }),
+      ...(context.onNote && { onNote: context.onNote }),
       ...(from && { from }),
       log: (record) => {
         options.log?.(record);

@@ -12,7 +12,12 @@ export interface DataOrderOptions {
   batchSize: number;
   /** Batches a step; the last step of an epoch takes what is left. */
   batchesPerStep: number;
+  /** Batches of rows of similar length. */
+  groupByLength?: boolean;
 }
+
+/** Rows are sorted by length within runs of this many batches, so that batches still differ from epoch to epoch. */
+const batchesSorted = 50;
 
 export class DataOrder {
   readonly batchesPerEpoch: number;
@@ -21,6 +26,9 @@ export class DataOrder {
   readonly #options: DataOrderOptions;
   /** The rows of the epoch that is running. */
   #epoch: { number: number; batches: Int32Array[] } = { number: -1, batches: [] };
+
+  /** Tokens of each row, once they were asked for. */
+  #lengths: Int32Array | undefined;
 
   constructor(examples: Examples, options: DataOrderOptions) {
     this.#examples = examples;
@@ -46,13 +54,29 @@ export class DataOrder {
 
   #batchesOf(epoch: number): Int32Array[] {
     if (this.#epoch.number !== epoch) {
-      const { seed, stage, batchSize } = this.#options;
-      const order = shuffledIndices(this.#examples.length, generator(seed, 0x5417, stage, epoch));
-      const batches = Array.from({ length: this.batchesPerEpoch }, (_, at) =>
+      const { seed, stage, batchSize, groupByLength } = this.#options;
+      const random = generator(seed, 0x5417, stage, epoch);
+      const order = shuffledIndices(this.#examples.length, random);
+      if (groupByLength) this.#sortRuns(order);
+      let batches = Array.from({ length: this.batchesPerEpoch }, (_, at) =>
         order.subarray(at * batchSize, (at + 1) * batchSize),
       );
+      if (groupByLength) {
+        // The last batch may be a small one and stays last.
+        const whole = shuffledIndices(batches.length - 1, random);
+        batches = [...Array.from(whole, (at) => batches[at]!), batches.at(-1)!];
+      }
       this.#epoch = { number: epoch, batches };
     }
     return this.#epoch.batches;
+  }
+
+  /** Sorts each run of some batches by length, longest first; rows of equal length stay in their random order. */
+  #sortRuns(order: Int32Array): void {
+    this.#lengths ??= Int32Array.from(this.#examples, ({ inputIds }) => inputIds.length);
+    const lengths = this.#lengths;
+    const run = batchesSorted * this.#options.batchSize;
+    for (let start = 0; start < order.length; start += run)
+      order.subarray(start, start + run).sort((a, b) => lengths[b]! - lengths[a]!);
   }
 }

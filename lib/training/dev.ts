@@ -8,7 +8,11 @@ import { evaluation, type TrainableModel } from './model.js';
  * Metrics by name from the dev examples' logits: one array an example, `[labels]` (text classification) or
  * `[tokens, labels]` (token classification).
  */
-export type DevMetrics = (logits: readonly Float32Array[]) => Record<string, number> | Promise<Record<string, number>>;
+export interface DevMetrics {
+  (logits: readonly Float32Array[]): Record<string, number> | Promise<Record<string, number>>;
+  /** The names, if they are known before there are logits. */
+  names?: () => readonly string[];
+}
 
 const sequencesAtOnce = 64;
 

@@ -2,7 +2,7 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { TrainingPrecision } from '../../bindings/native.js';
 import type { ModelDescription, ParameterName } from '../models/description.js';
-import { depthOf } from './stages.js';
+import { depthOf } from './parameter-groups.js';
 
 /** Tokens end to end, with ids that index the model's word table. */
 export interface RaggedTokens {

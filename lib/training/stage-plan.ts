@@ -1,9 +1,12 @@
 /** What a stage will do, known before it starts. */
 import type { Examples } from '../data/examples.js';
-import type { ModelDescription, ParameterName } from '../models/description.js';
+import type { ParameterName } from '../models/description.js';
 import { DataOrder } from './data-order.js';
+import { intervalInSteps } from './interval.js';
 import { optimizerOptions, type OptimizerChoice, type OptimizerOptions } from './optimizers/options.js';
-import { stageName, trainedParameters, type Stage } from './stages.js';
+import type { NamedModel } from './parameter-groups.js';
+import { stageParameters, type ParameterRates } from './stage-parameters.js';
+import { stageTitle, type Stage } from './stages.js';
 
 /** A run of steps that trains the same parameters. */
 export interface Phase {
@@ -22,13 +25,17 @@ export interface StagePlan {
   title: string;
   /** All that trains sooner or later. */
   trained: ReadonlySet<ParameterName>;
+  /** One after the other, without a gap. */
   phases: readonly Phase[];
+  rates: ReadonlyMap<ParameterName, ParameterRates>;
   order: DataOrder;
   steps: number;
   warmupSteps: number;
   optimizer: OptimizerOptions;
   /** Steps from one evaluation to the next, not always whole; there is one after the last step as well. */
   evaluateEvery: number;
+  /** What the user may not have meant, one sentence each. */
+  notes: string[];
 }
 
 export interface PlanOptions {
@@ -44,29 +51,40 @@ export interface PlanOptions {
  * Plans a stage.
  *
  * @param index 0-based.
- * @throws WhittleError BAD_OPTION if the stage names parameters that the model lacks, or trains nothing.
+ * @throws StageError if the stage names parameters that the model lacks, or trains nothing.
  */
-export function planStage(
-  stage: Stage,
-  index: number,
-  model: { names: readonly ParameterName[]; description: Pick<ModelDescription, 'layers'> },
-  { trainExamples, batchSize, optimizer = 'adamw', seed }: PlanOptions,
-): StagePlan {
-  const trained = trainedParameters(stage, model.names, model.description);
+export function planStage(stage: Stage, index: number, model: NamedModel, options: PlanOptions): StagePlan {
+  const { trainExamples, optimizer = 'adamw', seed } = options;
+  const { waves, rates } = stageParameters(stage, index, model);
+  const batchSize = stage.batchSize ?? options.batchSize;
+  const batchesPerStep = stage.gradientAccumulation;
   const order = new DataOrder(trainExamples, {
-    seed,
-    stage: index,
-    batchSize: stage.batchSize ?? batchSize,
-    batchesPerStep: stage.gradientAccumulation,
+    ...{ seed, stage: index, batchSize, batchesPerStep },
+    groupByLength: stage.groupByLength,
   });
-  const steps = stage.steps ?? Math.max(1, Math.round(stage.epochs! * order.stepsPerEpoch));
+  const { stepsPerEpoch } = order;
+  const steps = stage.steps ?? Math.max(1, Math.round(stage.epochs! * stepsPerEpoch));
+  const every = stage.unfreeze ? Math.max(1, Math.round(intervalInSteps(stage.unfreeze.every, stepsPerEpoch))) : steps;
+  const phases = waves
+    .map((trained, wave): Phase => ({ from: wave * every, to: Math.min(steps, (wave + 1) * every), trained }))
+    .filter(({ from }) => from < steps);
+  phases.at(-1)!.to = steps;
+  const title = stageTitle(stage, index);
+  const notes: string[] = [];
+  if (batchSize * batchesPerStep > trainExamples.length)
+    notes.push(
+      `${title}: a step takes ${batchSize * batchesPerStep} rows, but there are ${trainExamples.length} to train on: each epoch is one step`,
+    );
+  if (phases.length < waves.length)
+    notes.push(
+      `${title}: ends after ${steps} steps, with ${waves.length - phases.length} of ${waves.length} layers still to unfreeze`,
+    );
   return {
-    ...{ index, stage, trained, order, steps },
-    title: `stage ${index + 1} (${stageName(stage)})`,
-    phases: [{ from: 0, to: steps, trained }],
+    ...{ index, stage, title, order, steps, phases, rates, notes },
+    trained: phases.at(-1)!.trained,
     warmupSteps: Math.min(steps, stage.warmupSteps ?? Math.ceil(stage.warmupRatio * steps)),
     optimizer: optimizerOptions(stage.optimizer ?? optimizer),
-    evaluateEvery: order.stepsPerEpoch,
+    evaluateEvery: stage.evaluateEvery ? intervalInSteps(stage.evaluateEvery, stepsPerEpoch) : stepsPerEpoch,
   };
 }
 

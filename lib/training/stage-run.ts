@@ -3,7 +3,7 @@ import { setImmediate } from 'node:timers/promises';
 import * as tf from '@tensorflow/tfjs-core';
 import { WhittleError } from '../../bindings/errors.js';
 import type { ParameterName } from '../models/description.js';
-import type { ProgressEvent } from '../step.js';
+import type { ProgressEvent, StepEvent } from '../step.js';
 import { evaluateExamples } from './dev.js';
 import { ImprovementWatch } from './early-stopping.js';
 import { lowestDepth, type Pass } from './encoder.js';
@@ -16,9 +16,10 @@ import { assignValues, valuesOf } from './parameter-values.js';
 import { scheduleFactor } from './schedule.js';
 import { Snapshot } from './snapshot.js';
 import { isEvaluatedAfter, phaseAt, type Phase, type StagePlan } from './stage-plan.js';
-import { isDecayed, learningRateFactor, stageName } from './stages.js';
+import { formatRate, inStage, stageName } from './stages.js';
 import type { StageRecord, StepPlace, TrainOptions } from './train.js';
 import { tensorsUnder, type TrainingProgress, type TrainingState } from './training-state.js';
+import { WeightAverage } from './weight-average.js';
 
 /** What the stages before have done. */
 export interface Earlier {
@@ -37,6 +38,7 @@ export class StageRun {
   readonly #earlier: Earlier;
   readonly #optimizer: Optimizer;
   readonly #watch: ImprovementWatch | undefined;
+  readonly #average: WeightAverage | undefined;
   readonly #record: StageRecord;
   readonly #curve: LossCurve;
   #step: number;
@@ -80,6 +82,13 @@ export class StageRun {
       from && progress
         ? new Snapshot(progress.good.step, tensorsUnder(from, 'good'), progress.good.missedDecay)
         : Snapshot.take(model, trained);
+    if (stage.ema !== undefined)
+      this.#average = new WeightAverage(
+        model,
+        trained,
+        stage.ema,
+        from && progress?.average && { state: progress.average, values: tensorsUnder(from, 'average') },
+      );
     this.#optimizer = createOptimizer(
       model,
       slotsOf(plan, model, options.masks),
@@ -101,6 +110,7 @@ export class StageRun {
     const started = performance.now();
     const seconds = () => before + (performance.now() - started) / 1000;
     try {
+      if (this.#step === 0) for (const note of this.#plan.notes) this.#options.onNote?.(note);
       if (this.#evaluationDue !== undefined) {
         await this.#enterPhase(phaseAt(this.#plan, this.#step - 1));
         await this.#evaluateIfDue();
@@ -114,6 +124,7 @@ export class StageRun {
       }
       this.#curve.end();
       if (this.#watch) this.#good.restore(this.#model);
+      else this.#average?.assign();
     } catch (error) {
       const isStopped = error instanceof WhittleError && error.code === 'ABORTED';
       if (isStopped) await this.#options.beforeAbort?.(this.#place());
@@ -132,15 +143,17 @@ export class StageRun {
     const { stage, steps, warmupSteps } = this.#plan;
     const learningRate = stage.learningRate * scheduleFactor(stage.schedule, this.#step, steps, warmupSteps);
     const started = performance.now();
-    const { loss, tokens } = this.#train(learningRate);
+    const { loss, gradientNorm, tokens } = this.#train(learningRate);
     this.#step++;
+    this.#average?.update();
     record.trainingSeconds += (performance.now() - started) / 1000;
     record.tokens += tokens;
     record.tokensPerSecond = record.tokens / record.trainingSeconds;
     record.steps = this.#step;
     this.#curve.add(this.#step, loss, learningRate);
     this.#report({ loss, learningRate });
-    if (isEvaluatedAfter(this.#plan, this.#step)) this.#evaluationDue = loss;
+    await this.#tellStep({ loss, gradientNorm, learningRate });
+    if (this.#ended || isEvaluatedAfter(this.#plan, this.#step)) this.#evaluationDue = loss;
     await this.#evaluateIfDue();
   }
 
@@ -154,8 +167,23 @@ export class StageRun {
     return { stage: this.#plan.index, step: this.#step, capture: () => this.#capture() };
   }
 
+  /** Calls back with the step that was done, and ends the stage if the callback asks for it. */
+  async #tellStep(measured: Pick<StepEvent, 'loss' | 'gradientNorm' | 'learningRate'>): Promise<void> {
+    const { onStep } = this.#options;
+    if (!onStep) return;
+    const { index, stage, steps, order } = this.#plan;
+    const { tokens, tokensPerSecond } = this.#record;
+    const answer = await onStep({
+      recipeStep: this.#options.step ?? 'finetune',
+      ...{ stage: index + 1, train: stageName(stage), step: this.#step, steps, tokens, tokensPerSecond },
+      epoch: this.#step / order.stepsPerEpoch,
+      ...measured,
+    });
+    if (answer === 'stop') this.#ended = true;
+  }
+
   /** Gradients of the step's batches, and the update. */
-  #train(learningRate: number): { loss: number; tokens: number } {
+  #train(learningRate: number): { loss: number; gradientNorm: number; tokens: number } {
     const batches = this.#plan.order.batches(this.#step, this.#objective.copies);
     const weights = batches.map(this.#objective.weightOf ?? labelledRows);
     const whole = weights.reduce((sum, weight) => sum + weight, 0);
@@ -170,7 +198,7 @@ export class StageRun {
     const norm = Number.isFinite(loss) ? this.#optimizer.update(gradients, learningRate) : NaN;
     tf.dispose(gradients);
     if (!Number.isFinite(norm)) this.#diverged(learningRate, loss);
-    return { loss, tokens: batches.reduce((sum, { inputIds }) => sum + inputIds.length, 0) };
+    return { loss, gradientNorm: norm, tokens: batches.reduce((sum, { inputIds }) => sum + inputIds.length, 0) };
   }
 
   /** Of a batch's loss times `share`. */
@@ -209,17 +237,26 @@ export class StageRun {
   #diverged(learningRate: number, loss: number): never {
     this.#good.restore(this.#model);
     const what = Number.isFinite(loss) ? 'the gradient became infinite' : `the loss became ${loss}`;
+    const { title, stage, steps } = this.#plan;
     throw new WhittleError(
       'DIVERGED',
-      `${this.#plan.title}: ${what} at step ${this.#step + 1} of ${this.#plan.steps} with learning rate ${learningRate.toPrecision(3)}; the last good weights are those of step ${this.#good.step}`,
+      `${title}: ${what} at step ${this.#step + 1} of ${steps}; the stage's learning rate is ` +
+        `${formatRate(stage.learningRate)}, as scheduled for this step ${formatRate(learningRate)}; ` +
+        `the last good weights are those of step ${this.#good.step}`,
     );
   }
 
   /** Scores the dev set, keeps the weights if they are good, and sees whether the stage should end. */
   async #evaluate(loss: number): Promise<void> {
+    if (this.#average) await this.#average.during(() => this.#scoreAndKeep(loss));
+    else await this.#scoreAndKeep(loss);
+  }
+
+  async #scoreAndKeep(loss: number): Promise<void> {
     const { devExamples, evaluateDev, log } = this.#options;
     const { index, stage, trained, order, steps } = this.#plan;
     const step = this.#step;
+    this.#record.stoppedEarly = this.#ended && step < steps;
     if (devExamples.length === 0) {
       this.#good = Snapshot.take(this.#model, trained, step);
       return;
@@ -229,13 +266,21 @@ export class StageRun {
     this.#record.evaluations.push({ step, epoch, metrics });
     log?.({ stage: index + 1, train: stageName(stage), trainingStep: step, epoch, loss, metrics });
     this.#report({ metrics });
-    const { improved, stop } = this.#watch?.observe(metrics) ?? { improved: true, stop: false };
+    const { improved, stop } = this.#observe(metrics);
     if (improved) {
       this.#good = Snapshot.take(this.#model, trained, step);
       this.#record.kept = { step, metrics };
     }
-    this.#record.stoppedEarly = stop && step < steps;
-    this.#ended = stop;
+    this.#ended ||= stop;
+    this.#record.stoppedEarly = this.#ended && step < steps;
+  }
+
+  #observe(metrics: Record<string, number>): { improved: boolean; stop: boolean } {
+    try {
+      return this.#watch?.observe(metrics) ?? { improved: true, stop: false };
+    } catch (error) {
+      throw inStage(this.#plan.title, error);
+    }
   }
 
   /** Makes sure that the outputs kept are those of what is frozen now. */
@@ -263,6 +308,7 @@ export class StageRun {
     for (const name of new Set([...this.#earlier.trained, ...this.#plan.trained]))
       tensors.set(`weights/${name}`, valuesOf(this.#model.parameters.get(name)!));
     for (const [name, values] of this.#good.values) tensors.set(`good/${name}`, values);
+    for (const [name, values] of this.#average?.values ?? []) tensors.set(`average/${name}`, values);
     const { updates, arrays } = this.#optimizer.state();
     for (const [name, values] of arrays) tensors.set(`optimizer/${name}`, values);
     const progress: TrainingProgress = {
@@ -275,6 +321,7 @@ export class StageRun {
       record: structuredClone(this.#record),
       curve: this.#curve.remainder,
       ...(this.#watch && { watch: this.#watch.state }),
+      ...(this.#average && { average: this.#average.state }),
       updates,
       good: { step: this.#good.step, missedDecay: this.#good.missedDecay },
       missedDecay: this.#model.words?.missedDecay ?? 1,
@@ -315,13 +362,11 @@ function newRecord({ stage }: StagePlan): StageRecord {
   };
 }
 
-function slotsOf({ stage, trained }: StagePlan, model: TrainableModel, masks: TrainOptions['masks']): Slot[] {
+function slotsOf({ trained, rates }: StagePlan, model: TrainableModel, masks: TrainOptions['masks']): Slot[] {
   return [...trained].map((name) => {
     const mask = masks?.get(name);
     return {
-      name,
-      learningRateFactor: learningRateFactor(name, model.description.layers, stage.layerDecay),
-      weightDecay: isDecayed(name) ? stage.weightDecay : 0,
+      ...{ name, ...rates.get(name)! },
       mask: mask && name === 'embeddings.word' && model.words ? model.words.select(mask) : mask,
     };
   });

@@ -1,14 +1,12 @@
 /** Stages as data: which parameters train, for how long, how fast. */
 import { z } from 'zod';
 import { WhittleError } from '../../bindings/errors.js';
-import type { ModelDescription, ParameterName } from '../models/description.js';
+import type { ParameterName } from '../models/description.js';
+import { intervalSchema } from './interval.js';
 import { lossSchema } from './losses/options.js';
 import { optimizerSchema } from './optimizers/options.js';
+import { depthOf, groupsSchema } from './parameter-groups.js';
 import { scheduleSchema } from './schedule.js';
-
-const group = z
-  .string()
-  .regex(/^(head|embeddings|all|layers\.\d+(-\d+)?)$/, 'expected head, embeddings, all, layers.N or layers.N-M');
 
 const rate = (what: string) =>
   z.number(`expected ${what}`).min(0, `expected ${what} of at least 0`).max(1, `expected ${what} of at most 1`);
@@ -24,10 +22,37 @@ export const earlyStoppingSchema = z.strictObject({
   mode: z.enum(['max', 'min']).optional(),
 });
 
+export const unfreezeSchema = z.strictObject({
+  /** `1 epoch`, `100 steps` */
+  every: intervalSchema,
+  from: z.enum(['top', 'bottom'], 'expected "top" or "bottom"').default('top'),
+});
+
+export const parameterGroupSchema = z
+  .strictObject({
+    /** Named as in `train`. */
+    parameters: groupsSchema,
+    /** In place of the stage's; schedule and layerDecay apply to it as well. */
+    learningRate: rate('a learning rate').optional(),
+    /** In place of the stage's; biases and LayerNorm have none here either. */
+    weightDecay: rate('a weight decay').optional(),
+  })
+  .refine(
+    ({ learningRate, weightDecay }) => learningRate !== undefined || weightDecay !== undefined,
+    'expected a learningRate or a weightDecay',
+  );
+
 export const stageSchema = z
   .strictObject({
-    /** `head`, `embeddings`, `layers.4-5`, `layers.3`, `all`, or a list of them. */
-    train: z.union([group, z.array(group).min(1, 'expected at least one parameter group')]),
+    /**
+     * `head`, `embeddings`, `layers.4-5`, `layers.3`, `all`, a pattern over parameter names (`*.bias`,
+     * `layers.*.attention.*`), or a list of them.
+     */
+    train: groupsSchema,
+    /** Begin with the top (or bottom) of `train` and add the next layer every so often. */
+    unfreeze: unfreezeSchema.optional(),
+    /** Learning rates and weight decay of some of the parameters. The first group that names a parameter counts. */
+    groups: z.array(parameterGroupSchema).min(1, 'expected at least one group').optional(),
     epochs: z.number('expected a number of epochs').positive('expected more than 0 epochs').max(10_000).optional(),
     steps: z.int('expected a whole number of steps').min(1, 'expected at least 1 step').optional(),
     learningRate: rate('a learning rate').refine((value) => value > 0, 'expected a learning rate above 0'),
@@ -61,7 +86,20 @@ export const stageSchema = z
       .default(1),
     /** Label smoothing, class weights, focal loss, R-Drop. */
     loss: lossSchema.optional(),
+    /** How often the dev set is scored: `1 epoch` by default, and after the stage's last step in any case. */
+    evaluateEvery: intervalSchema.optional(),
     earlyStopping: earlyStoppingSchema.optional(),
+    /**
+     * Decay of an exponential moving average of the weights, which is what is scored and kept: 0.999 is common. It
+     * begins lower, as min(ema, (1 + step) / (10 + step)).
+     */
+    ema: z
+      .number('expected a decay')
+      .min(0, 'expected a decay of at least 0')
+      .lt(1, 'expected a decay below 1')
+      .optional(),
+    /** Batches of rows of similar length, shuffled. */
+    groupByLength: z.boolean('expected true or false').default(false),
     /** In place of the model's own rates, for hidden states, attention and head alike. */
     dropout: z.number().min(0).max(0.9, 'expected a dropout of at most 0.9').optional(),
     /** Keep only each layer's input and compute the rest again in the backward pass: less memory, a third more time. */
@@ -76,51 +114,13 @@ export type Stage = z.output<typeof stageSchema>;
 export type EarlyStopping = z.output<typeof earlyStoppingSchema>;
 
 /** `layers.4-5, head` */
-export function stageName(stage: Stage): string {
+export function stageName(stage: Pick<Stage, 'train'>): string {
   return [stage.train].flat().join(', ');
 }
 
-/** Where a parameter sits: -1 embeddings, 0 .. layers - 1, layers for the head. */
-export function depthOf(name: ParameterName, layers: number): number {
-  if (name.startsWith('embeddings.')) return -1;
-  const layer = /^layers\.(\d+)\./.exec(name);
-  return layer ? Number(layer[1]) : layers;
-}
-
-/**
- * The parameters among `names` that a stage trains.
- * @throws WhittleError BAD_OPTION if the stage names layers that the model lacks, or trains nothing.
- */
-export function trainedParameters(
-  stage: Pick<Stage, 'train'>,
-  names: Iterable<ParameterName>,
-  description: Pick<ModelDescription, 'layers'>,
-): Set<ParameterName> {
-  const { layers } = description;
-  const trained = new Set<ParameterName>();
-  const all = [...names];
-  for (const one of [stage.train].flat()) {
-    const range = /^layers\.(\d+)(?:-(\d+))?$/.exec(one);
-    let low = one === 'embeddings' || one === 'all' ? -1 : layers;
-    let high = one === 'embeddings' ? -1 : layers;
-    if (range) {
-      low = Number(range[1]);
-      high = Number(range[2] ?? range[1]);
-      if (high < low)
-        throw new WhittleError('BAD_OPTION', `stage: expected the lower layer of "${one}" first, but ${low} > ${high}`);
-      if (high >= layers) {
-        const has = layers === 1 ? 'one layer, layers.0' : `${layers} layers, layers.0-${layers - 1}`;
-        throw new WhittleError('BAD_OPTION', `stage: "${one}" names a layer that the model lacks; it has ${has}`);
-      }
-    }
-    for (const name of all) {
-      const depth = depthOf(name, layers);
-      if (depth >= low && depth <= high) trained.add(name);
-    }
-  }
-  if (trained.size === 0)
-    throw new WhittleError('BAD_OPTION', `stage: "${[stage.train].flat().join(', ')}" trains no parameter`);
-  return trained;
+/** `stage 2 (layers.4-5, head)`; the index is 0-based. */
+export function stageTitle(stage: Pick<Stage, 'train'>, index: number): string {
+  return `stage ${index + 1} (${stageName(stage)})`;
 }
 
 /** The factor on a parameter's learning rate: layerDecay once for each layer between it and the topmost one. */
@@ -131,4 +131,17 @@ export function learningRateFactor(name: ParameterName, layers: number, layerDec
 /** Biases, that of relative positions among them, and LayerNorm parameters are not decayed. */
 export function isDecayed(name: ParameterName): boolean {
   return !/\.(bias|positionBias)$/.test(name) && !name.includes('norm.');
+}
+
+/** The same error, naming the stage. */
+export function inStage(title: string, error: unknown): unknown {
+  if (!(error instanceof WhittleError)) return error;
+  return new WhittleError(error.code, `${title}: ${error.message}`, { cause: error });
+}
+
+/** A learning rate as people write it: `2e-5`, `1e-3`, `0.015`. */
+export function formatRate(rate: number): string {
+  const rounded = Number(rate.toPrecision(4));
+  const [plain, exponential] = [String(rounded), rounded.toExponential()];
+  return exponential.length < plain.length ? exponential : plain;
 }

@@ -3,16 +3,18 @@ import { WhittleError } from '../../bindings/errors.js';
 import type { Example } from '../data/batch.js';
 import { idsOf, type Examples } from '../data/examples.js';
 import type { ParameterName } from '../models/description.js';
-import type { ProgressEvent } from '../step.js';
+import type { OnStep, ProgressEvent } from '../step.js';
 import type { DevMetrics } from './dev.js';
+import { unknownMetric } from './early-stopping.js';
 import type { CurvePoint } from './loss-curve.js';
 import type { TrainableModel } from './model.js';
 import { plainLoss } from './losses/options.js';
 import { objectiveFor, type Objective } from './objective.js';
 import { leavesUnusedRows, type OptimizerChoice } from './optimizers/options.js';
+import { valuesOf } from './parameter-values.js';
 import { planStage, type StagePlan } from './stage-plan.js';
 import { StageRun, type Earlier } from './stage-run.js';
-import type { Stage } from './stages.js';
+import { inStage, type Stage } from './stages.js';
 import type { TrainingState } from './training-state.js';
 
 export type { DevMetrics } from './dev.js';
@@ -41,6 +43,9 @@ export interface TrainOptions {
   /** Name of the recipe step in progress events; `finetune` by default. */
   step?: string;
   onProgress?: (event: ProgressEvent) => void;
+  onStep?: OnStep;
+  /** Takes what may not be what the user wants, one sentence each. */
+  onNote?: (message: string) => void;
   signal?: AbortSignal;
   /** Takes one record a stage's evaluation, for metrics.jsonl. */
   log?: (record: Record<string, unknown>) => void;
@@ -78,6 +83,7 @@ export interface StageRecord {
   /** Mean loss over runs of steps, at most 200 of them. */
   curve: CurvePoint[];
   evaluations: { step: number; epoch: number; metrics: Record<string, number> }[];
+  /** True if it ended before its last step: by early stopping, or because `onStep` said so. */
   stoppedEarly: boolean;
   /** The evaluation whose weights the stage ended with: the best with early stopping, else the last. */
   kept: { step: number; metrics: Record<string, number> } | undefined;
@@ -107,18 +113,12 @@ export interface TrainResult {
 export async function trainStages(model: TrainableModel, options: TrainOptions): Promise<TrainResult> {
   const { stages, trainExamples, devExamples, from } = options;
   checkExamples(model, trainExamples);
-  const names = [...model.parameters.keys()];
-  const plans = stages.map((stage, index) =>
-    planStage(stage, index, { names, description: model.description }, options),
-  );
-  for (const plan of plans) checkEarlyStopping(plan, devExamples);
+  const named = { names: [...model.parameters.keys()], layers: model.description.layers };
+  const plans = stages.map((stage, index) => planStage(stage, index, named, options));
+  for (const plan of plans) checkEarlyStopping(plan, options);
   const objectives = plans.map((plan) => options.objective ?? stageObjective(plan, model, trainExamples));
-  const trainWords = plans.filter(({ trained }) => trained.has('embeddings.word'));
-  if (
-    trainWords.length > 0 &&
-    trainWords.every(({ optimizer, stage }) => leavesUnusedRows(optimizer, stage.weightDecay))
-  )
-    model.restrictVocabulary([...idsOf(trainExamples), ...idsOf(devExamples)]);
+  if (!from) checkWeights(model);
+  if (leaveUnusedWords(plans)) model.restrictVocabulary([...idsOf(trainExamples), ...idsOf(devExamples)]);
   try {
     const start = from?.progress.stage ?? 0;
     const records = structuredClone(from?.progress.finished ?? []);
@@ -138,6 +138,15 @@ export async function trainStages(model: TrainableModel, options: TrainOptions):
   }
 }
 
+/** True if words are trained, and never in a way that changes those that the rows do not use. */
+function leaveUnusedWords(plans: readonly StagePlan[]): boolean {
+  const words = plans.filter(({ trained }) => trained.has('embeddings.word'));
+  return (
+    words.length > 0 &&
+    words.every(({ optimizer, rates }) => leavesUnusedRows(optimizer, rates.get('embeddings.word')!.weightDecay))
+  );
+}
+
 function stageObjective({ stage, title }: StagePlan, model: TrainableModel, examples: Examples): Objective {
   try {
     return objectiveFor(stage.loss ?? plainLoss, model.head, examples);
@@ -146,16 +155,25 @@ function stageObjective({ stage, title }: StagePlan, model: TrainableModel, exam
   }
 }
 
-/** The same error, naming the stage. */
-function inStage(title: string, error: unknown): unknown {
-  return error instanceof WhittleError
-    ? new WhittleError(error.code, `${title}: ${error.message}`, { cause: error })
-    : error;
+function checkEarlyStopping({ stage, title }: StagePlan, { devExamples, evaluateDev }: TrainOptions): void {
+  if (!stage.earlyStopping) return;
+  if (devExamples.length === 0)
+    throw new WhittleError('BAD_DATA', `${title}: early stopping expects dev rows but found none`);
+  const names = evaluateDev ? evaluateDev.names && ['loss', ...evaluateDev.names()] : ['loss'];
+  const { metric } = stage.earlyStopping;
+  if (names && !names.includes(metric)) throw inStage(title, unknownMetric(metric, names));
 }
 
-function checkEarlyStopping({ stage, title }: StagePlan, devExamples: readonly Example[]): void {
-  if (stage.earlyStopping && devExamples.length === 0)
-    throw new WhittleError('BAD_DATA', `${title}: early stopping expects dev rows but found none`);
+/** Training cannot mend what is not a number already. */
+function checkWeights(model: TrainableModel): void {
+  for (const [name, variable] of model.parameters) {
+    const bad = valuesOf(variable).findIndex((value) => !Number.isFinite(value));
+    if (bad >= 0)
+      throw new WhittleError(
+        'BAD_CHECKPOINT',
+        `the model that training starts from: expected finite weights but found ${valuesOf(variable)[bad]} at element ${bad} of ${name}`,
+      );
+  }
 }
 
 function checkExamples(model: TrainableModel, examples: Examples): void {

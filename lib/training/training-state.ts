@@ -5,13 +5,14 @@
 import type { CurveRemainder } from './loss-curve.js';
 import type { WatchState } from './early-stopping.js';
 import type { StageRecord } from './train.js';
+import type { AverageState } from './weight-average.js';
 
 export interface TrainingState {
   /** JSON. */
   progress: TrainingProgress;
   /**
    * By name: `weights/PARAMETER` of what trained so far, `good/PARAMETER` of the state to go back to,
-   * `optimizer/ARRAY/PARAMETER`. Of `embeddings.word` only the rows in use are there.
+   * `average/PARAMETER` of the moving average, `optimizer/ARRAY/PARAMETER`. Of `embeddings.word` only the rows in use are there.
    */
   tensors: Map<string, Float32Array>;
 }
@@ -35,6 +36,8 @@ export interface TrainingProgress {
   curve: CurveRemainder;
   /** Early stopping. */
   watch?: WatchState;
+  /** Of the moving average of the weights. */
+  average?: AverageState;
   /** Updates of each parameter so far. */
   updates: Record<string, number>;
   /** Of the snapshot to go back to. */

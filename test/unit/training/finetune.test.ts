@@ -98,19 +98,36 @@ test('bad options leave nothing behind', async () => {
   assert.not(existsSync(context.folder));
 });
 
+/** The encoder with a bias that the forward pass overflows with, or that is no number to begin with. */
+async function spoiled(context: StepContext, value: number): Promise<string> {
+  const folder = join(temporaryFolder(), 'spoiled');
+  const session = await openSession(encoder!, { data: context.data, seed: 1 });
+  const bias = session.model.parameters.get('layers.4.output.norm.bias')!;
+  bias.assign(tf.tensor([value, ...new Array<number>(bias.size - 1).fill(0)]));
+  await session.write(folder);
+  session.model.dispose();
+  return folder;
+}
+
+test('a model that is not finite to begin with is reported as such', async () => {
+  if (!encoder || !intents) return skip('no ../shared/models/minilm-l6 or ../shared/data/banking77');
+  const context = await contextFor(intents, 40);
+  await expectError(
+    async () =>
+      finetune(await spoiled(context, NaN), { stages: [{ train: 'all', epochs: 1, learningRate: 1e-4 }] }, context),
+    'BAD_CHECKPOINT',
+    /^the model that training starts from: expected finite weights but found NaN at element 0 of layers\.4\.output\.norm\.bias$/,
+  );
+});
+
 test('a loss that is not finite is an error, and the last good weights are kept', async () => {
   if (!encoder || !intents) return skip('no ../shared/models/minilm-l6 or ../shared/data/banking77');
   const context = await contextFor(intents, 40);
-  const poisoned = join(temporaryFolder(), 'poisoned');
-  const session = await openSession(encoder, { data: context.data, seed: 1 });
-  const bias = session.model.parameters.get('layers.5.output.bias')!;
-  bias.assign(tf.fill(bias.shape, NaN));
-  await session.write(poisoned);
-  session.model.dispose();
+  const stages = [{ train: 'all', epochs: 1, learningRate: 1e-4 }];
   await expectError(
-    () => finetune(poisoned, { stages: [{ train: 'all', epochs: 1, learningRate: 1e-4 }] }, context),
+    async () => finetune(await spoiled(context, 3e38), { stages }, context),
     'DIVERGED',
-    /the loss became NaN at step 1 of \d with learning rate 0\.00; .* kept in .*last-good$/,
+    /the loss became NaN at step 1 of \d; the stage's learning rate is 1e-4, as scheduled for this step 0; .* kept in .*last-good$/,
   );
   assert.ok(existsSync(join(context.folder, 'last-good', 'model.safetensors')));
   assert.not(existsSync(join(context.folder, 'model.safetensors')));

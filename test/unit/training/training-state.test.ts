@@ -71,6 +71,16 @@ for (const head of [textHead, tokenHead])
 test('composite form: goes on at any step with the same bits', () =>
   assertResumes([{ train: 'all', steps: 3, learningRate: 3e-3 }], textHead, 'composite'));
 
+test('unfreezing, averaging, accumulating, grouping by length: the same bits', () =>
+  assertResumes([
+    {
+      ...{ train: 'all', epochs: 2, learningRate: 1e-3, unfreeze: { every: '3 steps' } },
+      ...{ ema: 0.9, evaluateEvery: '2 steps', batchSize: 4, gradientAccumulation: 2, groupByLength: true },
+      ...{ optimizer: 'lion', loss: { rDrop: 1 }, earlyStopping: { metric: 'loss', patience: 9 } },
+    },
+    { train: 'layers.*.attention.*', steps: 2, learningRate: 1e-3, optimizer: 'adafactor', ema: 0.5 },
+  ]));
+
 test('a stage that stopped early stays stopped', () =>
   assertResumes([
     // The loss falls, so that an early stop is sure.
