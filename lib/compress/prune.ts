@@ -9,9 +9,9 @@ import { writeCheckpoint } from '../models/write-checkpoint.js';
 import { checkOptions } from '../options.js';
 import type { StepContext, StepResult } from '../step.js';
 import { finishTraining, trainWithCheckpoints } from '../training/checkpointed-training.js';
-import { devMetricsFor } from '../training/dev-metrics.js';
 import { openSession } from '../training/session.js';
 import { epochsOrSteps, singleStageShape, stageOf } from '../training/single-stage.js';
+import { taskOptionsOf } from '../training/task-options.js';
 import type { TrainResult } from '../training/train.js';
 import { magnitudeMasks, type PrunedTensor } from './magnitude.js';
 import { matchParameters, patternsSchema } from './parameter-patterns.js';
@@ -93,16 +93,17 @@ async function recover(
 ): Promise<TrainResult> {
   const { data, seed, signal, onProgress, log } = context;
   const { batchSize, maxLength, precision, device } = options;
-  const session = await openSession(pruned, { data, seed, maxLength, precision, device });
-  const { model, trainExamples, devExamples } = session;
+  const session = await openSession(pruned, {
+    ...{ data, seed, maxLength, precision, device },
+    task: taskOptionsOf(options),
+  });
+  const { model } = session;
   try {
     const result = await trainWithCheckpoints(
       model,
       {
+        ...session.trainOptions,
         stages: [stageOf(options)],
-        trainExamples,
-        devExamples,
-        evaluateDev: devMetricsFor(data.dev, devExamples, model.head),
         batchSize,
         seed,
         masks,
@@ -114,9 +115,10 @@ async function recover(
       { context, session, options, arrays: masks.values() },
     );
     checkMasks(model.toParameters(), masks);
+    const metrics = await session.finish(result.metrics);
     await session.write(context.folder, signal);
     await finishTraining(context);
-    return result;
+    return { ...result, metrics };
   } finally {
     model.dispose();
   }

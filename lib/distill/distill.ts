@@ -2,17 +2,22 @@
 import { checkOptions } from '../options.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import type { StepContext, StepResult } from '../step.js';
+import { WhittleError } from '../../bindings/errors.js';
+import type { Dataset } from '../data/dataset.js';
+import type { TaskHead } from '../models/description.js';
+import type { TrainableModel } from '../training/model.js';
 import { finishTraining, trainWithCheckpoints } from '../training/checkpointed-training.js';
-import { devMetricsFor } from '../training/dev-metrics.js';
 import { plainLoss } from '../training/losses/options.js';
-import { objectiveFor } from '../training/objective.js';
-import { openSession } from '../training/session.js';
+import { objectiveFor, type Objective } from '../training/objective.js';
+import { openSession, type TrainingSession } from '../training/session.js';
+import { taskOptionsOf, type TaskOptions } from '../training/task-options.js';
 import { stageOf } from '../training/single-stage.js';
 import { distillationLoss } from './loss.js';
 import { distillSchema, type CheckedDistillOptions, type DistillOptions } from './options.js';
 import { mixTeachers, type TeacherLogits } from './soft-labels.js';
 import { keepLayers } from './student.js';
-import { openTeacher, resolveCheckpoint, teacherLogits } from './teachers.js';
+import { mixTargets, targetLoss } from './soft-targets.js';
+import { ofExamples, openTeacher, resolveCheckpoint, teacherLogits } from './teachers.js';
 
 interface Teacher {
   from: string;
@@ -39,20 +44,27 @@ export async function distill(checkpoint: string, options: DistillOptions, conte
   const teachers = await openTeachers(checked, context);
   const student = await openStudent(checkpoint, checked, teachers[0]!, context);
   const { temperature, alpha, batchSize, maxLength, precision, device } = checked;
-  const session = await openSession(student, { data, seed, maxLength, precision, device });
-  const { model, trainExamples, devExamples } = session;
+  const session = await openSession(student, {
+    ...{ data, seed, maxLength, precision, device },
+    task: taskOptions(checked, data),
+  });
+  const { model, trainOptions } = session;
   try {
-    const rows = await askTeachers(teachers, session.maxLength, model.head.labels, context);
-    const softLabels = mixTeachers(rows, model.head.labels.length, temperature);
-    const hard = objectiveFor(checked.loss ?? plainLoss, model.head, trainExamples);
-    const { stages, metrics } = await trainWithCheckpoints(
+    checkWidths(teachers, model);
+    const asked = { ...context, data: { ...data, train: session.task.train } };
+    const answers = await askTeachers(teachers, session, asked);
+    const hard = objectiveFor(
+      checked.loss ?? plainLoss,
+      model.head,
+      trainOptions.trainExamples,
+      trainOptions.taskObjective,
+    );
+    const { stages, metrics: trained } = await trainWithCheckpoints(
       model,
       {
+        ...trainOptions,
         stages: [stageOf(checked)],
-        trainExamples,
-        devExamples,
-        evaluateDev: devMetricsFor(data.dev, devExamples, model.head),
-        objective: distillationLoss(softLabels, { alpha, task: data.task, hard }),
+        objective: objectiveOf(answers, { ...{ alpha, temperature, hard }, head: model.head }),
         batchSize,
         seed,
         step: 'distill',
@@ -60,8 +72,9 @@ export async function distill(checkpoint: string, options: DistillOptions, conte
         ...(onProgress && { onProgress }),
         ...(signal && { signal }),
       },
-      { context, session, options: checked, arrays: softLabels.probabilities },
+      { context, session, options: checked, arrays: answers.flatMap(({ rows }) => [...rows]) },
     );
+    const metrics = await session.finish(trained);
     await session.write(context.folder, signal);
     await finishTraining(context);
     const record = {
@@ -95,13 +108,45 @@ async function openStudent(
   return openCheckpoint(student ? await resolveCheckpoint(student.model, checkpoints, 'student.model') : input);
 }
 
-/** Every teacher's logits for the training rows, one teacher after the other. */
+/** Soft labels lie at the first pieces of words. */
+function taskOptions(checked: CheckedDistillOptions, { task }: Dataset): Partial<TaskOptions> {
+  const options = taskOptionsOf(checked);
+  if (options.labelPieces !== undefined && options.labelPieces !== 'first')
+    throw new WhittleError(
+      'BAD_OPTION',
+      `distill options: labelPieces: expected "first", where the teachers are asked, but found "${options.labelPieces}"`,
+    );
+  return task === 'token-classification' ? { ...options, labelPieces: 'first' } : options;
+}
+
+/** Vectors of embeddings are compared as they are, so they must be of one length. */
+function checkWidths(teachers: readonly Teacher[], { description, head }: TrainableModel): void {
+  for (const { from, checkpoint } of teachers)
+    if (head.task === 'embedding' && checkpoint.description.hidden !== description.hidden)
+      throw new WhittleError(
+        'BAD_OPTION',
+        `distill options: teacher ${from}: expected embeddings of length ${description.hidden}, as the student's are, but found ${checkpoint.description.hidden}`,
+      );
+}
+
+/** What is minimized, by task. */
+function objectiveOf(
+  answers: readonly TeacherLogits[],
+  { alpha, temperature, hard, head }: { alpha: number; temperature: number; hard: Objective; head: TaskHead },
+): Objective {
+  const { task, labels } = head;
+  if (task === 'text-classification' || task === 'token-classification')
+    return distillationLoss(mixTeachers(answers, labels.length, temperature), { alpha, task, hard });
+  return targetLoss(mixTargets(answers, task, temperature), { task, alpha, temperature, hard });
+}
+
+/** Every teacher's logits for the training examples, one teacher after the other. */
 async function askTeachers(
   teachers: readonly Teacher[],
-  maxLength: number,
-  labels: readonly string[],
+  { maxLength, model, trainOptions }: TrainingSession,
   { data, threads, signal, onProgress }: StepContext,
 ): Promise<TeacherLogits[]> {
+  const { labels } = model.head;
   const answers: TeacherLogits[] = [];
   for (const [index, { weight, checkpoint }] of teachers.entries()) {
     const rows = await teacherLogits(checkpoint, {
@@ -113,7 +158,7 @@ async function askTeachers(
           ...{ done, total, unit: 'sequence' },
         }),
     });
-    answers.push({ weight, rows });
+    answers.push({ weight, rows: ofExamples(rows, trainOptions.trainExamples, data.task, labels.length) });
   }
   return answers;
 }

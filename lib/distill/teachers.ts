@@ -3,8 +3,10 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WhittleError } from '../../bindings/errors.js';
 import type { Example } from '../data/batch.js';
-import { placeOf, type Dataset } from '../data/dataset.js';
-import { encodeRows } from '../data/encode.js';
+import { placeOf, type Dataset, type Task } from '../data/dataset.js';
+import { encodeRows, ignoredLabel } from '../data/encode.js';
+import type { Examples } from '../data/examples.js';
+import { outputsOfRows } from '../evaluate/score.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import { didYouMean } from '../options.js';
 import { Predictor } from '../predict/predictor.js';
@@ -42,6 +44,7 @@ export async function resolveCheckpoint(
 export async function openTeacher(folder: string, data: Dataset): Promise<Checkpoint> {
   const checkpoint = await openCheckpoint(folder);
   const { head } = checkpoint;
+  if (!head && data.task === 'embedding') return checkpoint;
   if (head?.task !== data.task)
     throw new WhittleError(
       'BAD_OPTION',
@@ -49,7 +52,8 @@ export async function openTeacher(folder: string, data: Dataset): Promise<Checkp
     );
   const missing = data.labels.filter((label) => !head.labels.includes(label));
   const extra = head.labels.filter((label) => !data.labels.includes(label));
-  if (missing.length === 0 && extra.length === 0) return checkpoint;
+  const isNumber = data.task === 'regression';
+  if (isNumber || (missing.length === 0 && extra.length === 0)) return checkpoint;
   const differences = [
     missing.length ? `it lacks ${listLabels(missing)}` : '',
     extra.length ? `the data lacks its ${listLabels(extra)}` : '',
@@ -78,37 +82,63 @@ export interface TeacherOptions {
 }
 
 /**
- * The teacher's logits for every training row, with the teacher's own tokenizer: `[1, labels]` for a
- * text, `[words, labels]` at the first piece of each word for token classification.
+ * What the teacher gives for every training row, with the teacher's own tokenizer: `[1, labels]` for a text, the mean of
+ * its windows if it reads long texts so; `[words, labels]` at the first piece of each word for token classification;
+ * for embeddings the vectors of both texts, two rows.
  */
 export async function teacherLogits(teacher: Checkpoint, options: TeacherOptions): Promise<TeacherLogits['rows']> {
   const { data, labels, threads, signal, onProgress } = options;
-  const head = teacher.head!;
+  const { task, train } = data;
+  const head = teacher.head ?? { task, labels: [] };
   const { positions, positionOffset } = teacher.description;
-  const maxLength = Math.min(options.maxLength, positions - positionOffset);
-  await using predictor = await Predictor.load(teacher.folder, { task: data.task, threads, maxLength, signal });
-  const { examples } = encodeRows(data.train.rows, data.task, {
-    tokenizer: predictor.tokenizer,
+  const maxLength = Math.min(teacher.settings.maxLength ?? options.maxLength, positions - positionOffset);
+  await using predictor = await Predictor.load(teacher.folder, { task, threads, maxLength, signal });
+  const { examples } = encodeRows(train.rows, task, {
+    ...predictor.encoding,
     labels: head.labels,
-    maxLength,
-    place: (row) => placeOf(data.train, row),
+    place: (row) => placeOf(train, row),
   });
-  const logits = await predictor.predictLogits(examples, { signal, onProgress });
-  const columns = labels.map((label) => head.labels.indexOf(label));
-  let start = 0;
-  return examples.map((example) => {
-    const isText = data.task === 'text-classification';
-    const chosen = isText ? [start] : labelledTokens(example, start);
-    start += isText ? 1 : example.inputIds.length;
-    return Float32Array.from(chosen.flatMap((at) => columns.map((column) => logits[at * labels.length + column]!)));
+  const outputs = await predictor.predictOutputs(examples, { signal, onProgress });
+  if (task === 'embedding') return outputs;
+  const width = head.labels.length;
+  const columns = task === 'regression' ? [0] : labels.map((label) => head.labels.indexOf(label));
+  const inOrder = (values: Float32Array, at: number) => columns.map((column) => values[at * width + column]!);
+  if (task !== 'token-classification') {
+    const ofRows = outputsOfRows(train.rows.length, examples, outputs);
+    return ofRows.map((output) => Float32Array.from(inOrder(output, 0)));
+  }
+  const rows = train.rows.map((): number[] => []);
+  examples.forEach((example, index) => {
+    const row = rows[example.row ?? index]!;
+    for (const token of labelledTokens(example)) row.push(...inOrder(outputs[index]!, token));
   });
+  return rows.map((row) => Float32Array.from(row));
 }
 
-/** Rows of the logits at an example's labelled tokens; `start` is the row of its first token. */
-function labelledTokens({ tokenLabels }: Example, start: number): number[] {
-  const places: number[] = [];
-  tokenLabels?.forEach((label, token) => {
-    if (label !== -100) places.push(start + token);
+/** Tokens of an example that have a label. */
+function labelledTokens({ tokenLabels }: Example): number[] {
+  return [...(tokenLabels ?? [])].flatMap((label, token) => (label === ignoredLabel ? [] : [token]));
+}
+
+/**
+ * What a teacher said of rows, for the student's examples: windows of a text all get what was said of it, windows of
+ * words the part for their own words.
+ * @param width numbers that the teacher gave for a word.
+ */
+export function ofExamples(
+  rows: TeacherLogits['rows'],
+  examples: Examples,
+  task: Task,
+  width: number,
+): Float32Array[] | TeacherLogits['rows'] {
+  if (task === 'embedding') return rows; // one for each text already
+  let [index, row, words] = [0, -1, 0];
+  return Array.from(examples, (example) => {
+    const its = example.row ?? index++;
+    if (task !== 'token-classification') return rows[its]!;
+    if (its !== row) [row, words] = [its, 0];
+    const first = words;
+    words += labelledTokens(example).length;
+    return rows[its]!.subarray(first * width, words * width);
   });
-  return places;
 }

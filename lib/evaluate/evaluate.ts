@@ -4,15 +4,13 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { WhittleError } from '../../bindings/errors.js';
 import type { Example } from '../data/batch.js';
-import { placeOf, type Dataset, type Row, type Split, type Task, type TokenRow } from '../data/dataset.js';
+import { placeOf, type Dataset, type Row, type Split, type Task } from '../data/dataset.js';
 import { encodeRows } from '../data/encode.js';
+import { describeValue } from '../data/rows.js';
 import { checkOptions } from '../options.js';
-import { decodeTags } from '../predict/decode.js';
-import { argmax } from '../predict/predictions.js';
 import { Predictor } from '../predict/predictor.js';
 import type { StepContext, StepResult } from '../step.js';
-import { formatClassificationReport, scoreClassification, type ClassificationScores } from './classification.js';
-import { formatEntityReport, scoreEntities, type EntityScores } from './entities.js';
+import { scoreRows, type Scored } from './score.js';
 
 /** Options of an evaluate step. */
 export const evaluateSchema = z.strictObject({
@@ -45,10 +43,6 @@ interface EvaluationFigures {
   truncated: number;
   /** Class names of the model. */
   labels: string[];
-  /** The scores that early stopping and tables name, between 0 and 1. */
-  metrics: Record<string, number>;
-  /** As scikit-learn (classes) or seqeval (entities) lays it out. */
-  report: string;
   /** What the engine computed in, and with which instruction set. */
   precision: string;
   isa: string;
@@ -58,17 +52,14 @@ interface EvaluationFigures {
   bytes: number;
 }
 
-export type EvaluationResult = EvaluationFigures &
-  (
-    | { task: 'text-classification'; scores: ClassificationScores }
-    | { task: 'token-classification'; scores: EntityScores }
-  );
+export type EvaluationResult = EvaluationFigures & Scored;
 
 /**
  * Scores a checkpoint on a split of a dataset, or on rows.
  *
- * Metrics of text classification: `accuracy`, `macroF1` (also as `f1`), `weightedF1`, `macroPrecision`, `macroRecall`;
- * of entities, each over all of them: `f1`, `precision`, `recall`, and `macroF1`, `weightedF1`, and `accuracy` of tags.
+ * The metrics of each task are those that `scoreRows` lists: `accuracy`, `macroF1`, ... of classes, `microF1`,
+ * `subsetAccuracy`, ... of several labels, `f1` of entities, `pearson`, `spearman`, `mse`, `mae` of numbers, `spearman` of
+ * the cosines of embeddings.
  *
  * @throws WhittleError `BAD_DATA` for rows without labels or with labels that the model has not (named by file and
  * line), or no rows; what `Predictor.load` throws; `ABORTED`.
@@ -87,7 +78,7 @@ export async function evaluate(
     options,
     'evaluate options',
   );
-  const split = 'train' in data ? data[on] : rowsAsSplit(data);
+  const split = splitOf(data, on);
   if (split.rows.length === 0)
     throw new WhittleError('BAD_DATA', `${split.file}: expected rows to evaluate on but found none`);
   await using predictor = await Predictor.load(folder, {
@@ -102,16 +93,15 @@ export async function evaluate(
 
   const encode = (rows: readonly Row[]) =>
     encodeRows(rows, predictor.task, {
-      tokenizer: predictor.tokenizer,
+      ...predictor.encoding,
       labels: predictor.labels,
-      maxLength: predictor.maxLength,
       place: (row) => nameRow(split, row),
     });
-  await predictor.predictLogits(warmUpOf(encode(split.rows.slice(0, 256)).examples, batchTokens), { signal });
+  await predictor.predictOutputs(warmUpOf(encode(split.rows.slice(0, 256)).examples, batchTokens), { signal });
   const start = performance.now();
   const { examples, truncated } = encode(split.rows);
-  const logits = await predictor.predictLogits(examples, { signal, onProgress });
-  const scored = score(split.rows, examples, logits, predictor);
+  const outputs = await predictor.predictOutputs(examples, { signal, onProgress });
+  const scored = scoreRows(split.rows, examples, outputs, predictor.head, predictor.thresholds);
   const seconds = (performance.now() - start) / 1000;
   const { info } = predictor;
   return {
@@ -156,6 +146,17 @@ export async function evaluateStep(
   return { checkpoint, metrics: stepMetrics, record };
 }
 
+/** @throws WhittleError `BAD_OPTION` for what is neither a dataset nor an array of rows. */
+function splitOf(data: Dataset | readonly Row[], on: keyof Pick<Dataset, 'train' | 'dev' | 'test'>): Split {
+  if (Array.isArray(data)) return rowsAsSplit(data as readonly Row[]);
+  const split = (data as Partial<Dataset> | undefined)?.[on];
+  if (Array.isArray(split?.rows)) return split;
+  throw new WhittleError(
+    'BAD_OPTION',
+    `evaluate: expected a dataset, as loadDataset gives, or an array of rows before the options but found ${describeValue(data)}`,
+  );
+}
+
 function rowsAsSplit(rows: readonly Row[]): Split {
   return { name: 'rows', file: 'rows', rows: [...rows], lines: rows.map((_, index) => index) };
 }
@@ -170,7 +171,8 @@ const goldField: Record<Task, string> = {
   'multi-label-classification': 'labels',
   regression: 'label',
   'token-classification': 'tags',
-  embedding: 'label',
+  // Pairs without a score are scored by whether they find each other.
+  embedding: 'textPair',
 };
 
 /** Rows of the model's task, each with its label or tags. */
@@ -184,7 +186,7 @@ function checkRows(split: Split, task: Task): void {
       );
     }
     const what = goldField[task];
-    if ((row as unknown as Record<string, unknown>)[what] === undefined) {
+    if (what && (row as unknown as Record<string, unknown>)[what] === undefined) {
       throw new WhittleError(
         'BAD_DATA',
         `${nameRow(split, index)}: expected "${what}" to evaluate against but found none`,
@@ -197,76 +199,6 @@ function checkRows(split: Split, task: Task): void {
 function warmUpOf(examples: readonly Example[], batchTokens: number): Example[] {
   let room = batchTokens;
   return examples.filter(({ inputIds }, index) => (room -= inputIds.length) >= 0 || index === 0);
-}
-
-type Scored = Pick<EvaluationFigures, 'metrics' | 'report'> &
-  (
-    | { task: 'text-classification'; scores: ClassificationScores }
-    | { task: 'token-classification'; scores: EntityScores }
-  );
-
-function score(rows: readonly Row[], examples: readonly Example[], logits: Float32Array, predictor: Predictor): Scored {
-  const { labels, task } = predictor;
-  return task === 'text-classification'
-    ? scoreTexts(examples, logits, labels)
-    : scoreTokens(rows as readonly TokenRow[], examples, logits, labels);
-}
-
-function scoreTexts(examples: readonly Example[], logits: Float32Array, labels: readonly string[]): Scored {
-  const predicted = examples.map((_, row) => argmax(logits.subarray(row * labels.length, (row + 1) * labels.length)));
-  const scores = scoreClassification(
-    examples.map(({ label }) => label!),
-    predicted,
-    labels,
-  );
-  const { accuracy, macro, weighted } = scores;
-  return {
-    task: 'text-classification',
-    scores,
-    report: formatClassificationReport(scores),
-    metrics: {
-      accuracy,
-      macroF1: macro.f1,
-      f1: macro.f1,
-      weightedF1: weighted.f1,
-      macroPrecision: macro.precision,
-      macroRecall: macro.recall,
-    },
-  };
-}
-
-function scoreTokens(
-  rows: readonly TokenRow[],
-  examples: readonly Example[],
-  logits: Float32Array,
-  labels: readonly string[],
-): Scored {
-  let start = 0;
-  const predicted = rows.map(({ tokens }, row) => {
-    const { inputIds, wordIds } = examples[row]!;
-    const end = start + inputIds.length * labels.length;
-    const { tags } = decodeTags(logits.subarray(start, end), wordIds!, tokens.length, labels);
-    start = end;
-    return tags;
-  });
-  const scores = scoreEntities(
-    rows.map(({ tags }) => tags!),
-    predicted,
-  );
-  const { micro, macro, weighted, tagAccuracy } = scores;
-  return {
-    task: 'token-classification',
-    scores,
-    report: formatEntityReport(scores),
-    metrics: {
-      f1: micro.f1,
-      precision: micro.precision,
-      recall: micro.recall,
-      macroF1: macro.f1,
-      weightedF1: weighted.f1,
-      accuracy: tagAccuracy,
-    },
-  };
 }
 
 async function folderBytes(folder: string): Promise<number> {

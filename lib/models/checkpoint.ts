@@ -8,19 +8,26 @@ import type { StoredParameter, StoredTensor, TensorDtype } from '../../bindings/
 import type { Task } from '../data/dataset.js';
 import { didYouMean } from '../options.js';
 import { architectureOf, problemTypes, tensorName, type Architecture } from './architectures.js';
-import { headKind, type ModelDescription, type ParameterName, type TaskHead } from './description.js';
+import { headKind, type ModelDescription, type ParameterName, type Pooling, type TaskHead } from './description.js';
 import { format, parameterShapes, type Parameters } from './parameters.js';
 import { readQuantization, type Quantization } from './quantization.js';
 import { readHeader } from './safetensors.js';
+import { readPooling } from './sentence-transformers.js';
+import { readSettings, type TaskSettings } from './task-settings.js';
 
 export interface Checkpoint {
   readonly folder: string;
   /** config.json as it is. */
   readonly config: Readonly<Record<string, unknown>>;
   readonly description: ModelDescription;
-  /** Absent for a bare encoder, and for one with a head that whittle leaves out (masked language modelling). */
+  /**
+   * Absent for a bare encoder, and for one with a head that whittle leaves out (masked language modelling). A folder of
+   * sentence-transformers has one for embeddings.
+   */
   readonly head: TaskHead | undefined;
   readonly quantization: Quantization | undefined;
+  /** What prediction repeats of the training. */
+  readonly settings: TaskSettings;
   /** Where every parameter lies, checked to be complete and of the right shapes. */
   readonly tensors: ReadonlyMap<ParameterName, StoredParameter>;
   /** How every parameter is stored. */
@@ -47,7 +54,7 @@ export async function openCheckpoint(folder: string): Promise<Checkpoint> {
   const config = await readJson(configFile);
   const architecture = architectureOf(config.model_type, configFile);
   const found = await readTensors(folder);
-  const head = readHead(config, architecture, configFile);
+  const head = readHead(config, architecture, configFile, await readPooling(folder));
   const prefixed = [...found.keys()].some((name) => name.startsWith(architecture.prefix));
   const prefix = prefixed ? architecture.prefix : '';
   const nameOf = (parameter: ParameterName) =>
@@ -66,6 +73,7 @@ export async function openCheckpoint(folder: string): Promise<Checkpoint> {
     description,
     head,
     quantization,
+    settings: readSettings(config, configFile),
     tensors,
     dtypes: new Map([...tensors].map(([name, { tensor }]) => [name, tensor.dtype])),
     bytes: sizes.reduce((sum, size) => sum + size, 0),
@@ -158,6 +166,7 @@ function readHead(
   config: Record<string, unknown>,
   architecture: Architecture,
   file: string,
+  pooling: Pooling | undefined,
 ): TaskHead | undefined {
   const classes = Array.isArray(config.architectures) ? (config.architectures as unknown[]) : [];
   const name = classes[0] ?? architecture.encoderClass;
@@ -168,6 +177,7 @@ function readHead(
     const labels = readLabels(config, file);
     return { task: readProblem(config, labels, file), labels };
   }
+  if (name === architecture.encoderClass && pooling) return { task: 'embedding', labels: [], pooling };
   if (name === architecture.encoderClass || architecture.otherClasses.includes(name as string)) return undefined;
   const known = [architecture.encoderClass, ...Object.values(architecture.headClasses), ...architecture.otherClasses];
   throw new WhittleError(

@@ -59,7 +59,19 @@ export interface TaskHead {
   task: Task;
   /** Index is the class id; of regression the one name `score`, of embeddings none. */
   labels: string[];
+  /** Of embeddings, and of nothing else. */
+  pooling?: Pooling;
 }
+
+/** How the states of a text's tokens become one vector. */
+export interface Pooling {
+  /** The mean of all tokens' states, special tokens among them, or the first token's state. */
+  of: 'mean' | 'first';
+  /** Whether vectors are scaled to length 1. */
+  normalize: boolean;
+}
+
+export const defaultPooling: Pooling = { of: 'mean', normalize: true };
 
 /**
  * What of the encoder's output a task's head reads: `sequence` the first token, through pooler and classifier; `token`

@@ -4,6 +4,7 @@ import { native } from '../../bindings/load.js';
 import type { EngineHandle, EngineInfo, EngineOutput, Precision } from '../../bindings/native.js';
 import type { RaggedBatch } from '../data/batch.js';
 import type { Checkpoint } from './checkpoint.js';
+import type { TaskSettings } from './task-settings.js';
 import { headKind, type ModelDescription, type TaskHead } from './description.js';
 import { relativePositionBuckets } from './relative-positions.js';
 
@@ -39,12 +40,14 @@ const nativeHeads = { sequence: 'text-classification', token: 'token-classificat
 export class Engine implements AsyncDisposable {
   readonly description: ModelDescription;
   readonly head: TaskHead | undefined;
+  readonly settings: TaskSettings;
   readonly #handle: EngineHandle;
 
-  private constructor(handle: EngineHandle, { description, head }: Checkpoint) {
+  private constructor(handle: EngineHandle, { description, head, settings }: Checkpoint) {
     this.#handle = handle;
     this.description = description;
     this.head = head;
+    this.settings = settings;
   }
 
   /**

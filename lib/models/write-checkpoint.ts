@@ -12,6 +12,8 @@ import { headKind, type ModelDescription, type ParameterName, type TaskHead } fr
 import { checkParameters, isLinearWeight, type Parameter, type QuantizedParameter } from './parameters.js';
 import { makeQuantizationConfig, type Quantization } from './quantization.js';
 import { makeHeader } from './safetensors.js';
+import { writePooling } from './sentence-transformers.js';
+import { readSettings, withSettings, type TaskSettings } from './task-settings.js';
 
 export interface CheckpointToWrite {
   /** config.json of the model this one comes from; keys that follow from `description` and `head` are replaced. */
@@ -24,6 +26,8 @@ export interface CheckpointToWrite {
   /** How floating point parameters are stored. */
   dtype: 'float32' | 'float16' | 'bfloat16';
   quantization?: Quantization | undefined;
+  /** In place of those that `config` has. */
+  settings?: TaskSettings | undefined;
   /** Folder whose tokenizer files are copied. */
   tokenizerFrom: string;
   /** Further files, by name. */
@@ -84,6 +88,7 @@ export async function writeCheckpoint(folder: string, checkpoint: CheckpointToWr
       for (const name of requiredTokenizerFiles) await copyTokenizerFile(checkpoint.tokenizerFrom, aside, name, true);
       for (const name of optionalTokenizerFiles) await copyTokenizerFile(checkpoint.tokenizerFrom, aside, name, false);
       for (const [name, content] of Object.entries(extraFiles)) await writeFile(join(aside, name), content);
+      if (head?.pooling) await writePooling(aside, head.pooling, description.hidden, longestText(checkpoint));
       await native.writeTensors(join(aside, 'model.safetensors'), makeHeader(tensors), tensors, abort);
     }),
   );
@@ -91,11 +96,11 @@ export async function writeCheckpoint(folder: string, checkpoint: CheckpointToWr
 
 /** config.json as Transformers writes it for this model. */
 function makeConfig(
-  { config, description, head, parameters, dtype, quantization }: CheckpointToWrite,
+  { config, description, head, parameters, dtype, quantization, settings }: CheckpointToWrite,
   architecture: Architecture,
   prefix: string,
 ): Record<string, unknown> {
-  const kept: Record<string, unknown> = { ...config };
+  const kept: Record<string, unknown> = settings ? withSettings(config, settings) : { ...config };
   for (const key of ['id2label', 'label2id', 'problem_type', 'torch_dtype', 'quantization_config', 'num_labels'])
     delete kept[key];
   const result: Record<string, unknown> = {
@@ -125,6 +130,12 @@ function makeConfig(
     result.quantization_config = makeQuantizationConfig(quantization, modules, ignored);
   }
   return result;
+}
+
+/** Most tokens of a text to embed. */
+function longestText({ config, settings, description }: CheckpointToWrite): number {
+  const { maxLength } = settings ?? readSettings(config, 'config.json');
+  return maxLength ?? description.positions - description.positionOffset;
 }
 
 function isEmbedding(parameter: ParameterName): boolean {

@@ -10,16 +10,11 @@ import {
   type TaggedEntityPrediction,
 } from './predictions.js';
 
-export interface DecodeOptions {
-  threshold: number;
-  allScores: boolean;
-}
-
 /** @param logits `[labels]` */
 export function decodeClass(
   logits: Float32Array,
   labels: readonly string[],
-  { threshold, allScores }: DecodeOptions,
+  { threshold, allScores }: { threshold: number; allScores: boolean },
 ): ClassPrediction & { scores?: Record<string, number> } {
   const probabilities = softmax(logits);
   const best = argmax(probabilities);
@@ -27,6 +22,11 @@ export function decodeClass(
   const prediction = { label: score >= threshold ? labels[best]! : null, score };
   if (!allScores) return prediction;
   return { ...prediction, scores: Object.fromEntries(labels.map((label, id) => [label, probabilities[id]!])) };
+}
+
+/** 1 / (1 + exp(-x)) */
+export function sigmoid(x: number): number {
+  return 1 / (1 + Math.exp(-x));
 }
 
 /** Tags of words from the logits of their first tokens, and how probable each is; `O` and 1 for words without tokens. */
@@ -38,14 +38,15 @@ export interface WordTags {
 /**
  * @param logits `[tokens, labels]`
  * @param wordIds `[tokens]`, -1 for special tokens.
+ * @param result of the text's windows so far, to which this one's words are added.
  */
 export function decodeTags(
   logits: Float32Array,
   wordIds: Int32Array,
   words: number,
   labels: readonly string[],
+  result: WordTags = { tags: Array<string>(words).fill('O'), scores: Array<number>(words).fill(1) },
 ): WordTags {
-  const result: WordTags = { tags: Array<string>(words).fill('O'), scores: Array<number>(words).fill(1) };
   wordIds.forEach((word, token) => {
     if (word < 0 || word === wordIds[token - 1]) return;
     const probabilities = softmax(logits.subarray(token * labels.length, (token + 1) * labels.length));

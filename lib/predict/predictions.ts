@@ -1,10 +1,12 @@
 /** What goes into a predictor and what comes out, by task. */
 import { WhittleError } from '../../bindings/errors.js';
 import type { Task } from '../data/dataset.js';
-import { describeValue } from '../data/rows.js';
 
 /** A text, or a pair of texts, to classify. */
 export type ClassificationInput = string | { text: string; textPair?: string | undefined };
+
+/** A text to embed. */
+export type EmbeddingInput = string | { text: string };
 
 /** A text to find entities in, or one that was split into words before. */
 export type EntityInput = string | WordsInput;
@@ -23,6 +25,19 @@ export interface ClassPrediction {
 export interface ScoredClassPrediction extends ClassPrediction {
   /** Probability of every class. */
   scores: Record<string, number>;
+}
+
+/** Of any number of labels. */
+export interface MultiLabelPrediction {
+  /** Those at or above their threshold, in the model's order. */
+  labels: string[];
+  /** Their probabilities; with `allScores` those of all labels. */
+  scores: Record<string, number>;
+}
+
+export interface RegressionPrediction {
+  /** NaN for an empty text that is abstained on. */
+  score: number;
 }
 
 export interface Entity {
@@ -48,16 +63,26 @@ export interface TaggedEntityPrediction extends EntityPrediction {
 }
 
 /** What a model for task `T` takes. */
-export type Input<T extends Task = Task> = T extends 'text-classification' ? ClassificationInput : EntityInput;
+export type Input<T extends Task = Task> = T extends 'token-classification'
+  ? EntityInput
+  : T extends 'embedding'
+    ? EmbeddingInput
+    : ClassificationInput;
 
-/** What a model for task `T` makes of an input of type `I`, with options of type `O`. */
+/** What a model for task `T` makes of an input of type `I`, with options of type `O`. Embeddings are `[hidden]`. */
 export type Prediction<T extends Task = Task, I = Input<T>, O = unknown> = T extends 'text-classification'
   ? O extends { allScores: true }
     ? ScoredClassPrediction
     : ClassPrediction & { scores?: Record<string, number> }
-  : I extends WordsInput
-    ? TaggedEntityPrediction
-    : EntityPrediction & { tags?: string[] };
+  : T extends 'multi-label-classification'
+    ? MultiLabelPrediction
+    : T extends 'regression'
+      ? RegressionPrediction
+      : T extends 'embedding'
+        ? Float32Array
+        : I extends WordsInput
+          ? TaggedEntityPrediction
+          : EntityPrediction & { tags?: string[] };
 
 /**
  * Probabilities of one row of logits.
@@ -84,30 +109,4 @@ export function argmax(values: ArrayLike<number>): number {
   let best = 0;
   for (let index = 1; index < values.length; index++) if (values[index]! > values[best]!) best = index;
   return best;
-}
-
-/** What is wrong with an input, as an error; undefined if nothing is. Text of white space alone counts as empty. */
-export function findInputProblem(
-  input: unknown,
-  task: Task,
-  place: string,
-): { error: WhittleError; empty: boolean } | undefined {
-  const problem = (expected: string, found: unknown, empty = false) => ({
-    error: new WhittleError('BAD_DATA', `${place}: expected ${expected} but found ${describeValue(found)}`),
-    empty,
-  });
-  if (typeof input === 'string') return input.trim() === '' ? problem('a text', input, true) : undefined;
-  const fields = (typeof input === 'object' && input !== null ? input : {}) as Record<string, unknown>;
-  if (task === 'token-classification') {
-    const { tokens } = fields;
-    if (!Array.isArray(tokens)) return problem('a text or { tokens }', input);
-    if (tokens.length === 0) return problem('"tokens" to hold at least one word', tokens, true);
-    const wrong = tokens.findIndex((token) => typeof token !== 'string');
-    return wrong < 0 ? undefined : problem(`"tokens[${wrong}]" to be a string`, tokens[wrong]);
-  }
-  const { text, textPair } = fields;
-  if (typeof text !== 'string') return problem('a text or { text, textPair }', input);
-  if (textPair !== undefined && typeof textPair !== 'string') return problem('"textPair" to be a string', textPair);
-  if (text.trim() === '') return problem('"text" to hold text', text, true);
-  return undefined;
 }

@@ -3,16 +3,20 @@ import { z } from 'zod';
 import { WhittleError } from '../../bindings/errors.js';
 import type { EngineInfo } from '../../bindings/native.js';
 import { raggedBatch, type Example } from '../data/batch.js';
+import type { RowEncodingOptions } from '../data/encode.js';
+import { cutWindows, defaultStride, type TokenWindow } from '../data/windows.js';
 import { tasks, type Task } from '../data/dataset.js';
 import { EmptiedTextError } from '../data/preprocess/preprocessing-tokenizer.js';
 import { loadTokenizer, type Encoding, type Tokenizer } from '../data/tokenizer/tokenizer.js';
 import { openCheckpoint } from '../models/checkpoint.js';
-import type { ModelDescription, TaskHead } from '../models/description.js';
+import { defaultPooling, headKind, outputWidth, type ModelDescription, type TaskHead } from '../models/description.js';
 import { Engine } from '../models/engine.js';
+import { thresholdsOf, type TaskSettings } from '../models/task-settings.js';
 import { checkOptions } from '../options.js';
 import { planBatches } from './batching.js';
-import { decodeClass, decodeTags, decodeText, decodeWords, type DecodeOptions } from './decode.js';
-import { findInputProblem, type Input, type Prediction } from './predictions.js';
+import { decoderOf, type DecodeOptions, type Decoder, type WindowOutput } from './decoders.js';
+import { findInputProblem } from './inputs.js';
+import type { Input, Prediction } from './predictions.js';
 import { runInWindows, type Inputs } from './windows.js';
 
 const threshold = z.number().min(0).max(1);
@@ -34,13 +38,25 @@ export const predictorSchema = z.strictObject({
   threads: z.number().int().min(0).default(0),
   /** Most tokens of a text, special ones included; what the model can take if absent. */
   maxLength: z.number().int().positive().optional(),
-  /** Labels and entities less probable than this are held back. */
-  threshold: threshold.default(0),
+  /**
+   * Labels and entities less probable than this are held back; 0 by default, and for models of several labels the
+   * thresholds that they come with.
+   */
+  threshold: threshold.optional(),
   /** Tokens that the engine gets at once, about. */
   batchTokens: z.number().int().positive().default(4096),
-  /** What becomes of texts with more than `maxLength` tokens. Cut ones are counted in `truncatedTexts`. */
-  longText: z.enum(['truncate', 'error']).default('truncate'),
-  /** What becomes of texts without a character, as given or after preprocessing: an error, or label null and no entities. */
+  /**
+   * What becomes of texts with more than `maxLength` tokens: cut, read in windows whose results are merged, or refused.
+   * What the model was trained with if absent, else `truncate`. Cut ones are counted in `truncatedTexts`; pairs are
+   * cut in place of windows, the longer text first.
+   */
+  longTexts: z.enum(['truncate', 'windows', 'error']).optional(),
+  /** Tokens that neighboring windows share; a quarter of `maxLength` if neither given nor kept with the model. */
+  stride: z.number().int().min(0).optional(),
+  /**
+   * What becomes of texts without a character, as given or after preprocessing: an error; or label null, no labels or entities, a score that is NaN, an
+   * embedding of zeros.
+   */
   emptyText: z.enum(['error', 'abstain']).default('error'),
   signal: z.instanceof(AbortSignal).optional(),
 });
@@ -49,7 +65,7 @@ export type PredictorOptions = z.input<typeof predictorSchema>;
 type CheckedOptions = z.output<typeof predictorSchema>;
 
 const predictSchema = z.strictObject({
-  /** Every class's probability (text classification). */
+  /** Every label's probability, for models of classes and of several labels. */
   allScores: z.boolean().default(false),
   /** In place of the predictor's. */
   threshold: threshold.optional(),
@@ -60,14 +76,18 @@ export type PredictOptions = z.input<typeof predictSchema>;
 
 /** What of an engine a predictor uses. */
 export type PredictorEngine = Pick<Engine, 'run' | 'dispose' | 'info'> & {
-  readonly description: Pick<ModelDescription, 'positions' | 'positionOffset'>;
+  readonly description: Pick<ModelDescription, 'positions' | 'positionOffset'> &
+    Partial<Pick<ModelDescription, 'hidden'>>;
   readonly head: TaskHead | undefined;
+  readonly settings?: TaskSettings;
 };
 
 /** An input on its way: `encoding` is absent for an empty text that is abstained on. */
 interface Prepared<T extends Task> {
   input: Input<T>;
   encoding: Encoding | undefined;
+  /** One, or several of a long text. */
+  windows: readonly TokenWindow[];
 }
 
 /** A stream collects so many batches before it sorts them by length. */
@@ -92,8 +112,14 @@ export class Predictor<T extends Task = Task> implements AsyncDisposable {
   /** Most tokens of a text. */
   readonly maxLength: number;
   readonly tokenizer: Tokenizer;
+  readonly head: TaskHead;
   readonly #engine: PredictorEngine;
   readonly #options: CheckedOptions;
+  readonly #longTexts: 'truncate' | 'windows' | 'error';
+  readonly #stride: number;
+  /** Numbers that the engine gives a sequence or a token. */
+  readonly #width: number;
+  readonly #decoder: Decoder;
   readonly #running = new Set<Promise<unknown>>();
   #truncated = 0;
   #disposal: Promise<void> | undefined;
@@ -101,12 +127,14 @@ export class Predictor<T extends Task = Task> implements AsyncDisposable {
   /** For engines that are loaded already; `Predictor.load` is the usual way. */
   constructor(engine: PredictorEngine, tokenizer: Tokenizer, options: PredictorOptions = {}, folder = 'the model') {
     this.#options = checkOptions(predictorSchema, options, 'predictor options');
-    const { task, maxLength } = this.#options;
-    const { head, description } = engine;
+    const { task, maxLength, longTexts, stride } = this.#options;
+    const { description, settings = {} } = engine;
+    const isEncoder = engine.head === undefined && task === 'embedding';
+    const head = isEncoder ? { task, labels: [], pooling: defaultPooling } : engine.head;
     if (head === undefined) {
       throw new WhittleError(
         'UNSUPPORTED',
-        `${folder}: expected a model with a classification head but found a bare encoder; fine-tune it first`,
+        `${folder}: expected a model with a head but found a bare encoder; fine-tune it first, or ask for the task 'embedding'`,
       );
     }
     if (task !== 'any' && head.task !== task) {
@@ -123,10 +151,20 @@ export class Predictor<T extends Task = Task> implements AsyncDisposable {
       );
     }
     this.task = head.task as T;
+    this.head = head;
     this.labels = head.labels;
-    this.maxLength = maxLength ?? longest;
+    this.maxLength = maxLength ?? Math.min(settings.maxLength ?? longest, longest);
     this.tokenizer = tokenizer;
     this.#engine = engine;
+    this.#longTexts = longTexts ?? settings.longTexts ?? 'truncate';
+    if (this.#longTexts === 'windows' && head.task === 'embedding')
+      throw new WhittleError('BAD_OPTION', 'longTexts: expected truncate or error for embeddings but found "windows"');
+    if (stride !== undefined && this.#longTexts !== 'windows')
+      throw new WhittleError('BAD_OPTION', "stride: expected longTexts: 'windows' beside it but found none");
+    const keptStride = this.maxLength === settings.maxLength ? settings.stride : undefined;
+    this.#stride = stride ?? keptStride ?? defaultStride(this.maxLength);
+    this.#width = outputWidth({ hidden: description.hidden ?? 0 }, head);
+    this.#decoder = decoderOf(head, this.#width);
   }
 
   /**
@@ -167,6 +205,22 @@ export class Predictor<T extends Task = Task> implements AsyncDisposable {
   get info(): EngineInfo {
     this.#expectOpen();
     return this.#engine.info;
+  }
+
+  /** `[labels]` the probability from which each of several labels is given. */
+  get thresholds(): readonly number[] {
+    const { threshold } = this.#options;
+    return thresholdsOf(threshold === undefined ? (this.#engine.settings ?? {}) : { threshold }, this.labels.length);
+  }
+
+  /** How rows are encoded for this model. */
+  get encoding(): Pick<RowEncodingOptions, 'tokenizer' | 'maxLength' | 'longTexts' | 'stride'> {
+    return {
+      tokenizer: this.tokenizer,
+      maxLength: this.maxLength,
+      longTexts: this.#longTexts === 'windows' ? 'windows' : 'truncate',
+      stride: this.#stride,
+    };
   }
 
   /** How many texts so far had more than `maxLength` tokens and lost the rest. */
@@ -222,21 +276,22 @@ export class Predictor<T extends Task = Task> implements AsyncDisposable {
   }
 
   /**
-   * The logits of tokenized examples, in their order, for teachers and scores.
+   * What the model gives for tokenized examples, in their order, for teachers and scores.
    *
-   * @returns `[sequences, labels]` (text classification) or `[tokens, labels]`, the tokens of all examples end to end.
+   * @returns one array an example: `[labels]`, `[tokens, labels]` (token classification) or `[hidden]` (embeddings, not
+   * scaled to length 1).
    * @throws WhittleError `BAD_OPTION` for an example without tokens, with more than `maxLength` of them or with ids
    * outside the vocabulary; `ABORTED`; `DISPOSED`.
    */
-  async predictLogits(
+  async predictOutputs(
     examples: readonly Example[],
     options: {
       signal?: AbortSignal | undefined;
       onProgress?: ((done: number, total: number) => void) | undefined;
     } = {},
-  ): Promise<Float32Array> {
+  ): Promise<Float32Array[]> {
     this.#expectOpen();
-    return this.#track(this.#computeLogits(examples, options));
+    return this.#track(this.#computeOutputs(examples, options));
   }
 
   /** Waits for running predictions, then frees the weights. May be called twice; other calls then fail with `DISPOSED`. */
@@ -258,7 +313,15 @@ export class Predictor<T extends Task = Task> implements AsyncDisposable {
 
   #checkPredictOptions(options: PredictOptions): DecodeOptions & { signal: AbortSignal | undefined } {
     const { allScores, threshold, signal } = checkOptions(predictSchema, options, 'predict options');
-    return { allScores, threshold: threshold ?? this.#options.threshold, signal };
+    const hasScores = this.task === 'text-classification' || this.task === 'multi-label-classification';
+    if (allScores && !hasScores)
+      throw new WhittleError('BAD_OPTION', `allScores: expected a model of classes but found one for ${this.task}`);
+    return {
+      allScores,
+      threshold: threshold ?? this.#options.threshold ?? 0,
+      thresholds: threshold === undefined ? this.thresholds : thresholdsOf({ threshold }, this.labels.length),
+      signal,
+    };
   }
 
   async #track<R>(work: Promise<R>): Promise<R> {
@@ -283,7 +346,7 @@ export class Predictor<T extends Task = Task> implements AsyncDisposable {
         if (isStream) this.#expectOpen();
         return this.#prepare(input, index);
       },
-      size: ({ encoding }) => encoding?.inputIds.length ?? 1,
+      size: ({ windows }) => windows.reduce((sum, { inputIds }) => sum + inputIds.length, 0) || 1,
       run: (window, stop) => this.#track(this.#runWindow(window, decoding, stop)),
       windowTokens: batchesAWindow * this.#options.batchTokens,
       signal,
@@ -291,25 +354,28 @@ export class Predictor<T extends Task = Task> implements AsyncDisposable {
   }
 
   #prepare(input: Input<T>, index: number): Prepared<T> {
-    const { emptyText, longText } = this.#options;
+    const { emptyText } = this.#options;
     const problem = findInputProblem(input, this.task, `input ${index}`);
-    if (problem?.empty && emptyText === 'abstain') return { input, encoding: undefined };
+    if (problem?.empty && emptyText === 'abstain') return { input, encoding: undefined, windows: [] };
     if (problem) throw problem.error;
-    const encoding = this.#encodeOrNothing(input, index);
-    if (!encoding) return { input, encoding };
+    const isPair = typeof input === 'object' && 'textPair' in input && input.textPair !== undefined;
+    const inWindows = this.#longTexts === 'windows' && !isPair;
+    const encoding = this.#encodeOrNothing(input, index, inWindows ? Infinity : this.maxLength);
+    if (!encoding) return { input, encoding, windows: [] };
+    if (inWindows) return { input, encoding, windows: cutWindows(encoding, this.maxLength, this.#stride) };
     if (encoding.truncated) {
       this.#truncated++;
-      if (longText === 'error') {
+      if (this.#longTexts === 'error') {
         throw new WhittleError('BAD_DATA', `input ${index}: expected at most ${this.maxLength} tokens but found more`);
       }
     }
-    return { input, encoding };
+    return { input, encoding, windows: [encoding] };
   }
 
   /** Nothing for a text of which preprocessing left nothing, if such texts are abstained on. */
-  #encodeOrNothing(input: Input, index: number): Encoding | undefined {
+  #encodeOrNothing(input: Input, index: number, maxLength: number): Encoding | undefined {
     try {
-      return this.#encode(input);
+      return this.#encode(input, maxLength);
     } catch (error) {
       if (!(error instanceof EmptiedTextError)) throw error;
       if (this.#options.emptyText === 'abstain') return undefined;
@@ -317,8 +383,8 @@ export class Predictor<T extends Task = Task> implements AsyncDisposable {
     }
   }
 
-  #encode(input: Input): Encoding {
-    const { tokenizer, maxLength } = this;
+  #encode(input: Input, maxLength: number): Encoding {
+    const { tokenizer } = this;
     if (typeof input === 'string') {
       if (this.task === 'token-classification' && !tokenizer.hasOffsets) {
         throw new WhittleError(
@@ -329,86 +395,70 @@ export class Predictor<T extends Task = Task> implements AsyncDisposable {
       return tokenizer.encode(input, { maxLength });
     }
     if ('tokens' in input) return tokenizer.encodeWords(input.tokens, { maxLength });
-    return tokenizer.encode(input.text, { textPair: input.textPair, maxLength });
+    return tokenizer.encode(input.text, { textPair: 'textPair' in input ? input.textPair : undefined, maxLength });
   }
 
-  /** The predictions of a window, in its order. */
+  /** The predictions of a window of the stream, in its order. */
   async #runWindow(window: readonly Prepared<T>[], decoding: DecodeOptions, signal: AbortSignal): Promise<unknown[]> {
-    const results: unknown[] = window.map(({ input }) => this.#abstain(input, decoding));
-    const indices = window.flatMap(({ encoding }, index) => (encoding ? [index] : []));
-    const encodings = indices.map((index) => window[index]!.encoding!);
-    await this.#runBatches(encodings, signal, (at, logits) => {
-      const { input, encoding } = window[indices[at]!]!;
-      results[indices[at]!] = this.#decode(input, encoding!, logits, decoding);
-    });
+    const results: unknown[] = window.map(({ input, encoding }) =>
+      encoding ? undefined : this.#decoder.abstain(input, decoding),
+    );
+    const pieces = window.flatMap(({ windows }, index) => windows.map((piece) => ({ index, piece })));
+    const found = window.map((): WindowOutput[] => []);
+    await this.#runBatches(
+      pieces.map(({ piece }) => piece),
+      signal,
+      (at, values) => {
+        const { index, piece } = pieces[at]!;
+        const outputs = found[index]!;
+        const { input, encoding, windows } = window[index]!;
+        outputs.push({ values, wordIds: piece.wordIds });
+        if (outputs.length < windows.length) return;
+        results[index] = this.#decoder.decode(input, encoding!, outputs, decoding);
+        outputs.length = 0;
+      },
+    );
     return results;
   }
 
-  #decode(input: Input, encoding: Encoding, logits: Float32Array, decoding: DecodeOptions): unknown {
-    if (this.task === 'text-classification') return decodeClass(logits, this.labels, decoding);
-    if (typeof input !== 'string' && 'tokens' in input) {
-      const tags = decodeTags(logits, encoding.wordIds, input.tokens.length, this.labels);
-      return decodeWords(input.tokens, tags, decoding.threshold);
-    }
-    const words = encoding.wordIds.reduce((count, word) => Math.max(count, word + 1), 0);
-    const tags = decodeTags(logits, encoding.wordIds, words, this.labels);
-    return decodeText(input as string, encoding, tags, decoding.threshold);
-  }
-
-  /** What an empty text gets. */
-  #abstain(input: Input, { allScores }: DecodeOptions): unknown {
-    if (this.task === 'token-classification') {
-      return typeof input !== 'string' && 'tokens' in input ? { entities: [], tags: [] } : { entities: [] };
-    }
-    const scores = Object.fromEntries(this.labels.map((label) => [label, 0]));
-    return { label: null, score: 0, ...(allScores && { scores }) };
-  }
-
-  async #computeLogits(
+  async #computeOutputs(
     examples: readonly Example[],
     {
       signal,
       onProgress,
     }: { signal?: AbortSignal | undefined; onProgress?: ((done: number, total: number) => void) | undefined },
-  ): Promise<Float32Array> {
-    const classes = this.labels.length;
-    const perToken = this.task === 'token-classification';
-    let rows = 0;
-    const starts = examples.map(({ inputIds }) => {
-      const start = rows * classes;
-      rows += perToken ? inputIds.length : 1;
-      return start;
-    });
-    const result = new Float32Array(rows * classes);
+  ): Promise<Float32Array[]> {
+    const result = new Array<Float32Array>(examples.length);
     let done = 0;
-    await this.#runBatches(examples, signal, (index, logits) => {
-      result.set(logits, starts[index]!);
+    await this.#runBatches(examples, signal, (index, output) => {
+      result[index] = output.slice();
       onProgress?.(++done, examples.length);
     });
     return result;
   }
 
-  /** Runs examples in batches; `take` gets each one's logits, a view. While a batch runs the one before is taken. */
+  /** Runs examples in batches; `take` gets each one's output, a view. While a batch runs the one before is taken. */
   async #runBatches(
     examples: readonly Pick<Example, 'inputIds' | 'tokenTypeIds'>[],
     signal: AbortSignal | undefined,
-    take: (index: number, logits: Float32Array) => void,
+    take: (index: number, output: Float32Array) => void,
   ): Promise<void> {
     const { threads, batchTokens } = this.#options;
-    const classes = this.labels.length;
-    const perToken = this.task === 'token-classification';
+    const width = this.#width;
+    const perToken = headKind(this.task) === 'token';
+    const output = headKind(this.task) === 'none' ? this.head.pooling!.of : 'logits';
     const lengths = examples.map(({ inputIds }) => inputIds.length);
     let takeLast = () => {};
     for (const indices of planBatches(lengths, batchTokens)) {
       const batch = raggedBatch(indices.map((index) => examples[index]!));
-      const running = this.#engine.run(batch, { output: 'logits', threads, signal });
+      const running = this.#engine.run(batch, { output, threads, signal });
       running.catch(() => undefined); // met below, unless `take` throws first
       takeLast();
-      const logits = await running;
+      const outputs = await running;
       takeLast = () =>
         indices.forEach((index, row) => {
           const [from, to] = perToken ? [batch.offsets[row]!, batch.offsets[row + 1]!] : [row, row + 1];
-          take(index, logits.subarray(from * classes, to * classes));
+          take(index, outputs.subarray(from * width, to * width));
         });
     }
     takeLast();

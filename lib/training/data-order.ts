@@ -14,6 +14,8 @@ export interface DataOrderOptions {
   batchesPerStep: number;
   /** Batches of rows of similar length. */
   groupByLength?: boolean;
+  /** Examples one after the other that stay together and count as one sequence: the texts of pairs. 1 by default. */
+  together?: number;
 }
 
 /** Rows are sorted by length within runs of this many batches, so that batches still differ from epoch to epoch. */
@@ -27,13 +29,13 @@ export class DataOrder {
   /** The rows of the epoch that is running. */
   #epoch: { number: number; batches: Int32Array[] } = { number: -1, batches: [] };
 
-  /** Tokens of each row, once they were asked for. */
+  /** Tokens of each row, or of all that stay together, once they were asked for. */
   #lengths: Int32Array | undefined;
 
   constructor(examples: Examples, options: DataOrderOptions) {
     this.#examples = examples;
     this.#options = options;
-    this.batchesPerEpoch = Math.ceil(examples.length / options.batchSize);
+    this.batchesPerEpoch = Math.ceil(examples.length / (options.together ?? 1) / options.batchSize);
     this.stepsPerEpoch = Math.ceil(this.batchesPerEpoch / options.batchesPerStep);
   }
 
@@ -54,12 +56,12 @@ export class DataOrder {
 
   #batchesOf(epoch: number): Int32Array[] {
     if (this.#epoch.number !== epoch) {
-      const { seed, stage, batchSize, groupByLength } = this.#options;
+      const { seed, stage, batchSize, groupByLength, together = 1 } = this.#options;
       const random = generator(seed, 0x5417, stage, epoch);
-      const order = shuffledIndices(this.#examples.length, random);
+      const order = shuffledIndices(this.#examples.length / together, random);
       if (groupByLength) this.#sortRuns(order);
       let batches = Array.from({ length: this.batchesPerEpoch }, (_, at) =>
-        order.subarray(at * batchSize, (at + 1) * batchSize),
+        withNeighbors(order.subarray(at * batchSize, (at + 1) * batchSize), together),
       );
       if (groupByLength) {
         // The last batch may be a small one and stays last.
@@ -73,10 +75,26 @@ export class DataOrder {
 
   /** Sorts each run of some batches by length, longest first; rows of equal length stay in their random order. */
   #sortRuns(order: Int32Array): void {
-    this.#lengths ??= Int32Array.from(this.#examples, ({ inputIds }) => inputIds.length);
-    const lengths = this.#lengths;
+    const lengths = (this.#lengths ??= this.#countTokens());
     const run = batchesSorted * this.#options.batchSize;
     for (let start = 0; start < order.length; start += run)
       order.subarray(start, start + run).sort((a, b) => lengths[b]! - lengths[a]!);
   }
+
+  #countTokens(): Int32Array {
+    const { together = 1 } = this.#options;
+    const lengths = new Int32Array(this.#examples.length / together);
+    let index = 0;
+    for (const { inputIds } of this.#examples) lengths[Math.floor(index++ / together)]! += inputIds.length;
+    return lengths;
+  }
+}
+
+/** Numbers of groups as the numbers of all their examples. */
+function withNeighbors(groups: Int32Array, together: number): Int32Array {
+  if (together === 1) return groups;
+  return Int32Array.from({ length: together * groups.length }, (_, at) => {
+    const group = groups[Math.floor(at / together)]!;
+    return group * together + (at % together);
+  });
 }

@@ -1,12 +1,14 @@
 /** Scores a model that is being trained on the dev set. */
 import * as tf from '@tensorflow/tfjs-core';
 import { raggedBatch, type Example } from '../data/batch.js';
+import { headKind, outputWidth } from '../models/description.js';
 import type { FrozenCache } from './frozen-cache.js';
 import { evaluation, type TrainableModel } from './model.js';
+import type { Objective } from './objective.js';
 
 /**
- * Metrics by name from the dev examples' logits: one array an example, `[labels]` (text classification) or
- * `[tokens, labels]` (token classification).
+ * Metrics by name from the dev examples' logits: one array an example, `[labels]` (heads of sequences), `[tokens, labels]`
+ * (token classification) or `[hidden]` (embeddings).
  */
 export interface DevMetrics {
   (logits: readonly Float32Array[]): Record<string, number> | Promise<Record<string, number>>;
@@ -14,6 +16,7 @@ export interface DevMetrics {
   names?: () => readonly string[];
 }
 
+/** Even, so that pairs stay together. */
 const sequencesAtOnce = 64;
 
 /**
@@ -26,8 +29,8 @@ export async function predictLogits(
   cache?: FrozenCache,
   onBatch?: () => Promise<void>,
 ): Promise<Float32Array[]> {
-  const perToken = model.head.task === 'token-classification';
-  const labels = model.head.labels.length;
+  const perToken = headKind(model.head.task) === 'token';
+  const labels = outputWidth(model.description, model.head);
   const result: Float32Array[] = [];
   for (let start = 0; start < examples.length; start += sequencesAtOnce) {
     await onBatch?.();
@@ -45,16 +48,41 @@ export async function predictLogits(
   return result;
 }
 
-/** The metrics of `score`, and `loss`. */
+/**
+ * The metrics of `score`, and `loss`.
+ * @param objective the task's plain loss; without it the cross-entropy of classes.
+ */
 export async function evaluateExamples(
   model: TrainableModel,
   examples: readonly Example[],
   cache: FrozenCache | undefined,
   score: DevMetrics | undefined,
+  objective: Objective | undefined,
   onBatch: () => Promise<void>,
 ): Promise<Record<string, number>> {
   const logits = await predictLogits(model, examples, cache, onBatch);
-  return { loss: meanCrossEntropy(logits, examples, model.head.labels.length), ...(await score?.(logits)) };
+  const isOfClasses = examples.some(({ label, tokenLabels }) => label !== undefined || tokenLabels);
+  const loss =
+    isOfClasses || !objective
+      ? meanCrossEntropy(logits, examples, model.head.labels.length)
+      : meanLoss(logits, examples, objective);
+  return { loss, ...(await score?.(logits)) };
+}
+
+/** Mean of an objective over runs of examples, each weighing as many as it has. */
+function meanLoss(logits: readonly Float32Array[], examples: readonly Example[], objective: Objective): number {
+  let sum = 0;
+  for (let start = 0; start < examples.length; start += sequencesAtOnce) {
+    const slice = examples.slice(start, start + sequencesAtOnce);
+    const indices = Int32Array.from(slice, (_, index) => start + index);
+    const value = tf.tidy(() => {
+      const rows = logits.slice(start, start + sequencesAtOnce);
+      const output = tf.tensor2d(Float32Array.from(rows.flatMap((row) => [...row])), [rows.length, rows[0]!.length]);
+      return objective(output, { ...raggedBatch(slice), indices }).dataSync()[0]!;
+    });
+    sum += value * slice.length;
+  }
+  return sum / Math.max(1, examples.length);
 }
 
 /** Over all labelled rows or tokens. */

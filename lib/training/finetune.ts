@@ -4,9 +4,9 @@ import { WhittleError } from '../../bindings/errors.js';
 import { checkOptions } from '../options.js';
 import type { StepContext, StepResult } from '../step.js';
 import { finishTraining, trainWithCheckpoints } from './checkpointed-training.js';
-import { devMetricsFor } from './dev-metrics.js';
 import { finetuneSchema, type FinetuneOptions } from './options.js';
 import { openSession } from './session.js';
+import { taskOptionsOf } from './task-options.js';
 
 /**
  * Fine-tunes a checkpoint in stages and writes the result to the step's folder.
@@ -26,16 +26,17 @@ export async function finetune(folder: string, options: FinetuneOptions, context
   const checked = checkOptions(finetuneSchema, options, 'finetune');
   const { data, seed, signal, log, threads } = context;
   const { maxLength, precision, device } = checked;
-  const session = await openSession(folder, { data, seed, maxLength, precision, device, threads });
-  const { model, trainExamples, devExamples } = session;
+  const session = await openSession(folder, {
+    ...{ data, seed, maxLength, precision, device, threads },
+    task: taskOptionsOf(checked),
+  });
+  const { model, trainExamples, task } = session;
   try {
     const { stages, metrics } = await trainWithCheckpoints(
       model,
       {
+        ...session.trainOptions,
         stages: checked.stages,
-        trainExamples,
-        devExamples,
-        evaluateDev: devMetricsFor(data.dev, devExamples, model.head),
         batchSize: checked.batchSize,
         optimizer: checked.optimizer,
         seed,
@@ -46,16 +47,18 @@ export async function finetune(folder: string, options: FinetuneOptions, context
       },
       { context, session, options: checked },
     ).catch((error: unknown) => keepLastGood(error, context.folder, session.write));
+    const finalMetrics = await session.finish(metrics);
     await session.write(context.folder, signal);
     await finishTraining(context);
     const record = {
       stages,
       precision: session.precision,
       device: session.device,
-      trainRows: trainExamples.length,
+      trainRows: task.train.rows.length,
+      trainExamples: trainExamples.length,
       truncatedRows: session.truncated,
     };
-    return { checkpoint: context.folder, metrics, record };
+    return { checkpoint: context.folder, metrics: finalMetrics, record };
   } finally {
     model.dispose();
   }

@@ -117,7 +117,8 @@ export class TrainableModel {
   }
 
   /**
-   * Logits `[sequences, labels]` (text classification) or `[tokens, labels]` (token classification).
+   * Logits `[sequences, labels]` (heads of sequences) or `[tokens, labels]` (token classification); vectors `[sequences,
+   * hidden]` (embeddings), not scaled to length 1.
    * @param frozen in place of running what lies below `frozen.depth`.
    */
   forward(tokens: RaggedTokens, pass: Pass, frozen?: FrozenOutput): tf.Tensor2D {
@@ -185,7 +186,10 @@ export class TrainableModel {
     const drop = (x: tf.Tensor2D, site: number) =>
       dropout(x, pass.headDropout ?? pass.hiddenDropout, pass, this.description.layers, site);
     let features = hidden;
-    if (headKind(this.head.task) === 'sequence') {
+    const kind = headKind(this.head.task);
+    if (kind === 'none')
+      return this.head.pooling?.of === 'first' ? firstTokens(hidden, offsets) : meanOfTokens(hidden, offsets);
+    if (kind === 'sequence') {
       // A frozen lower part may have left the first tokens alone.
       if (hidden.shape[0] !== offsets.length - 1) features = firstTokens(hidden, offsets);
       if (this.description.dropsPoolerInput) features = drop(features, poolerSite);
@@ -211,6 +215,17 @@ export class TrainableModel {
 /** `[tokens, hidden]` to `[sequences, hidden]` */
 function firstTokens(hidden: tf.Tensor2D, offsets: Int32Array): tf.Tensor2D {
   return tf.gather(hidden, tf.tensor1d(offsets.slice(0, -1), 'int32'));
+}
+
+/** `[tokens, hidden]` to `[sequences, hidden]`: the mean of each sequence's tokens, as a product with their shares. */
+function meanOfTokens(hidden: tf.Tensor2D, offsets: Int32Array): tf.Tensor2D {
+  const [sequences, tokens] = [offsets.length - 1, hidden.shape[0]];
+  const shares = new Float32Array(sequences * tokens);
+  for (let sequence = 0; sequence < sequences; sequence++) {
+    const [from, to] = [offsets[sequence]!, offsets[sequence + 1]!];
+    shares.fill(1 / (to - from), sequence * tokens + from, sequence * tokens + to);
+  }
+  return tf.matMul(tf.tensor2d(shares, [sequences, tokens]), hidden);
 }
 
 /** As BERT initializes a new head: weights from a normal distribution with deviation 0.02, biases 0. */

@@ -43,13 +43,19 @@ export const hardLabels: Objective = (logits, batch) => crossEntropy(logits, bat
  * What a stage minimizes: the loss of the head's task, changed as the options say.
  *
  * @param trainExamples are counted for balanced class weights.
+ * @param plain the task's loss where the options change nothing; cross-entropy of classes by default.
  * @throws WhittleError BAD_OPTION for options that do not suit the task or its labels.
  * @example
  * const objective = objectiveFor(lossSchema.parse({ labelSmoothing: 0.1, classWeights: 'balanced' }), head, examples);
  */
-export function objectiveFor(loss: LossOptions, head: TaskHead, trainExamples: Iterable<Example>): Objective {
+export function objectiveFor(
+  loss: LossOptions,
+  head: TaskHead,
+  trainExamples: Iterable<Example>,
+  plain: Objective = hardLabels,
+): Objective {
   const { task, labels } = head;
-  if (isPlainLoss(loss)) return hardLabels;
+  if (isPlainLoss(loss)) return plain;
   if (task !== 'text-classification' && task !== 'token-classification')
     throw new WhittleError(
       'BAD_OPTION',

@@ -4,6 +4,7 @@ import { checkpointRule } from './checkpointed-training.js';
 import { trainingDevices } from '../backend/devices.js';
 import { optimizerSchema } from './optimizers/options.js';
 import { stageSchema } from './stages.js';
+import { taskShape } from './task-options.js';
 
 /** Options that every step which trains shares: finetune, the recovery of prune, distill. */
 export const trainingShape = {
@@ -22,6 +23,7 @@ export const trainingShape = {
   optimizer: optimizerSchema.default('adamw'),
   /** When the state of the training is saved, so that a killed run goes on: every 5 minutes unless told. */
   checkpoint: checkpointRule,
+  ...taskShape,
 };
 
 export const finetuneSchema = z.strictObject({

@@ -5,15 +5,25 @@ import type { TrainingPrecision } from '../../bindings/native.js';
 import { openDevice, type TrainingDevice } from '../backend/devices.js';
 import type { Example } from '../data/batch.js';
 import type { Examples } from '../data/examples.js';
-import { placeOf, type Dataset, type Split, type Task } from '../data/dataset.js';
+import { placeOf, type Dataset, type MultiLabelRow, type Split } from '../data/dataset.js';
 import { encodeRows, type EncodedRows } from '../data/encode.js';
 import { preprocessingFile } from '../data/preprocess/preprocessing.js';
 import { loadTokenizer, type Tokenizer } from '../data/tokenizer/tokenizer.js';
 import { leftByNewHead } from '../models/architectures.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import { headKind, type ModelDescription, type TaskHead } from '../models/description.js';
+import type { Parameters } from '../models/parameters.js';
+import type { TaskSettings } from '../models/task-settings.js';
 import { writeCheckpoint } from '../models/write-checkpoint.js';
+import { labelIndicators, outputsOfRows } from '../evaluate/score.js';
+import { tuneThresholds } from '../evaluate/multi-label.js';
+import { sigmoid } from '../predict/decode.js';
+import { devMetricsFor } from './dev-metrics.js';
+import { predictLogits } from './dev.js';
 import { TrainableModel } from './model.js';
+import { objectiveOf } from './task-objectives.js';
+import { resolveTask, type ResolvedTask, type TaskOptions } from './task-options.js';
+import type { TrainOptions } from './train.js';
 
 export interface SessionOptions {
   data: Dataset;
@@ -25,6 +35,8 @@ export interface SessionOptions {
   device?: TrainingDevice;
   /** Of native work, for the whole process; 0 leaves them as they are. */
   threads?: number;
+  /** What hangs on the task. */
+  task?: Partial<TaskOptions>;
 }
 
 /** A checkpoint opened for training on a dataset. */
@@ -42,6 +54,16 @@ export interface TrainingSession {
   precision: TrainingPrecision;
   /** What runs the training, as openDevice describes it. */
   device: string;
+  /** What the options of the task came to. */
+  task: ResolvedTask;
+  /** What `trainStages` needs of the session. */
+  trainOptions: Pick<TrainOptions, 'trainExamples' | 'devExamples' | 'evaluateDev' | 'taskObjective' | 'together'>;
+  /**
+   * Ends the training: finds thresholds on dev if that was asked for.
+   * @param metrics dev metrics of the model as it is now.
+   * @returns the same, or those with the thresholds found.
+   */
+  finish: (metrics: Record<string, number>) => Promise<Record<string, number>>;
   /** Writes the model as it is now. */
   write: (folder: string, signal?: AbortSignal) => Promise<void>;
 }
@@ -57,14 +79,14 @@ export interface TrainingSession {
  */
 export async function openSession(source: string | Checkpoint, options: SessionOptions): Promise<TrainingSession> {
   const { data, seed, threads = 0 } = options;
-  if (data.task !== 'text-classification' && data.task !== 'token-classification')
-    throw new WhittleError('UNSUPPORTED', `Expected a task that whittle trains but found ${data.task}`);
   if (threads > 0) native.setThreads(threads);
   const checkpoint = typeof source === 'string' ? await openCheckpoint(source) : source;
   const tokenizer = await loadTokenizer(checkpoint.folder, checkpoint.description, data.preprocessing);
-  const head = headFor(checkpoint.head, data);
-  const maxLength = checkedLength(options.maxLength, checkpoint.description);
-  const [train, dev] = [data.train, data.dev].map((split) => encode(split, data.task, head, tokenizer, maxLength));
+  const stored = checkpoint.head?.task === data.task ? checkpoint.settings.maxLength : undefined;
+  const maxLength = checkedLength(options.maxLength ?? stored, checkpoint.description);
+  const task = resolveTask(options.task ?? {}, data, checkpoint, maxLength);
+  const { head } = task;
+  const [train, dev] = [task.train, data.dev].map((split) => encode(split, task, tokenizer, maxLength));
   const parameters = await checkpoint.readParameters();
   const oldKind = checkpoint.head ? headKind(checkpoint.head.task) : 'none';
   if (head !== checkpoint.head)
@@ -81,28 +103,58 @@ export async function openSession(source: string | Checkpoint, options: SessionO
     form: device === 'cpu' ? 'fused' : 'composite',
     backend,
   });
+  const [trainExamples, devExamples] = [train!.examples, dev!.examples];
+  let settings: TaskSettings = task.settings;
+  const kept = encoderPooler(checkpoint, head, parameters);
   return {
     checkpoint,
     tokenizer,
     model,
-    trainExamples: train!.examples,
-    devExamples: dev!.examples,
+    trainExamples,
+    devExamples,
     maxLength,
     truncated: train!.truncated + dev!.truncated,
     precision,
     device: openedDevice,
+    task,
+    trainOptions: {
+      trainExamples,
+      devExamples,
+      evaluateDev: devMetricsFor(data.dev, devExamples, head, settings),
+      taskObjective: objectiveOf(head.task, task.embedding),
+      ...(head.task === 'embedding' && { together: 2 }),
+    },
+    finish: async (metrics) => {
+      if (head.task !== 'multi-label-classification' || settings.threshold !== 'tune' || data.dev.rows.length === 0)
+        return metrics;
+      const logits = await predictLogits(model, devExamples);
+      const rows = data.dev.rows as MultiLabelRow[];
+      const probabilities = outputsOfRows(rows.length, devExamples, logits).map((row) => [...row].map(sigmoid));
+      settings = { ...settings, thresholds: tuneThresholds(probabilities, labelIndicators(rows, head.labels)) };
+      return { ...metrics, ...(await devMetricsFor(data.dev, devExamples, head, settings)(logits)) };
+    },
     write: (target, signal) =>
       writeCheckpoint(target, {
         config: checkpoint.config,
-        description: model.description,
+        description: kept.size > 0 ? checkpoint.description : model.description,
         head,
-        parameters: model.toParameters(),
+        parameters: new Map([...model.toParameters(), ...kept]),
         dtype: 'float32',
+        settings,
         tokenizerFrom: checkpoint.folder,
         ...(data.preprocessing && { extraFiles: { [preprocessingFile]: JSON.stringify(data.preprocessing, null, 2) } }),
         signal,
       }),
   };
+}
+
+/** The encoder's pooler where no head reads it: it is written as it was. */
+function encoderPooler({ description, head: old }: Checkpoint, head: TaskHead, parameters: Parameters): Parameters {
+  const names = ['pooler.weight', 'pooler.bias'];
+  const oldKind = old ? headKind(old.task) : 'none';
+  const isOwn = oldKind === 'none' || !leftByNewHead(description.architecture, 'none').includes(names[0]!);
+  if (headKind(head.task) !== 'none' || !isOwn) return new Map();
+  return new Map(names.flatMap((name) => (parameters.has(name) ? [[name, parameters.get(name)!] as const] : [])));
 }
 
 /** bfloat16 where the machine multiplies it natively, unless float32 is asked for; other devices have float32 alone. */
@@ -116,15 +168,6 @@ function precisionFor(wanted: 'auto' | TrainingPrecision, device: TrainingDevice
   return wanted !== 'float32' && native.machineInfo().nativeBf16 ? 'bfloat16' : 'float32';
 }
 
-/** The checkpoint's own head if it has the same task and set of labels, else a new one. */
-function headFor(existing: TaskHead | undefined, { task, labels }: Dataset): TaskHead {
-  const same =
-    existing?.task === task &&
-    existing.labels.length === labels.length &&
-    labels.every((label) => existing.labels.includes(label));
-  return same ? existing : { task, labels: [...labels] };
-}
-
 function checkedLength(wanted: number | undefined, { positions, positionOffset }: ModelDescription): number {
   const most = positions - positionOffset;
   if (wanted !== undefined && wanted > most)
@@ -132,7 +175,9 @@ function checkedLength(wanted: number | undefined, { positions, positionOffset }
   return wanted ?? Math.min(128, most);
 }
 
-function encode(split: Split, task: Task, head: TaskHead, tokenizer: Tokenizer, maxLength: number): EncodedRows {
+function encode(split: Split, task: ResolvedTask, tokenizer: Tokenizer, maxLength: number): EncodedRows {
+  const { head, longTexts, stride, labelPieces } = task;
   const place = (row: number) => placeOf(split, row);
-  return encodeRows(split.rows, task, { tokenizer, labels: head.labels, maxLength, place });
+  const options = { tokenizer, labels: head.labels, maxLength, longTexts, stride, labelPieces, place };
+  return encodeRows(split.rows, head.task, options);
 }

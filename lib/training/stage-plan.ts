@@ -44,6 +44,8 @@ export interface PlanOptions {
   batchSize: number;
   /** Unless the stage says otherwise. */
   optimizer?: OptimizerChoice;
+  /** As DataOrderOptions has it. */
+  together?: number;
   seed: number;
 }
 
@@ -54,12 +56,12 @@ export interface PlanOptions {
  * @throws StageError if the stage names parameters that the model lacks, or trains nothing.
  */
 export function planStage(stage: Stage, index: number, model: NamedModel, options: PlanOptions): StagePlan {
-  const { trainExamples, optimizer = 'adamw', seed } = options;
+  const { trainExamples, together = 1, optimizer = 'adamw', seed } = options;
   const { waves, rates } = stageParameters(stage, index, model);
   const batchSize = stage.batchSize ?? options.batchSize;
   const batchesPerStep = stage.gradientAccumulation;
   const order = new DataOrder(trainExamples, {
-    ...{ seed, stage: index, batchSize, batchesPerStep },
+    ...{ seed, stage: index, batchSize, batchesPerStep, together },
     groupByLength: stage.groupByLength,
   });
   const { stepsPerEpoch } = order;
@@ -71,9 +73,10 @@ export function planStage(stage: Stage, index: number, model: NamedModel, option
   phases.at(-1)!.to = steps;
   const title = stageTitle(stage, index);
   const notes: string[] = [];
-  if (batchSize * batchesPerStep > trainExamples.length)
+  const rows = trainExamples.length / together;
+  if (batchSize * batchesPerStep > rows)
     notes.push(
-      `${title}: a step takes ${batchSize * batchesPerStep} rows, but there are ${trainExamples.length} to train on: each epoch is one step`,
+      `${title}: a step takes ${batchSize * batchesPerStep} rows, but there are ${rows} to train on: each epoch is one step`,
     );
   if (phases.length < waves.length)
     notes.push(

@@ -253,7 +253,7 @@ export class StageRun {
   }
 
   async #scoreAndKeep(loss: number): Promise<void> {
-    const { devExamples, evaluateDev, log } = this.#options;
+    const { devExamples, evaluateDev, taskObjective, log } = this.#options;
     const { index, stage, trained, order, steps } = this.#plan;
     const step = this.#step;
     this.#record.stoppedEarly = this.#ended && step < steps;
@@ -261,7 +261,9 @@ export class StageRun {
       this.#good = Snapshot.take(this.#model, trained, step);
       return;
     }
-    const metrics = await evaluateExamples(this.#model, devExamples, this.#devCache, evaluateDev, () => this.#pause());
+    const metrics = await evaluateExamples(this.#model, devExamples, this.#devCache, evaluateDev, taskObjective, () =>
+      this.#pause(),
+    );
     const epoch = step / order.stepsPerEpoch;
     this.#record.evaluations.push({ step, epoch, metrics });
     log?.({ stage: index + 1, train: stageName(stage), trainingStep: step, epoch, loss, metrics });

@@ -35,9 +35,13 @@ export interface TrainOptions {
   batchSize: number;
   /** Unless the stage says otherwise; AdamW by default. */
   optimizer?: OptimizerChoice;
+  /** Examples one after the other that stay in one batch and count as one sequence: 2 for pairs of texts to embed. */
+  together?: number;
   seed: number;
   /** In place of what the stages' own `loss` options ask for: cross-entropy against the batch's labels by default. */
   objective?: Objective;
+  /** The plain loss of the task, for stages that change nothing of it and for the dev set; cross-entropy by default. */
+  taskObjective?: Objective;
   /** Where a mask is 0, its parameter is held at 0 throughout. */
   masks?: ReadonlyMap<ParameterName, Uint8Array>;
   /** Name of the recipe step in progress events; `finetune` by default. */
@@ -116,7 +120,7 @@ export async function trainStages(model: TrainableModel, options: TrainOptions):
   const named = { names: [...model.parameters.keys()], layers: model.description.layers };
   const plans = stages.map((stage, index) => planStage(stage, index, named, options));
   for (const plan of plans) checkEarlyStopping(plan, options);
-  const objectives = plans.map((plan) => options.objective ?? stageObjective(plan, model, trainExamples));
+  const objectives = plans.map((plan) => options.objective ?? stageObjective(plan, model, options));
   if (!from) checkWeights(model);
   if (leaveUnusedWords(plans)) model.restrictVocabulary([...idsOf(trainExamples), ...idsOf(devExamples)]);
   try {
@@ -147,9 +151,9 @@ function leaveUnusedWords(plans: readonly StagePlan[]): boolean {
   );
 }
 
-function stageObjective({ stage, title }: StagePlan, model: TrainableModel, examples: Examples): Objective {
+function stageObjective({ stage, title }: StagePlan, model: TrainableModel, options: TrainOptions): Objective {
   try {
-    return objectiveFor(stage.loss ?? plainLoss, model.head, examples);
+    return objectiveFor(stage.loss ?? plainLoss, model.head, options.trainExamples, options.taskObjective);
   } catch (error) {
     throw inStage(title, error);
   }

@@ -68,7 +68,14 @@ async function quantizedCopy(folder: string): Promise<string> {
   const parameters = new Map<string, Parameter | QuantizedParameter>(await source.readParameters());
   for (const [name, { shape, data }] of parameters) {
     if (!name.startsWith('layers.') || !isLinearWeight(name)) continue;
-    const { values, scales } = await native.quantizeWeight(name, data as Float32Array, undefined, shape[0]!, shape[1]!, 1);
+    const { values, scales } = await native.quantizeWeight(
+      name,
+      data as Float32Array,
+      undefined,
+      shape[0]!,
+      shape[1]!,
+      1,
+    );
     parameters.set(name, { shape, data: values, scale: scales });
   }
   const written = join(temporaryFolder(), 'quantized');
