@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Dataset } from '../../../lib/data/dataset.js';
+import type { Dataset, Split, TextRow } from '../../../lib/data/dataset.js';
 import { openCheckpoint } from '../../../lib/models/checkpoint.js';
 import type { TrainingDevice } from '../../../lib/backend/devices.js';
 import { finetune } from '../../../lib/training/finetune.js';
@@ -21,7 +21,14 @@ import { testContext, textDataset, textModel, tokenDataset, tokenModel } from '.
 const stages: StageOptions[] = [
   { train: 'head', epochs: 2, learningRate: 5e-3 },
   { train: 'layers.1', steps: 3, learningRate: 1e-3, layerDecay: 0.9, optimizer: 'adafactor' },
-  { train: 'all', epochs: 2, learningRate: 1e-3, earlyStopping: { metric: 'loss', patience: 5 } },
+  {
+    train: 'all',
+    epochs: 2,
+    learningRate: 1e-3,
+    ema: 0.9,
+    groupByLength: true,
+    earlyStopping: { metric: 'loss', patience: 5 },
+  },
 ];
 
 /** Installs a package whose main file is `source` where `openDevice` looks for it, and goes there. */
@@ -41,6 +48,22 @@ copyRegisteredKernels('cpu', 'tensorflow');
 registerBackend('tensorflow', () => Object.assign(new MathBackendCPU(), { firstUse: false, isUsingGpuDevice: true }));
 `;
 
+/** How many words a text has. */
+function regressionDataset(): Dataset {
+  const data = textDataset(8);
+  const scored = (split: Split): Split => ({
+    ...split,
+    rows: (split.rows as TextRow[]).map(({ text }) => ({ text, label: text.split(' ').length })),
+  });
+  return {
+    task: 'regression',
+    labels: ['score'],
+    train: scored(data.train),
+    dev: scored(data.dev),
+    test: scored(data.test),
+  };
+}
+
 async function trainOn(device: TrainingDevice, folder: string, data: Dataset) {
   const context = testContext(data);
   const options = { stages, device, precision: 'float32', batchSize: 8, maxLength: 24 } as const;
@@ -55,6 +78,7 @@ async function compare(device: TrainingDevice, expectedDevice: RegExp): Promise<
   for (const [folder, data] of [
     [textModel, textDataset(8)],
     [tokenModel, tokenDataset(labels, 24)],
+    [textModel, regressionDataset()],
   ] as const) {
     const expected = await trainOn('cpu', folder, data);
     const before = tf.memory().numTensors;
