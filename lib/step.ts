@@ -1,6 +1,8 @@
 /** What every step of a recipe shares. A leaf: of whittle it imports types and errors alone. */
 import { WhittleError } from '../bindings/errors.js';
 import type { Dataset, Task } from './data/dataset.js';
+import type { ModelDescription, TaskHead } from './models/description.js';
+import type { TaskSettings } from './models/task-settings.js';
 
 /** What a step tells while it runs. Numbers that do not apply are absent. */
 export interface ProgressEvent {
@@ -79,6 +81,24 @@ export interface StepResult {
   metrics: Record<string, number>;
   /** What was done, as plain JSON for the report: per-stage curves, sparsity per tensor, ... */
   record: Record<string, unknown>;
+}
+
+/** What is known of a model before its weights are read, or before it exists. */
+export interface ModelFacts {
+  description: ModelDescription;
+  head: TaskHead | undefined;
+  settings: TaskSettings;
+}
+
+/** What there is for checking a step's options before any step of its recipe runs. */
+export interface StepCheck {
+  data: Dataset;
+  /** What earlier steps will make, by name. */
+  models: ReadonlyMap<string, ModelFacts>;
+  /** Facts of the checkpoint in a folder. */
+  describe(folder: string): Promise<ModelFacts>;
+  /** Runs a check of the option at `path`; a mistake that it throws gets the place of the option in the recipe. */
+  at<T>(path: readonly (string | number)[], check: () => T): T;
 }
 
 /**

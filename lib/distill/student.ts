@@ -16,13 +16,7 @@ import type { Parameters } from '../models/parameters.js';
  * student.description.layers; // 3
  */
 export function keepLayers(source: Checkpoint, layers: readonly number[]): Checkpoint {
-  const has = source.description.layers;
-  const beyond = layers.find((layer) => layer >= has);
-  if (beyond !== undefined)
-    throw new WhittleError(
-      'BAD_OPTION',
-      `distill options: student.layers: expected layers below ${has}, the number that ${source.folder} has, but found ${beyond}`,
-    );
+  checkLayers(layers, source.description.layers, source.folder);
   const newLayer = new Map(layers.map((layer, index) => [layer, index]));
   /** The student's name of a parameter, or undefined if the student lacks its layer. */
   const renamed = (name: ParameterName): ParameterName | undefined => {
@@ -49,4 +43,17 @@ export function keepLayers(source: Checkpoint, layers: readonly number[]): Check
       return rename(await source.readParameters(wanted));
     },
   };
+}
+
+/**
+ * @param has the number of layers of the model called `from`.
+ * @throws WhittleError BAD_OPTION naming a layer that it lacks.
+ */
+export function checkLayers(layers: readonly number[], has: number, from: string): void {
+  const beyond = layers.find((layer) => layer >= has);
+  if (beyond !== undefined)
+    throw new WhittleError(
+      'BAD_OPTION',
+      `distill options: student.layers: expected layers below ${has}, the number that ${from} has, but found ${beyond}`,
+    );
 }

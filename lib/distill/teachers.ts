@@ -8,6 +8,7 @@ import { encodeRows, ignoredLabel } from '../data/encode.js';
 import type { Examples } from '../data/examples.js';
 import { outputsOfRows } from '../evaluate/score.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
+import type { TaskHead } from '../models/description.js';
 import { didYouMean } from '../options.js';
 import { Predictor } from '../predict/predictor.js';
 import type { StepContext } from '../step.js';
@@ -43,8 +44,16 @@ export async function resolveCheckpoint(
  */
 export async function openTeacher(folder: string, data: Dataset): Promise<Checkpoint> {
   const checkpoint = await openCheckpoint(folder);
-  const { head } = checkpoint;
-  if (!head && data.task === 'embedding') return checkpoint;
+  checkTeacher(checkpoint.head, data, folder);
+  return checkpoint;
+}
+
+/**
+ * @param folder names the teacher in errors.
+ * @throws WhittleError BAD_OPTION if the head is not one for the dataset's task and labels.
+ */
+export function checkTeacher(head: TaskHead | undefined, data: Dataset, folder: string): void {
+  if (!head && data.task === 'embedding') return;
   if (head?.task !== data.task)
     throw new WhittleError(
       'BAD_OPTION',
@@ -53,7 +62,7 @@ export async function openTeacher(folder: string, data: Dataset): Promise<Checkp
   const missing = data.labels.filter((label) => !head.labels.includes(label));
   const extra = head.labels.filter((label) => !data.labels.includes(label));
   const isNumber = data.task === 'regression';
-  if (isNumber || (missing.length === 0 && extra.length === 0)) return checkpoint;
+  if (isNumber || (missing.length === 0 && extra.length === 0)) return;
   const differences = [
     missing.length ? `it lacks ${listLabels(missing)}` : '',
     extra.length ? `the data lacks its ${listLabels(extra)}` : '',

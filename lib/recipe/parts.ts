@@ -1,13 +1,18 @@
 /** What a recipe is made of: the kinds of step, and how data are loaded. A new step is one entry of `steps`. */
 import type { z } from 'zod';
 import type { Dataset, Task } from '../data/dataset.js';
-import type { StepContext, StepResult } from '../step.js';
+import type { ModelFacts, StepCheck, StepContext, StepResult } from '../step.js';
 
 /** One kind of step, under the key that a recipe names it by. */
 export interface StepKind {
   /** Its options; unknown keys are refused. */
   schema: z.ZodType;
   run(checkpoint: string, options: unknown, context: StepContext): Promise<StepResult>;
+  /**
+   * Checks the options against the model that the step will get, before any step runs.
+   * @returns facts of the model that the step will make; the input's if absent.
+   */
+  check?(options: unknown, input: ModelFacts, check: StepCheck): ModelFacts | Promise<ModelFacts>;
   /** The options that the step's result depends on; all of them if absent. */
   resultOptions?(options: unknown): unknown;
   /**
@@ -25,6 +30,8 @@ export interface DataLoader {
 }
 
 export interface RecipeParts {
+  /** What is known of a checkpoint without reading its weights; without it steps are not checked beforehand. */
+  describe?(folder: string): Promise<ModelFacts>;
   steps: Readonly<Record<string, StepKind>>;
   data: DataLoader;
 }

@@ -77,7 +77,8 @@ export interface Recipe {
  */
 export async function run(recipe: Recipe | string, options: RunOptions = {}): Promise<RunResult> {
   const checked = checkOptions(runOptionsSchema, options, 'run options');
-  return runRecipe(resolveRecipe(await openRecipe(recipe), whittleParts), whittleParts, checked);
+  const source = await openRecipe(recipe);
+  return runRecipe(resolveRecipe(source, whittleParts), whittleParts, checked, source);
 }
 
 /** Where a recipe comes from, given its file or itself. */

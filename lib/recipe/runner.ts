@@ -9,11 +9,13 @@ import { makeReport, type Report, type StepReport } from '../report/report.js';
 import { renderHtml } from '../report/html.js';
 import type { OnStep, ProgressEvent, StepContext } from '../step.js';
 import { findTraining, placeOf, removeTraining, type SavedTraining } from '../training/training-checkpoint.js';
+import { checkSteps } from './check.js';
 import { differences, hashInputs, hashSteps, type InputHashes } from './compare.js';
 import { lockFolder } from './lock.js';
 import type { RecipeParts } from './parts.js';
 import { RunFolder, type FinishedStep } from './run-folder.js';
 import { writtenRecipe, type ResolvedRecipe, type ResolvedStep } from './schema.js';
+import { recipeFromObject, type RecipeSource } from './source.js';
 
 /** What a run tells while it goes on. */
 export type RunEvent =
@@ -54,16 +56,21 @@ export interface RunResult {
   reportFile: string;
 }
 
-/** @throws WhittleError of the step that failed; `BAD_RECIPE` if the folder holds finished steps of another recipe. */
+/**
+ * @param source of the recipe, for the lines of mistakes.
+ * @throws WhittleError of the step that failed; `BAD_RECIPE` if the folder holds finished steps of another recipe, or for options
+ *   that do not go with the models.
+ */
 export async function runRecipe(
   recipe: ResolvedRecipe,
   parts: RecipeParts,
   options: RunOptions = {},
+  source: RecipeSource = recipeFromObject(undefined),
 ): Promise<RunResult> {
   const folder = new RunFolder(resolve(options.folder ?? join('runs', recipe.name)));
   const unlock = await lockFolder(folder.path);
   try {
-    return await runLocked(recipe, parts, options, folder);
+    return await runLocked(recipe, parts, options, folder, source);
   } catch (error) {
     throw writeError(error, folder.path);
   } finally {
@@ -76,6 +83,7 @@ async function runLocked(
   parts: RecipeParts,
   options: RunOptions,
   folder: RunFolder,
+  source: RecipeSource,
 ): Promise<RunResult> {
   const started = performance.now();
   const tell = options.onProgress ?? (() => undefined);
@@ -83,6 +91,7 @@ async function runLocked(
   await folder.checkIsRun();
   await folder.tidy();
   const data = await parts.data.load(recipe.data, recipe.task, recipe.seed);
+  await checkSteps(recipe, parts, data, source);
   const inputs = await hashInputs(recipe, data);
   const hashes = hashSteps(recipe, parts, inputs);
   if (options.overwrite) await folder.clear();

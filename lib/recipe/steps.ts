@@ -3,13 +3,17 @@ import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { isGlob, splitGlob } from '../data/files.js';
 import { datasetSchema, loadDataset, type DatasetOptions } from '../data/load.js';
+import { checkPrune, checkQuantize } from '../compress/check.js';
 import { quantize, quantizeSchema, type QuantizeOptions } from '../compress/quantize.js';
 import { prune, pruneSchema, type PruneOptions } from '../compress/prune.js';
+import { checkDistill } from '../distill/check.js';
 import { distill } from '../distill/distill.js';
 import { distillSchema, type CheckedDistillOptions } from '../distill/options.js';
 import { evaluateSchema, evaluateStep, type EvaluateStepOptions } from '../evaluate/evaluate.js';
+import { checkFinetune } from '../training/check.js';
 import { finetune } from '../training/finetune.js';
 import { finetuneSchema, type FinetuneOptions } from '../training/options.js';
+import { openCheckpoint } from '../models/checkpoint.js';
 import type { RecipeParts, StepKind } from './parts.js';
 
 /** When a training is saved changes no result. */
@@ -20,12 +24,14 @@ function withoutCheckpoint<T extends object>(options: T): Omit<T, 'checkpoint'> 
 }
 
 const finetuneKind: StepKind = {
+  check: checkFinetune,
   resultOptions: withoutCheckpoint,
   schema: finetuneSchema,
   run: (checkpoint, options: FinetuneOptions, context) => finetune(checkpoint, options, context),
 };
 
 const pruneKind: StepKind = {
+  check: checkPrune,
   resultOptions: ({ recover, ...rest }: PruneOptions) => ({
     ...rest,
     ...(recover && { recover: withoutCheckpoint(recover) }),
@@ -35,6 +41,7 @@ const pruneKind: StepKind = {
 };
 
 const distillKind: StepKind = {
+  check: checkDistill,
   resultOptions: withoutCheckpoint,
   schema: distillSchema,
   run: (checkpoint, options: CheckedDistillOptions, context) => distill(checkpoint, options, context),
@@ -52,6 +59,7 @@ const distillKind: StepKind = {
 };
 
 const quantizeKind: StepKind = {
+  check: checkQuantize,
   schema: quantizeSchema,
   run: (checkpoint, options: QuantizeOptions, context) => quantize(checkpoint, options, context),
 };
@@ -63,6 +71,10 @@ const evaluateKind: StepKind = {
 
 /** What whittle's own recipes are made of. */
 export const whittleParts: RecipeParts = {
+  describe: async (folder) => {
+    const { description, head, settings } = await openCheckpoint(folder);
+    return { description, head, settings };
+  },
   steps: {
     finetune: finetuneKind,
     prune: pruneKind,

@@ -33,3 +33,5 @@ export const finetuneSchema = z.strictObject({
 
 /** Options of a finetune step as a user writes them. */
 export type FinetuneOptions = z.input<typeof finetuneSchema>;
+/** The same with their defaults filled in. */
+export type CheckedFinetuneOptions = z.output<typeof finetuneSchema>;

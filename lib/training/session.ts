@@ -158,7 +158,7 @@ function encoderPooler({ description, head: old }: Checkpoint, head: TaskHead, p
 }
 
 /** bfloat16 where the machine multiplies it natively, unless float32 is asked for; other devices have float32 alone. */
-function precisionFor(wanted: 'auto' | TrainingPrecision, device: TrainingDevice): TrainingPrecision {
+export function precisionFor(wanted: 'auto' | TrainingPrecision, device: TrainingDevice): TrainingPrecision {
   if (device !== 'cpu' && wanted === 'bfloat16')
     throw new WhittleError(
       'BAD_OPTION',
@@ -168,7 +168,8 @@ function precisionFor(wanted: 'auto' | TrainingPrecision, device: TrainingDevice
   return wanted !== 'float32' && native.machineInfo().nativeBf16 ? 'bfloat16' : 'float32';
 }
 
-function checkedLength(wanted: number | undefined, { positions, positionOffset }: ModelDescription): number {
+/** Tokens that examples are cut to. */
+export function checkedLength(wanted: number | undefined, { positions, positionOffset }: ModelDescription): number {
   const most = positions - positionOffset;
   if (wanted !== undefined && wanted > most)
     throw new WhittleError('BAD_OPTION', `maxLength: expected at most the model's ${most} tokens but found ${wanted}`);

@@ -68,21 +68,21 @@ export async function runStudy(
   const folder = resolve(options.folder ?? join('runs', `${base.name}-study`));
   const seed = study.seed ?? base.seed;
   const place = (field: string) => source.place(['study', 'space', field]);
-  const recipeOf = (parameters: Parameters) =>
-    resolveRecipe(
-      { ...source, value: applyParameters(source.value, parameters, place), place: placeInSpace(source, parameters) },
-      parts,
-    );
+  const sourceOf = (parameters: Parameters): RecipeSource => ({
+    ...source,
+    value: applyParameters(source.value, parameters, place),
+    place: placeInSpace(source, parameters),
+  });
   const sample = (trial: number) =>
     trial < study.trials ? sampler({ space: study.space, trial, seed, place }) : undefined;
   const first = sample(0);
-  if (first) recipeOf(first);
+  if (first) resolveRecipe(sourceOf(first), parts);
 
   const unlock = await lockFolder(folder);
   try {
     if (options.overwrite) await clear(folder);
     const journal = await openJournal(folder, base, study, seed);
-    return await runTrials({ base, study, source, folder, journal, options, parts, sample, recipeOf });
+    return await runTrials({ base, study, source, folder, journal, options, parts, sample, sourceOf });
   } finally {
     await unlock();
   }
@@ -97,11 +97,11 @@ interface StudyJob {
   options: TuneOptions;
   parts: RecipeParts;
   sample: (trial: number) => Parameters | undefined;
-  recipeOf: (parameters: Parameters) => ResolvedRecipe;
+  sourceOf: (parameters: Parameters) => RecipeSource;
 }
 
 async function runTrials(job: StudyJob): Promise<TuneResult> {
-  const { base, study, folder, journal, options, sample, recipeOf } = job;
+  const { base, study, folder, journal, options, sample, sourceOf } = job;
   const tell = options.onProgress ?? (() => undefined);
   const known = new Map(journal.trials.map((trial) => [trial.trial, trial]));
   const total = countTrials(sample);
@@ -117,7 +117,7 @@ async function runTrials(job: StudyJob): Promise<TuneResult> {
       if (options.signal?.aborted) throw new WhittleError('ABORTED', `stopped before trial ${number + 1} of ${total}`);
       tell({ type: 'trial', trial: number, trials: total, parameters });
       try {
-        trial = await runTrial(job, number, recipeOf(parameters), parameters);
+        trial = await runTrial(job, number, sourceOf(parameters), parameters);
       } catch (error) {
         if (!isTrialsOwn(error)) throw error;
         failure = error;
@@ -147,15 +147,16 @@ async function runTrials(job: StudyJob): Promise<TuneResult> {
   return result;
 }
 
-async function runTrial(job: StudyJob, trial: number, recipe: ResolvedRecipe, parameters: Parameters): Promise<Trial> {
+async function runTrial(job: StudyJob, trial: number, source: RecipeSource, parameters: Parameters): Promise<Trial> {
   const { folder, options, parts } = job;
   const { signal, onProgress } = options;
   const started = performance.now();
-  const { metrics } = await runRecipe(recipe, parts, {
+  const runOptions = {
     folder: trialFolder(folder, trial),
     signal,
-    onProgress: onProgress && ((event) => onProgress({ type: 'run', trial, event })),
-  });
+    onProgress: onProgress && ((event: RunEvent) => onProgress({ type: 'run', trial, event })),
+  };
+  const { metrics } = await runRecipe(resolveRecipe(source, parts), parts, runOptions, source);
   const seconds = (performance.now() - started) / 1000;
   const { metric, value } = valueOf(job, metrics);
   if (!Number.isFinite(value)) {
