@@ -13,7 +13,8 @@ export function adam(options: AdamOptions): UpdateRule {
         if (weightDecay === 0) return update;
         // The scale is applied afterwards, to the whole sum.
         const factor = weightDecay / gradientScale;
-        const sum = gradient.map((value, at) => value + factor * parameter[at]!);
+        const sum = new Float32Array(gradient.length);
+        for (let at = 0; at < sum.length; at++) sum[at] = gradient[at]! + factor * parameter[at]!;
         return { ...update, gradient: sum, weightDecay: 0 };
       });
       rule.apply(decayed, gradientScale);

@@ -15,5 +15,7 @@ export function clipFactor(norm: number, clip: Clip): number {
 
 /** A copy with each element within `limit` of 0, as torch's clip_grad_value_ has it. */
 export function clippedByValue(gradient: Float32Array, limit: number): Float32Array {
-  return gradient.map((value) => Math.min(limit, Math.max(-limit, value)));
+  const clipped = new Float32Array(gradient.length);
+  for (let at = 0; at < clipped.length; at++) clipped[at] = Math.min(limit, Math.max(-limit, gradient[at]!));
+  return clipped;
 }
