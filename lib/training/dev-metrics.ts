@@ -2,7 +2,7 @@
 import type { Example } from '../data/batch.js';
 import type { Split } from '../data/dataset.js';
 import { scoreRows } from '../evaluate/score.js';
-import type { TaskHead } from '../models/description.js';
+import { headKind, type TaskHead } from '../models/description.js';
 import { thresholdsOf, type TaskSettings } from '../models/task-settings.js';
 import type { DevMetrics } from './dev.js';
 
@@ -20,5 +20,12 @@ export function devMetricsFor(
   head: TaskHead,
   settings: TaskSettings = {},
 ): DevMetrics {
-  return (logits) => scoreRows(split.rows, examples, logits, head, thresholdsOf(settings, head.labels.length)).metrics;
+  const width = Math.max(1, head.labels.length);
+  const score = (logits: readonly Float32Array[]) =>
+    scoreRows(split.rows, examples, logits, head, thresholdsOf(settings, head.labels.length)).metrics;
+  const names = () => {
+    const outputs = ({ inputIds }: Example) => (headKind(head.task) === 'token' ? inputIds.length : 1) * width;
+    return Object.keys(score(examples.map((example) => new Float32Array(outputs(example)))));
+  };
+  return Object.assign(score, { names });
 }

@@ -17,7 +17,7 @@ export class ImprovementWatch {
 
   constructor(rule: EarlyStopping, state: WatchState = { waited: 0 }) {
     this.#rule = rule;
-    const mode = rule.mode ?? (rule.metric.toLowerCase().endsWith('loss') ? 'min' : 'max');
+    const mode = rule.mode ?? (/(loss|error|mse|mae)$/i.test(rule.metric) ? 'min' : 'max');
     this.#sign = mode === 'max' ? 1 : -1;
     this.#state = state;
   }

@@ -6,7 +6,8 @@ import type { Example, RaggedBatch } from '../data/batch.js';
 import type { TaskHead } from '../models/description.js';
 import { classLoss, rowWeights } from './losses/class-loss.js';
 import { differentiable, type LossAndGradient } from './losses/differentiable.js';
-import { classWeightsOf, isPlainLoss, type LossOptions } from './losses/options.js';
+import { labelLoss, passDifference } from './losses/label-loss.js';
+import { classWeightsOf, isPlainLoss, positiveWeightsOf, type LossOptions } from './losses/options.js';
 import { dropoutDivergence } from './losses/r-drop.js';
 
 /** A batch of training examples, and which rows of the train set they are. */
@@ -56,12 +57,52 @@ export function objectiveFor(
 ): Objective {
   const { task, labels } = head;
   if (isPlainLoss(loss)) return plain;
-  if (task !== 'text-classification' && task !== 'token-classification')
-    throw new WhittleError(
-      'BAD_OPTION',
-      `expected no labelSmoothing, classWeights, focalGamma or rDrop, which are for classes, in a stage of ${task}`,
-    );
-  return classObjective(loss, classWeightsOf(loss.classWeights, labels, countLabels(trainExamples, labels.length)));
+  switch (task) {
+    case 'text-classification':
+    case 'token-classification':
+      return classObjective(loss, classWeightsOf(loss.classWeights, labels, countLabels(trainExamples, labels.length)));
+    case 'multi-label-classification': {
+      const { counts, rows } = countTargets(trainExamples, labels.length);
+      return labelObjective(loss, positiveWeightsOf(loss.classWeights, labels, counts, rows));
+    }
+    case 'regression':
+      checkRegressionLoss(loss);
+      return numberObjective(loss);
+    case 'embedding':
+      throw new WhittleError('BAD_OPTION', 'loss: expected none of its options, which are not for embeddings');
+  }
+}
+
+/** Binary cross-entropy with everything that the options of a loss can ask for. */
+function labelObjective(options: LossOptions, positiveWeights: Float32Array | undefined): Objective {
+  const { labelSmoothing, focalGamma, rDrop } = options;
+  const terms = { labelSmoothing, focalGamma, ...(positiveWeights && { positiveWeights }) };
+  const objective: Objective = (logits, { targets }) =>
+    differentiable(logits, (values) => {
+      const hard = labelLoss(values, targets!, logits.shape[1], terms);
+      return rDrop === 0 ? hard : addScaled(hard, rDrop, passDifference(values, 'labels'));
+    });
+  if (rDrop > 0) objective.copies = 2;
+  return objective;
+}
+
+/** Mean squared error with R-Drop. */
+function numberObjective({ rDrop }: LossOptions): Objective {
+  const objective: Objective = (outputs, { targets }) =>
+    differentiable(outputs, (values) => {
+      const errors = values.map((value, at) => value - targets![at]!);
+      const loss = errors.reduce((sum, error) => sum + error * error, 0) / errors.length;
+      const gradient = errors.map((error) => (2 * error) / errors.length);
+      return addScaled({ loss, gradient }, rDrop, passDifference(values, 'numbers'));
+    });
+  objective.copies = 2;
+  return objective;
+}
+
+function checkRegressionLoss({ labelSmoothing, classWeights, focalGamma }: LossOptions): void {
+  const forLabels = Object.entries({ labelSmoothing, classWeights, focalGamma }).find(([, value]) => value);
+  if (forLabels)
+    throw new WhittleError('BAD_OPTION', `loss: expected no ${forLabels[0]}, which is for labels, in a regression`);
 }
 
 /** Cross-entropy with everything that the options of a loss can ask for. */
@@ -95,4 +136,15 @@ function countLabels(examples: Iterable<Example>, classes: number): number[] {
   for (const { label, tokenLabels } of examples)
     for (const one of tokenLabels ?? (label === undefined ? [] : [label])) if (one !== -100) counts[one]!++;
   return counts;
+}
+
+/** `[labels]` how many rows have each label, of how many. */
+function countTargets(examples: Iterable<Example>, labels: number): { counts: number[]; rows: number } {
+  const counts = new Array<number>(labels).fill(0);
+  let rows = 0;
+  for (const { target } of examples) {
+    rows++;
+    target?.forEach((value, label) => (counts[label]! += value));
+  }
+  return { counts, rows };
 }

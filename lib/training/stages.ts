@@ -18,7 +18,7 @@ export const earlyStoppingSchema = z.strictObject({
   patience: z.int('expected a whole number of evaluations').min(1).default(2),
   /** A change below this is no improvement. */
   minChange: z.number().min(0).default(0),
-  /** `min` by default for metrics whose name ends in `loss`, else `max`. */
+  /** `min` by default for metrics whose name ends in `loss`, `error`, `mse` or `mae`, else `max`. */
   mode: z.enum(['max', 'min']).optional(),
 });
 

@@ -10,7 +10,8 @@ export const lossSchema = z.strictObject({
   labelSmoothing: z.number('expected a part').min(0).lt(1, 'expected a part below 1').default(0),
   /**
    * What each class counts: `balanced` (rows / classes / rows of the class, as scikit-learn has it), a list in the order
-   * of the labels, or weights by label, 1 for those that are not named.
+   * of the labels, or weights by label, 1 for those that are not named. Where rows have several labels: what having the
+   * label counts beside not having it, and `balanced` is the rows without it / the rows with it.
    */
   classWeights: z
     .union(
@@ -53,12 +54,36 @@ export function classWeightsOf(
   labels: readonly string[],
   counts: readonly number[],
 ): Float32Array | undefined {
-  if (wanted === undefined) return undefined;
+  if (wanted !== 'balanced') return givenWeights(wanted, labels);
   const total = counts.reduce((sum, count) => sum + count, 0);
-  if (wanted === 'balanced') {
-    const present = counts.filter((count) => count > 0).length;
-    return Float32Array.from(counts, (count) => (count > 0 ? total / present / count : 1));
-  }
+  const present = counts.filter((count) => count > 0).length;
+  return Float32Array.from(counts, (count) => (count > 0 ? total / present / count : 1));
+}
+
+/**
+ * `[labels]` what having a label counts beside not having it, or undefined if it counts the same.
+ *
+ * @param counts `[labels]` training rows that have each label, of `rows`. A label that all or none have has weight 1 if
+ *   `balanced`.
+ * @throws WhittleError as classWeightsOf.
+ * @example
+ * positiveWeightsOf('balanced', ['a', 'b'], [30, 10], 40); // [0.333, 3]
+ */
+export function positiveWeightsOf(
+  wanted: LossOptions['classWeights'],
+  labels: readonly string[],
+  counts: readonly number[],
+  rows: number,
+): Float32Array | undefined {
+  if (wanted !== 'balanced') return givenWeights(wanted, labels);
+  return Float32Array.from(counts, (count) => (count > 0 && count < rows ? (rows - count) / count : 1));
+}
+
+function givenWeights(
+  wanted: Exclude<LossOptions['classWeights'], 'balanced'>,
+  labels: readonly string[],
+): Float32Array | undefined {
+  if (wanted === undefined) return undefined;
   const weights = Array.isArray(wanted) ? Float32Array.from(wanted) : weightsByLabel(wanted, labels);
   if (weights.length !== labels.length)
     throw new WhittleError(

@@ -7,7 +7,8 @@ import * as assert from 'uvu/assert';
 import { useWhittleBackend } from '../../../lib/backend/register.js';
 import { raggedBatch, type Example } from '../../../lib/data/batch.js';
 import { classLoss } from '../../../lib/training/losses/class-loss.js';
-import { classWeightsOf, lossSchema } from '../../../lib/training/losses/options.js';
+import { labelLoss, passDifference } from '../../../lib/training/losses/label-loss.js';
+import { classWeightsOf, lossSchema, positiveWeightsOf } from '../../../lib/training/losses/options.js';
 import { dropoutDivergence } from '../../../lib/training/losses/r-drop.js';
 import { hardLabels, objectiveFor, type TrainingBatch } from '../../../lib/training/objective.js';
 import { generator, normalValues } from '../../../lib/training/random.js';
@@ -24,6 +25,8 @@ interface Golden {
     loss: number;
     gradient: number[];
   }[];
+  targets: number[];
+  labelCases: (Golden['cases'][number] & { task: 'multi-label-classification' | 'regression' })[];
 }
 
 const golden = JSON.parse(readFileSync(join(root, 'test/fixtures/stages/losses.json'), 'utf8')) as Golden;
@@ -58,6 +61,24 @@ for (const backend of ['whittle', 'cpu'])
       logits.dispose();
     });
 
+for (const { task, options, loss, gradient } of golden.labelCases)
+  test(`${task}: ${JSON.stringify(options)} is what PyTorch computes`, () => {
+    useWhittleBackend();
+    const { weighted, ...rest } = options;
+    const objective = objectiveFor(
+      lossSchema.parse({ ...rest, ...(weighted && { classWeights: golden.classWeights }) }),
+      { task, labels },
+      [],
+    );
+    const batch = { labels: new Int32Array(), targets: Float32Array.from(golden.targets) } as unknown as TrainingBatch;
+    const logits = tf.tensor2d(golden.logits, [golden.targets.length / golden.classes, golden.classes]);
+    const { value, grad } = tf.valueAndGrad((x) => objective(x as tf.Tensor2D, batch))(logits);
+    close(value.dataSync()[0]!, loss, 1e-6, 'loss');
+    grad.dataSync().forEach((one, at) => close(one, gradient[at]!, 1e-6, `gradient[${at}]`));
+    assert.is(objective.copies ?? 1, options.rDrop ? 2 : 1);
+    tf.dispose([value, grad, logits]);
+  });
+
 test('gradients are those of finite differences, sure and wrong rows included', () => {
   const random = generator(23);
   const [rows, classes] = [6, 4];
@@ -66,10 +87,14 @@ test('gradients are those of finite differences, sure and wrong rows included', 
   logits[5] = -30;
   const targets = Int32Array.of(0, 1, 2, -100, 3, 0);
   const weights = Float64Array.of(1, 0, 2);
+  const binary = Float32Array.from({ length: rows * classes }, (_, at) => at % 2);
   const losses = {
     focal: (x: Float32Array) => classLoss(x, targets, classes, { focalGamma: 0.5, labelSmoothing: 0.2 }),
     weighted: (x: Float32Array) => classLoss(x, targets, classes, { classWeights: Float32Array.of(1, 2, 3, 4) }),
     divergence: (x: Float32Array) => dropoutDivergence(x, weights, classes),
+    labels: (x: Float32Array) => labelLoss(x, binary, classes, { focalGamma: 1.5, labelSmoothing: 0.1 }),
+    labelsDifference: (x: Float32Array) => passDifference(x, 'labels'),
+    numbersDifference: (x: Float32Array) => passDifference(x, 'numbers'),
   };
   for (const [name, loss] of Object.entries(losses)) {
     const { gradient } = loss(logits);
@@ -91,7 +116,13 @@ test('no option leaves the plain cross-entropy, and what suits no task is refuse
   await expectError(
     () => objectiveFor(lossSchema.parse({ labelSmoothing: 0.1 }), regression, []),
     'BAD_OPTION',
-    /which are for classes, in a stage of regression/,
+    /^loss: expected no labelSmoothing, which is for labels, in a regression$/,
+  );
+  const embedding = { task: 'embedding' as const, labels: [] };
+  await expectError(
+    () => objectiveFor(lossSchema.parse({ rDrop: 1 }), embedding, []),
+    'BAD_OPTION',
+    /not for embeddings/,
   );
 });
 
@@ -100,6 +131,8 @@ test('class weights: balanced as scikit-learn, by list, by label', async () => {
   const balanced = [...classWeightsOf('balanced', ['a', 'b', 'c'], [3, 0, 1])!];
   [4 / 6, 1, 2].forEach((weight, at) => close(balanced[at]!, weight, 1e-6, 'balanced'));
   assert.equal([...classWeightsOf({ c: 5 }, ['a', 'b', 'c'], [])!], [1, 1, 5]);
+  const positive = [...positiveWeightsOf('balanced', ['a', 'b', 'c'], [30, 10, 0], 40)!];
+  [1 / 3, 3, 1].forEach((weight, at) => close(positive[at]!, weight, 1e-6, 'positive'));
   const wanted = (weights: number[] | Record<string, number>) => () => classWeightsOf(weights, ['art', 'bar'], []);
   await expectError(wanted([1]), 'BAD_OPTION', /a weight for each of the 2 labels but found 1/);
   await expectError(wanted({ bat: 1 }), 'BAD_OPTION', /one of the 2 labels but found "bat"; did you mean "bar"\?/);
