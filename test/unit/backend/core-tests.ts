@@ -73,11 +73,12 @@ await environment.execute();
 // Some tests leave timers and locks behind.
 process.stdout.write(`\n${JSON.stringify(results)}\n`, () => process.exit(0));
 
-/** Wraps the kernels of the backend `whittle` that are not the CPU backend's. */
+/** Wraps the kernels that the backend `whittle` has in place of the CPU backend's. */
 function countOwnKernels(): Record<string, number> {
   const calls: Record<string, number> = {};
   for (const { kernelName, kernelFunc } of core.getKernelsForBackend(backendName)) {
-    if (core.getKernel(kernelName, 'cpu')?.kernelFunc === kernelFunc) continue;
+    const original = core.getKernel(kernelName, 'cpu');
+    if (!original || original.kernelFunc === kernelFunc) continue;
     calls[kernelName] = 0;
     core.unregisterKernel(kernelName, backendName);
     core.registerKernel({
