@@ -45,10 +45,13 @@ export { Predictor, type PredictOptions, type PredictorOptions } from './predict
 export type {
   ClassificationInput,
   ClassPrediction,
+  EmbeddingInput,
   Entity,
   EntityInput,
   EntityPrediction,
+  MultiLabelPrediction,
   Prediction,
+  RegressionPrediction,
   ScoredClassPrediction,
   TaggedEntityPrediction,
 } from './predict/predictions.js';

@@ -16,6 +16,7 @@ import { Terminal } from './terminal.js';
 interface EvaluateFlags {
   on: 'train' | 'dev' | 'test';
   textColumn?: string;
+  textPairColumn?: string;
   labelColumn?: string;
   precision: 'auto' | 'float32' | 'bfloat16' | 'int8';
   threads: number;
@@ -30,6 +31,7 @@ export function addEvaluate(program: Command): Command {
     .argument('<data>', 'a file (JSONL, CSV, TSV, CoNLL), or a folder with train, dev and test files')
     .addOption(new Option('--on <split>', 'split of a folder').choices(['train', 'dev', 'test']).default('test'))
     .option('--text-column <name>', 'column of the text (default: text)')
+    .option('--text-pair-column <name>', 'column of the second text (default: textPair)')
     .option('--label-column <name>', 'column of the label (default: label)')
     .addOption(new Option('--precision <precision>').choices(['auto', 'float32', 'bfloat16', 'int8']).default('auto'))
     .option('--threads <n>', 'threads of native work, 0 for all', numberBetween(0, 1024, true), 0)
@@ -65,14 +67,22 @@ function isFolder(path: string): boolean {
 }
 
 /** A folder as it is; a file as the test split of a dataset. */
-async function openData(model: string, data: string, { textColumn, labelColumn }: EvaluateFlags): Promise<Dataset> {
+async function openData(
+  model: string,
+  data: string,
+  { textColumn, textPairColumn, labelColumn }: EvaluateFlags,
+): Promise<Dataset> {
   const { head } = await openCheckpoint(model);
   if (!head) {
     throw new WhittleError('UNSUPPORTED', `${model}: expected a fine-tuned model but found an encoder without a head`);
   }
   const { task, labels } = head;
   if (!isFolder(data)) formatOf(data);
-  const columns = { ...(textColumn && { textColumn }), ...(labelColumn && { labelColumn }) };
+  const columns = {
+    ...(textColumn && { textColumn }),
+    ...(textPairColumn && { textPairColumn }),
+    ...(labelColumn && { labelColumn }),
+  };
   if (isFolder(data)) return loadDataset({ path: data, task, ...columns });
   const split = (name: string): Split => ({ name, file: data, rows: [], lines: [] });
   const dataset: Dataset = { task, labels, train: split('train'), dev: split('dev'), test: split('test') };

@@ -3,6 +3,7 @@ import { stat } from 'node:fs/promises';
 import { extname, join, resolve } from 'node:path';
 import { Option, type Command as CommanderCommand } from 'commander';
 import { WhittleError } from '../../bindings/errors.js';
+import { tasks, type Task } from '../data/dataset.js';
 import { readBlocks } from '../data/lines.js';
 import { countParquetRows } from '../data/parquet.js';
 import { Predictor } from '../predict/predictor.js';
@@ -18,8 +19,11 @@ interface PredictFlags {
   output: string;
   textColumn?: string;
   textPairColumn?: string;
-  threshold: number;
+  task?: Task;
+  threshold?: number;
   allScores?: boolean;
+  longTexts?: 'truncate' | 'windows';
+  stride?: number;
   precision: 'auto' | 'float32' | 'bfloat16' | 'int8';
   threads: number;
   maxLength?: number;
@@ -36,11 +40,25 @@ export function addPredict(program: CommanderCommand): CommanderCommand {
     .requiredOption('-o, --output <file>', 'JSONL, CSV, TSV or TXT')
     .option('--text-column <name>', 'column of the text (default: text)')
     .option('--text-pair-column <name>', 'column of the second text (default: textPair)')
-    .option('--threshold <p>', 'hold back labels and entities less probable than this', numberBetween(0, 1), 0)
+    .addOption(
+      new Option('--task <task>', "what the model must do; 'embedding' for an encoder without a head").choices(tasks),
+    )
+    .option(
+      '--threshold <p>',
+      'hold back labels and entities less probable than this (default: 0, or the thresholds of a model of several labels)',
+      numberBetween(0, 1),
+    )
     .option('--all-scores', "write every class's probability")
     .addOption(new Option('--precision <precision>').choices(['auto', 'float32', 'bfloat16', 'int8']).default('auto'))
     .option('--threads <n>', 'threads of native work, 0 for all', numberBetween(0, 1024, true), 0)
-    .option('--max-length <tokens>', 'longer texts are cut', numberBetween(3, 1e6, true))
+    .option('--max-length <tokens>', 'longer texts are cut, or read in windows', numberBetween(3, 1e6, true))
+    .addOption(
+      new Option(
+        '--long-texts <what>',
+        'cut them, or read them in windows (default: as the model was trained)',
+      ).choices(['truncate', 'windows']),
+    )
+    .option('--stride <tokens>', 'tokens that neighboring windows share', numberBetween(0, 1e6, true))
     .option('--overwrite', 'begin anew, whatever a stopped command left')
     .option('--json', 'progress and result as JSON lines on standard output')
     .action(async (model: string, input: string, flags: PredictFlags) => {
@@ -62,12 +80,16 @@ async function predictFile(
   terminal: Terminal,
   signal: AbortSignal,
 ): Promise<void> {
-  const { threads, precision, maxLength, threshold, textColumn, textPairColumn, allScores = false } = flags;
+  const { threads, precision, maxLength, threshold, longTexts, stride } = flags;
+  const { textColumn, textPairColumn, allScores = false } = flags;
   outputFormat(flags.output, 'text-classification', []); // a wrong extension is told before the model is loaded
   await checkOutput(input, flags.output);
   const lines = await countLines(input);
-  const options = { threads, precision, maxLength, threshold, signal, emptyText: 'abstain' as const };
-  await using predictor = await Predictor.load(model, { task: 'any', ...options });
+  const options = {
+    ...{ threads, precision, maxLength, threshold, longTexts, stride, signal },
+    emptyText: 'abstain' as const,
+  };
+  await using predictor = await Predictor.load(model, { task: flags.task ?? 'any', ...options });
   const { task, labels } = predictor;
   const format = outputFormat(flags.output, task, allScores ? labels : []);
   const output = await ResumableOutput.open(flags.output, await commandOf(model, input, flags), !!flags.overwrite);
@@ -183,6 +205,9 @@ async function commandOf(model: string, input: string, flags: PredictFlags): Pro
     '--all-scores': allScores,
     '--precision': precision,
     '--max-length': maxLength,
+    '--task': flags.task,
+    '--long-texts': flags.longTexts,
+    '--stride': flags.stride,
   };
 }
 

@@ -41,7 +41,7 @@ export async function* readInput(file: string, options: InputOptions): AsyncGene
   };
   const task = await rowKind(file, options.task);
   for await (const { row, line, fields } of readRows(file, task, readOptions)) {
-    yield { line, fields, input: inputOf(row) };
+    yield { line, fields, input: inputOf(row, options.task) };
   }
 }
 
@@ -52,19 +52,16 @@ async function* readTexts(file: string, onBadRow: InputOptions['onBadRow']): Asy
   }
 }
 
-/** Words for a model of entities if the file has words; else texts. */
+/** Words, or texts among them, for a model of entities if the file may have words; else texts. */
 async function rowKind(file: string, task: Task): Promise<Task> {
   const format = formatOf(file, ', or .txt,');
-  if (task === 'text-classification' || format === 'conll') return task;
+  if (task !== 'token-classification' || format === 'conll' || format === 'jsonl') return task;
   if (format === 'parquet' && (await hasParquetColumn(file, 'tokens'))) return task;
-  if (format !== 'jsonl') return 'text-classification';
-  for await (const { text } of readLines(file)) {
-    if (text.trim() !== '') return /"tokens"\s*:/.test(text) ? 'token-classification' : 'text-classification';
-  }
   return 'text-classification';
 }
 
-function inputOf(row: Row): Input {
+function inputOf(row: Row, task: Task): Input {
   if ('tokens' in row) return { tokens: row.tokens };
+  if (task === 'embedding') return row.text;
   return row.textPair === undefined ? row.text : { text: row.text, textPair: row.textPair };
 }

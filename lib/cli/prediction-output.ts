@@ -2,11 +2,10 @@
 import { extname } from 'node:path';
 import { WhittleError } from '../../bindings/errors.js';
 import type { Task } from '../data/dataset.js';
-import type { Entity } from '../predict/predictions.js';
+import type { Prediction } from '../predict/predictions.js';
 
-/** What a predictor says, of either task. */
-export type AnyPrediction =
-  { label: string | null; score: number; scores?: Record<string, number> } | { entities: Entity[]; tags?: string[] };
+/** What a predictor says, of any task. */
+export type AnyPrediction = Prediction<Task>;
 
 /** Writes rows of one format. Nothing is kept between rows but the header. */
 export interface RowFormat {
@@ -34,22 +33,51 @@ export function outputFormat(file: string, task: Task, labels: readonly string[]
 
 const jsonl: RowFormat = {
   header: () => '',
-  row: (fields, prediction) => `${JSON.stringify({ ...renameTaken(fields, prediction), ...prediction })}\n`,
+  row: (fields, prediction) => {
+    const said = fieldsOf(prediction);
+    return `${JSON.stringify({ ...renameTaken(fields, said), ...said })}\n`;
+  },
 };
 
-/** `label TAB score` a line, or the entities as JSON. */
+/** A prediction as fields of a row. */
+function fieldsOf(prediction: AnyPrediction): object {
+  return prediction instanceof Float32Array ? { embedding: shortNumbers(prediction) } : prediction;
+}
+
+/** The shortest decimals that are the same float32 numbers. */
+function shortNumbers(values: Float32Array): number[] {
+  return Array.from(values, (value) => {
+    for (let digits = 6; digits < 9; digits++) {
+      const short = Number(value.toPrecision(digits));
+      if (Math.fround(short) === value) return short;
+    }
+    return Number(value.toPrecision(9));
+  });
+}
+
+/** `label TAB score` a line, labels separated by `;`, a score, or the entities or the embedding as JSON. */
 const plainText: RowFormat = {
   header: () => '',
-  row: (_fields, prediction) =>
-    'entities' in prediction
-      ? `${JSON.stringify(prediction.entities)}\n`
-      : `${prediction.label ?? ''}\t${prediction.score}\n`,
+  row: (_fields, prediction) => {
+    if (prediction instanceof Float32Array) return `${JSON.stringify(shortNumbers(prediction))}\n`;
+    if ('entities' in prediction) return `${JSON.stringify(prediction.entities)}\n`;
+    if ('labels' in prediction) return `${prediction.labels.join(';')}\n`;
+    return 'label' in prediction ? `${prediction.label ?? ''}\t${prediction.score}\n` : `${prediction.score}\n`;
+  },
+};
+
+/** The columns that a task adds to a table, beside those of `allScores`. */
+const addedColumns: Record<Task, readonly string[]> = {
+  'text-classification': ['label', 'score'],
+  'multi-label-classification': ['labels'],
+  regression: ['score'],
+  'token-classification': ['entities'],
+  embedding: ['embedding'],
 };
 
 /** The input's columns, then the prediction's. */
 function table(delimiter: string, task: Task, labels: readonly string[]): RowFormat {
-  const isText = task === 'text-classification';
-  const added = isText ? ['label', 'score', ...labels.map((label) => `score ${label}`)] : ['entities'];
+  const added = [...addedColumns[task], ...labels.map((label) => `score ${label}`)];
   let columns: string[] = [];
   const line = (cells: readonly unknown[]) => `${cells.map((cell) => quote(cell, delimiter)).join(delimiter)}\n`;
   return {
@@ -58,17 +86,21 @@ function table(delimiter: string, task: Task, labels: readonly string[]): RowFor
       return line([...columns.map((name) => (added.includes(name) ? inputName(name) : name)), ...added]);
     },
     row: (fields, prediction) => {
-      const values =
-        'entities' in prediction
-          ? [prediction.entities]
-          : [prediction.label ?? '', prediction.score, ...labels.map((label) => prediction.scores?.[label])];
-      return line([...columns.map((name) => fields[name]), ...values]);
+      const said = fieldsOf(prediction) as Record<string, unknown>;
+      const scores = said.scores as Record<string, number> | undefined;
+      const cells = addedColumns[task].map((name) => cellOf(name, said[name]));
+      return line([...columns.map((name) => fields[name]), ...cells, ...labels.map((label) => scores?.[label])]);
     },
   };
 }
 
+/** Labels are separated by `;`, as they are read from tables. */
+function cellOf(name: string, value: unknown): unknown {
+  return name === 'labels' ? (value as string[]).join(';') : value;
+}
+
 /** The input's own `label` becomes `inputLabel` where the prediction has one. */
-function renameTaken(fields: Record<string, unknown>, prediction: AnyPrediction): Record<string, unknown> {
+function renameTaken(fields: Record<string, unknown>, prediction: object): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(fields).map(([name, value]) => [name in prediction ? inputName(name) : name, value]),
   );

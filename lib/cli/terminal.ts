@@ -1,7 +1,7 @@
 /** What commands show while they work: a bar on a terminal, plain lines elsewhere, JSON lines for programs. */
-import { formatCount, formatSeconds, formatShare, formatSmall } from '../report/format.js';
+import { formatCount, formatSeconds, formatSmall } from '../report/format.js';
 import type { RunEvent } from '../recipe/runner.js';
-import { mainMetric, type Metric } from '../report/report.js';
+import { mainMetric, type Metric } from '../report/metrics.js';
 
 /** A part of work that a bar stands for. */
 export interface BarState {
@@ -143,5 +143,5 @@ export function runDisplay(terminal: Terminal): (event: RunEvent) => void {
 /** `accuracy 91.20 %`, if there is such a score. */
 function scoreNote(metrics: Record<string, number> | undefined, metric: Metric): string | undefined {
   const score = metrics?.[metric.name];
-  return score === undefined ? undefined : `${metric.title} ${formatShare(score)}`;
+  return score === undefined ? undefined : `${metric.title} ${metric.format(score)}`;
 }

@@ -44,7 +44,9 @@ export function checkRow(value: unknown, rules: RowRules, place: string): Row {
     throw badRow(place, 'a JSON object', value);
   }
   const fields = value as Record<string, unknown>;
-  return rules.task === 'token-classification'
+  // To predict on, a model of entities takes texts as well as words.
+  const isText = !rules.labelled && fields.tokens === undefined && fields[rules.columns.text] !== undefined;
+  return rules.task === 'token-classification' && !isText
     ? checkTokenRow(fields, rules, place)
     : checkTextRow(fields, rules, place);
 }
@@ -65,7 +67,16 @@ function checkTextRow(fields: Record<string, unknown>, rules: RowRules, place: s
   const row: TextRow | MultiLabelRow | ScoredRow = { text: checkText(fields[columns.text], columns.text, place) };
   const textPair = fields[columns.textPair];
   if (textPair !== undefined) row.textPair = checkText(textPair, columns.textPair, place);
+  else checkSpelling(fields, columns.textPair, place);
   return withLabel(row, labelled, () => labelTextRow(row, fields[columns.label], rules, place));
+}
+
+/** A second text under a name that is all but right would be left out without a word. */
+function checkSpelling(fields: Record<string, unknown>, name: string, place: string): void {
+  const plain = (key: string) => key.toLowerCase().replaceAll(/[^a-z0-9]/g, '');
+  const slip = Object.keys(fields).find((key) => key !== name && plain(key) === plain(name));
+  if (slip !== undefined)
+    throw new WhittleError('BAD_DATA', `${place}: unknown key "${slip}"; did you mean "${name}"?`);
 }
 
 function labelTextRow(row: TextRow | MultiLabelRow | ScoredRow, label: unknown, rules: RowRules, place: string): Row {

@@ -1,8 +1,9 @@
 /** report.html: one file that opens from the disk, with nothing fetched from anywhere. */
 import { stringify } from 'yaml';
 import { escapeHtml } from './charts.js';
-import { formatBytes, formatCount, formatSeconds, formatShare } from './format.js';
-import { mainMetric, type ModelReport, type Report, type StepReport } from './report.js';
+import { formatBytes, formatCount, formatSeconds } from './format.js';
+import { shownMetrics } from './metrics.js';
+import type { Report, StepReport } from './report.js';
 import { htmlTable, renderClasses, renderCurves, renderSparsity } from './sections.js';
 import { style } from './style.js';
 
@@ -43,8 +44,9 @@ function renderCards({ models, steps, task }: Report): string {
   const last = models.at(-1);
   if (!first || !last) return '';
   const cards: [string, string][] = [];
-  const score = scoreOf(last);
-  if (score !== undefined) cards.push([formatShare(score), `${mainMetric(task).title} of ${last.name}`]);
+  const [metric] = shownMetrics(task, [last.scores]);
+  const score = last.scores[metric!.name];
+  if (score !== undefined) cards.push([metric!.format(score), `${metric!.title} of ${last.name}`]);
   cards.push([formatBytes(last.bytes), last === first ? 'on disk' : `on disk, ${formatBytes(first.bytes)} before`]);
   if (last.textsPerSecond !== undefined) {
     const before = last !== first && first.textsPerSecond ? `, ${formatCount(first.textsPerSecond)} before` : '';
@@ -58,7 +60,11 @@ function renderCards({ models, steps, task }: Report): string {
 }
 
 function renderSteps({ steps, task }: Report): string {
-  const { name, title } = mainMetric(task);
+  const [metric] = shownMetrics(
+    task,
+    steps.map(({ metrics }) => metrics),
+  );
+  const { name, title, format } = metric!;
   const previous = new Map<string, number>();
   const rows = steps.map((step, index) => {
     const split = splitOf(step);
@@ -69,7 +75,7 @@ function renderSteps({ steps, task }: Report): string {
     const larger = (steps[index - 1]?.bytes ?? 0) / step.bytes;
     return [
       escapeHtml(step.name),
-      score === undefined ? '' : `${formatShare(score)} <small>${escapeHtml(split)}</small> ${change}`,
+      score === undefined ? '' : `${format(score)} <small>${escapeHtml(split)}</small> ${change}`,
       formatBytes(step.bytes) + (larger > 1.05 ? ` <small>÷ ${larger.toFixed(1)}</small>` : ''),
       step.metrics.textsPerSecond === undefined ? '' : formatCount(step.metrics.textsPerSecond),
       formatSeconds(step.seconds) + (step.reused ? ' <small>earlier</small>' : ''),
@@ -81,20 +87,18 @@ function renderSteps({ steps, task }: Report): string {
 
 function renderModels({ models, task }: Report): string {
   if (models.length < 2) return '';
-  const text = task === 'text-classification';
+  const metrics = shownMetrics(
+    task,
+    models.map(({ scores }) => scores),
+  );
   const rows = models.map((model) => [
     escapeHtml(model.name),
     escapeHtml(model.precision),
-    ...(text ? [model.accuracy, model.macroF1] : [model.f1]).map((one) => (one === undefined ? '' : formatShare(one))),
+    ...metrics.map(({ name, format }) => (model.scores[name] === undefined ? '' : format(model.scores[name]))),
     formatBytes(model.bytes),
     model.textsPerSecond === undefined ? '' : formatCount(model.textsPerSecond),
   ]);
-  const scores = text ? ['accuracy', 'macro F1'] : ['entity F1'];
-  return `<h2>Models</h2>${htmlTable(['model', 'precision', ...scores, 'size', 'texts/s'], rows)}`;
-}
-
-function scoreOf(model: ModelReport): number | undefined {
-  return model.accuracy ?? model.f1;
+  return `<h2>Models</h2>${htmlTable(['model', 'precision', ...metrics.map(({ title }) => title), 'size', 'texts/s'], rows)}`;
 }
 
 /** Which rows a step's score is of. */

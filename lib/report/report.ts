@@ -24,11 +24,13 @@ export interface ModelReport {
   name: string;
   /** `float32`, `int8`, ... */
   precision: string;
-  /** Text classification. */
+  /** Of classes, and where a whole answer is right or wrong. */
   accuracy?: number;
   macroF1?: number;
-  /** Entities. */
+  /** Of entities and of several labels, over all of them. */
   f1?: number;
+  /** All scores of the evaluation by name. */
+  scores: Record<string, number>;
   bytes: number;
   textsPerSecond?: number;
   /** Split it was evaluated on. */
@@ -56,29 +58,20 @@ export function makeReport(run: {
   return { ...run, finishedAt: new Date().toISOString(), models: run.steps.filter(isEvaluation).map(modelReport) };
 }
 
-/** A score: its name in metrics, and how people call it. */
-export interface Metric {
-  name: string;
-  title: string;
-}
-
-/** The metric that a task is judged by. */
-export function mainMetric(task: Task): Metric {
-  return task === 'text-classification' ? { name: 'accuracy', title: 'accuracy' } : { name: 'f1', title: 'entity F1' };
-}
-
 function isEvaluation(step: StepReport): boolean {
   return step.kind === 'evaluate';
 }
 
 function modelReport({ from, precision, bytes, metrics, record }: StepReport): ModelReport {
-  const { accuracy, macroF1, f1, textsPerSecond } = metrics;
+  const { textsPerSecond, ...scores } = metrics;
+  const { accuracy, macroF1, f1 } = scores;
   return {
     name: from,
     precision,
     ...(accuracy !== undefined && { accuracy }),
     ...(macroF1 !== undefined && { macroF1 }),
     ...(f1 !== undefined && { f1 }),
+    scores,
     bytes,
     ...(textsPerSecond !== undefined && { textsPerSecond }),
     on: typeof record.on === 'string' ? record.on : 'test',

@@ -11,7 +11,7 @@ import { runRecipe, type RunEvent } from '../recipe/runner.js';
 import { resolveRecipe, writtenRecipe, type ResolvedRecipe } from '../recipe/schema.js';
 import type { RecipeSource } from '../recipe/source.js';
 import type { Study } from '../recipe/study.js';
-import { mainMetric } from '../report/report.js';
+import { mainMetric } from '../report/metrics.js';
 import { Journal, type Trial } from './journal.js';
 import { samplers } from './samplers.js';
 import { applyParameters, type Parameters } from './space.js';

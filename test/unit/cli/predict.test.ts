@@ -223,7 +223,7 @@ test('Ctrl-C stops cleanly, and the same command goes on where it was', async ()
   assert.is(other.code, 1);
   assert.match(
     other.stderr,
-    /out\.txt\.partial: .* stopped after \d+ rows: --threshold 0 then, 0\.5 now; --overwrite begins anew/,
+    /out\.txt\.partial: .* stopped after \d+ rows: --threshold not given then, 0\.5 now; --overwrite begins anew/,
   );
   const second = await whittle(args(output));
   assert.is(second.code, 0, second.stderr);

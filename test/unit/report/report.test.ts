@@ -97,6 +97,7 @@ test('report.json has a row a model', () => {
     precision: 'int8',
     accuracy: 0.87,
     macroF1: 0.86,
+    scores: { accuracy: 0.87, macroF1: 0.86 },
     bytes: 23e6,
     textsPerSecond: 2000,
     on: 'test',
