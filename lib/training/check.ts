@@ -5,6 +5,10 @@ import { parameterShapes } from '../models/parameters.js';
 import type { ModelFacts, StepCheck } from '../step.js';
 import type { CheckedFinetuneOptions } from './options.js';
 import { checkedLength, precisionFor } from './session.js';
+import { metricNames } from './dev-metrics.js';
+import { checkMetric } from './early-stopping.js';
+import { plainLoss } from './losses/options.js';
+import { objectiveFor } from './objective.js';
 import { StageError, stageParameters } from './stage-parameters.js';
 import type { Stage } from './stages.js';
 import { resolveTask, taskOptionsOf, type TaskOptions } from './task-options.js';
@@ -49,8 +53,11 @@ export function checkTraining(
       if (error instanceof StageError) refuse([...place, ...error.path], error.problem);
       throw error;
     }
-    if (stage.earlyStopping && data.dev.rows.length === 0)
-      refuse([...place, 'earlyStopping'], 'early stopping expects dev rows but found none');
+    at([...place, 'loss'], () => objectiveFor(stage.loss ?? plainLoss, head, []));
+    if (!stage.earlyStopping) continue;
+    const watched = [...place, 'earlyStopping'];
+    if (data.dev.rows.length === 0) refuse(watched, 'early stopping expects dev rows but found none');
+    at(watched, () => checkMetric(stage.earlyStopping!.metric, ['loss', ...metricNames(head, data.dev.rows)]));
   }
   return { description, head, settings };
 }

@@ -1,8 +1,8 @@
 /** The dev metrics of a task, from logits. */
 import type { Example } from '../data/batch.js';
-import type { Split } from '../data/dataset.js';
+import type { Row, Split } from '../data/dataset.js';
 import { scoreRows } from '../evaluate/score.js';
-import { headKind, type TaskHead } from '../models/description.js';
+import type { TaskHead } from '../models/description.js';
 import { thresholdsOf, type TaskSettings } from '../models/task-settings.js';
 import type { DevMetrics } from './dev.js';
 
@@ -20,12 +20,21 @@ export function devMetricsFor(
   head: TaskHead,
   settings: TaskSettings = {},
 ): DevMetrics {
-  const width = Math.max(1, head.labels.length);
   const score = (logits: readonly Float32Array[]) =>
     scoreRows(split.rows, examples, logits, head, thresholdsOf(settings, head.labels.length)).metrics;
-  const names = () => {
-    const outputs = ({ inputIds }: Example) => (headKind(head.task) === 'token' ? inputIds.length : 1) * width;
-    return Object.keys(score(examples.map((example) => new Float32Array(outputs(example)))));
-  };
-  return Object.assign(score, { names });
+  return Object.assign(score, { names: () => metricNames(head, split.rows) });
+}
+
+/**
+ * The names of a task's dev metrics, without scoring any rows.
+ *
+ * @param rows of the dev set: pairs of texts have other metrics with scores than without.
+ * @example
+ * metricNames({ task: 'regression', labels: ['score'] }, rows); // pearson, spearman, mse, mae
+ */
+export function metricNames(head: TaskHead, rows: readonly Row[]): string[] {
+  const some = head.task === 'embedding' ? rows.slice(0, 1) : [];
+  const vectors = some.flatMap(() => [Float32Array.of(0), Float32Array.of(0)]);
+  const thresholds = head.labels.map(() => 0.5);
+  return Object.keys(scoreRows(some, [], vectors, head, thresholds).metrics);
 }

@@ -42,8 +42,15 @@ export class ImprovementWatch {
   }
 }
 
-/** @param names of the metrics that there are. */
-export function unknownMetric(metric: string, names: readonly string[]): WhittleError {
+/**
+ * @param names of the metrics that there are.
+ * @throws WhittleError BAD_OPTION if the metric is not among them.
+ */
+export function checkMetric(metric: string, names: readonly string[]): void {
+  if (!names.includes(metric)) throw unknownMetric(metric, names);
+}
+
+function unknownMetric(metric: string, names: readonly string[]): WhittleError {
   return new WhittleError(
     'BAD_OPTION',
     `earlyStopping: no dev metric "${metric}"${didYouMean(metric, names) || `; expected one of ${names.join(', ')}`}`,

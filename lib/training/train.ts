@@ -5,7 +5,7 @@ import { idsOf, type Examples } from '../data/examples.js';
 import type { ParameterName } from '../models/description.js';
 import type { OnStep, ProgressEvent } from '../step.js';
 import type { DevMetrics } from './dev.js';
-import { unknownMetric } from './early-stopping.js';
+import { checkMetric } from './early-stopping.js';
 import type { CurvePoint } from './loss-curve.js';
 import type { TrainableModel } from './model.js';
 import { plainLoss } from './losses/options.js';
@@ -164,8 +164,12 @@ function checkEarlyStopping({ stage, title }: StagePlan, { devExamples, evaluate
   if (devExamples.length === 0)
     throw new WhittleError('BAD_DATA', `${title}: early stopping expects dev rows but found none`);
   const names = evaluateDev ? evaluateDev.names && ['loss', ...evaluateDev.names()] : ['loss'];
-  const { metric } = stage.earlyStopping;
-  if (names && !names.includes(metric)) throw inStage(title, unknownMetric(metric, names));
+  if (!names) return;
+  try {
+    checkMetric(stage.earlyStopping.metric, names);
+  } catch (error) {
+    throw inStage(title, error);
+  }
 }
 
 /** Training cannot mend what is not a number already. */

@@ -39,6 +39,23 @@ test('a stage of layers that the model lacks', () =>
     /recipe\.yaml:6: train in stage 2: "layers\.2" names a layer that the model lacks; it has 2 layers, layers\.0-1$/,
   ));
 
+test('parameters, losses and scores that the model and its task lack', async () => {
+  const stage = (options: string) =>
+    `  - finetune: { stages: [{ train: head, epochs: 1, learningRate: 1e-2 },\n      { train: all, epochs: 1, learningRate: 1e-3, ${options} }] }\n`;
+  await refused(
+    stage('groups: [{ parameters: ["*.bais"], learningRate: 1e-2 }]'),
+    /recipe\.yaml:6: groups\[0\]\.parameters\[0\] in stage 2: "\*\.bais" names no parameter of the model; did you mean "\*\.bias"\?$/,
+  );
+  await refused(
+    stage('loss: { classWeights: { lots: 2 } }'),
+    /recipe\.yaml:6: loss\.classWeights in stage 2: expected one of the 2 labels but found "lots"; did you mean "lost"\?$/,
+  );
+  await refused(
+    stage('earlyStopping: { metric: acuracy }'),
+    /recipe\.yaml:6: earlyStopping in stage 2: no dev metric "acuracy"; did you mean "accuracy"\?$/,
+  );
+});
+
 test('a longer length than the model takes', () =>
   refused(
     '  - finetune: { maxLength: 100, stages: [{ train: head, epochs: 1, learningRate: 1e-2 }] }\n',
