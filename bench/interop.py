@@ -37,7 +37,8 @@ def compare(case):
     cosines, largest, equal, positions = [], 0.0, 0, 0
     with torch.no_grad():
         for ids, types, expected in zip(case["ids"], case["types"], case["values"]):
-            output = model(torch.tensor([ids]), token_type_ids=torch.tensor([types]))
+            typed = {"token_type_ids": torch.tensor([types])} if getattr(model.config, "type_vocab_size", 0) else {}
+            output = model(torch.tensor([ids]), **typed)
             values = output.logits if case["output"] == "logits" else output.last_hidden_state
             values = values.reshape(-1, values.shape[-1]).double()
             expected = torch.tensor(expected).double().reshape(values.shape)

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { quantize } from '../lib/compress/quantize.js';
-import { raggedBatch } from '../lib/data/batch.js';
+import { raggedBatch, type Example } from '../lib/data/batch.js';
 import { encodeTextRows } from '../lib/data/encode.js';
 import { loadTokenizer } from '../lib/data/tokenizer/tokenizer.js';
 import { openCheckpoint } from '../lib/models/checkpoint.js';
@@ -15,7 +15,8 @@ import { benchmarkModels, testTexts } from './harness/models.js';
 
 const here = dirname(fileURLToPath(import.meta.url));
 
-interface Compared {
+/** What interop.py says of a case. */
+export interface Compared {
   name: string;
   output: 'logits' | 'hidden';
   sequences: number;
@@ -45,14 +46,7 @@ export const benchmark: Benchmark = {
         const { head } = await openCheckpoint(other);
         cases.push(await makeCase(`${head?.task ?? 'encoder'} in ${basename(other)}`, other, texts));
       }
-      const file = join(folder, 'cases.json');
-      writeFileSync(file, JSON.stringify(cases));
-      const result = spawnSync(options.python, [join(here, 'interop.py'), file], { encoding: 'utf8' });
-      if (result.status !== 0) throw new Error(result.stderr);
-      const compared = result.stdout
-        .trim()
-        .split('\n')
-        .map((line) => JSON.parse(line) as Compared);
+      const compared = compareInTransformers(options.python, cases, folder);
       return { rows: compared.flatMap(rowsOf), notes: { compared } };
     } finally {
       rmSync(folder, { recursive: true, force: true });
@@ -60,15 +54,41 @@ export const benchmark: Benchmark = {
   },
 };
 
-/** What the engine gives for each text, in the form that interop.py reads. */
-async function makeCase(name: string, folder: string, texts: string[]) {
-  const checkpoint = await openCheckpoint(folder);
-  const output = checkpoint.head ? ('logits' as const) : ('hidden' as const);
+/** What whittle computes with a checkpoint, in the form that interop.py reads. */
+export interface Case {
+  name: string;
+  folder: string;
+  output: 'logits' | 'hidden';
+  ids: number[][];
+  types: number[][];
+  values: number[][];
+}
+
+/** @param folder for a file that interop.py reads. */
+export function compareInTransformers(python: string, cases: readonly Case[], folder: string): Compared[] {
+  const file = join(folder, 'cases.json');
+  writeFileSync(file, JSON.stringify(cases));
+  const result = spawnSync(python, [join(here, 'interop.py'), file], { encoding: 'utf8' });
+  if (result.status !== 0) throw new Error(result.stderr);
+  return result.stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Compared);
+}
+
+async function makeCase(name: string, folder: string, texts: string[]): Promise<Case> {
   const tokenizer = await loadTokenizer(folder);
   const { examples } = encodeTextRows(
     texts.map((text) => ({ text })),
     { tokenizer, maxLength: 128 },
   );
+  return runCase(name, folder, examples);
+}
+
+/** What the engine gives for each example. */
+export async function runCase(name: string, folder: string, examples: readonly Example[]): Promise<Case> {
+  const checkpoint = await openCheckpoint(folder);
+  const output = checkpoint.head ? ('logits' as const) : ('hidden' as const);
   const values: number[][] = [];
   await using engine = await Engine.load(checkpoint);
   for (const example of examples) values.push([...(await engine.run(raggedBatch([example]), { output }))]);

@@ -1,8 +1,9 @@
 /**
- * Test scores of MiniLM-L6 beside Transformers, mean and spread over seeds, trained plainly and in stages:
+ * Test scores of MiniLM-L6 beside Transformers, mean and spread over seeds, trained plainly and in stages; and, where it
+ * is named, the score and the time of MPNet-base:
  *
- *   npm run bench -- scores [banking77] [conll2003] [sst2] [stsb] [ag_news] [plain] [staged] [--seeds 13,14,15]
- *                           [--runs FILE [done]] [transformers [--finished FOLDER]]
+ *   npm run bench -- scores [banking77] [conll2003] [sst2] [stsb] [ag_news] [mpnet-banking77] [plain] [staged]
+ *                           [--seeds 13,14,15] [--runs FILE [done]] [transformers [--finished FOLDER]]
  *
  * Batch 32, AdamW, linear schedule with 10 % warm-up, the best epoch on dev; plain fine-tuning has Transformers' epochs
  * and rates, staged training the same number of epochs. Each run is appended to FILE as it ends, and one that is there
@@ -19,7 +20,7 @@ import { finetune } from '../lib/training/finetune.js';
 import { row, type Benchmark, type BenchmarkOptions, type Row } from './benchmark.js';
 import { describeCommit } from './harness/machine.js';
 import { readTransformersRuns, runTransformers } from './scores/transformers.js';
-import { stagesOf, ways, works, type Way, type Work } from './scores/works.js';
+import { modelTitles, stagesOf, ways, works, type Way, type Work } from './scores/works.js';
 
 interface Run {
   work: string;
@@ -51,7 +52,7 @@ export const benchmark: Benchmark = {
     const runs: Run[] = [];
     for (const seed of seeds)
       for (const [name, work] of chosen)
-        for (const way of chosenWays) {
+        for (const way of waysOf(work, chosenWays)) {
           const wanted = { name, work, way, seed };
           const run = doneBefore(wanted, runsFile) ?? (onlyDone ? undefined : await train(wanted, options, runsFile));
           if (run) runs.push(run);
@@ -65,17 +66,16 @@ export const benchmark: Benchmark = {
           .filter((run) => run.work === name && seeds.includes(run.seed) && run.epochs === work.epochs)
           .map(({ score }) => ({ test: score })),
       );
+      const { model = 'minilm-l6', data = name } = work;
       for (const way of chosenWays) {
         const { mean, scores } = of(way);
         if (scores.length === 0) continue;
-        rows.push(
-          row({
-            work: `MiniLM-L6 on ${name}, ${describe(work, way)}, mean of ${scores.length} seeds`,
-            unit: `test ${work.metric}`,
-            whittle: mean,
-            peers: peer.scores.length ? { Transformers: peer.mean } : {},
-          }),
-        );
+        const title = `${modelTitles[model]} on ${data}, ${describe(work, way)}, mean of ${scores.length} seeds`;
+        const peers = peer.scores.length ? { Transformers: peer.mean } : {};
+        rows.push(row({ work: title, unit: `test ${work.metric}`, whittle: mean, peers }));
+        const times = runs.filter((run) => run.work === name && run.way === way).map(({ seconds }) => seconds);
+        const seconds = Math.round(times.reduce((sum, one) => sum + one, 0) / times.length);
+        if (work.model) rows.push({ work: `${title}: fine-tuning`, unit: 's', whittle: seconds, peers: {} });
       }
       const [plain, staged] = ways.map(of);
       const wins = plain!.scores.length && staged!.scores.length && (staged!.mean > plain!.mean ? 'staged' : 'plain');
@@ -99,12 +99,14 @@ function parse(args: string[]) {
   const known = [...Object.keys(works), ...ways, 'done', 'transformers'];
   const unknown = words.find((word) => !known.includes(word));
   if (unknown) throw new Error(`Expected any of ${known.join(', ')} but found ${unknown}`);
+  const named = words.some((word) => word in works);
   const oneOf = <T extends string>(all: readonly T[]) => {
     const named = all.filter((name) => words.includes(name));
     return named.length ? named : all;
   };
   return {
-    names: oneOf(Object.keys(works)),
+    // A large model takes hours: only where it is named.
+    names: Object.keys(works).filter((name) => (named ? words.includes(name) : !works[name]!.model)),
     chosenWays: oneOf(ways),
     seeds: (given.seeds ?? '13,14,15').split(',').map(Number),
     runsFile: given.runs,
@@ -119,6 +121,11 @@ function describe({ learningRate, epochs, staged }: Work, way: Way): string {
   return staged
     .map((stage) => `${[stage.train].flat().join('+')} ${stage.epochs} epochs at ${stage.learningRate}`)
     .join(', then ');
+}
+
+/** Those of `chosen` that the work has. */
+function waysOf({ staged }: Work, chosen: readonly Way[]): Way[] {
+  return chosen.filter((way) => way === 'plain' || staged.length > 0);
 }
 
 interface Wanted {
@@ -144,11 +151,11 @@ async function train({ name, work, way, seed }: Wanted, options: BenchmarkOption
   const stages = stagesOf(work, way);
   const folder = mkdtempSync(join(tmpdir(), 'whittle-bench-'));
   try {
-    const data = await loadDataset({ path: join(options.shared, 'data', name) });
+    const data = await loadDataset({ path: join(options.shared, 'data', work.data ?? name) });
     const threads = options.cpus.length;
     const started = performance.now();
     const { checkpoint, metrics } = await finetune(
-      join(options.shared, 'models', 'minilm-l6'),
+      join(options.shared, 'models', work.model ?? 'minilm-l6'),
       { stages },
       stepContext({ data, seed, threads, folder: join(folder, 'finetune') }),
     );

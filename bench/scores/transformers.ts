@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { BenchmarkOptions } from '../benchmark.js';
 import { describeMachine } from '../harness/machine.js';
-import type { Work } from './works.js';
+import { works, type Work } from './works.js';
 
 const here = dirname(fileURLToPath(import.meta.url));
 export const resultsFile = join(here, '..', 'results', 'scores-transformers.json');
@@ -47,6 +47,7 @@ export function runTransformers(
   const versions = installedVersions(python);
   for (const seed of seeds)
     for (const [name, { learningRate, epochs }] of chosen) {
+      if (works[name]!.model) throw new Error(`${name} runs without Transformers: train/scores.py trains MiniLM-L6`);
       const runs = readTransformersRuns();
       const same = (run: TransformersRun) =>
         run.work === name && run.seed === seed && run.epochs === epochs && run.learningRate === learningRate;

@@ -2,12 +2,15 @@
 import type { StageOptions } from '../../lib/training/stages.js';
 
 export interface Work {
+  /** Folder of shared/models, and of shared/data; minilm-l6, and the work's own name, if absent. */
+  model?: string;
+  data?: string;
   /** Of dev for the best epoch, and of test. */
   metric: 'accuracy' | 'f1' | 'spearman';
   /** Of plain fine-tuning, and of Transformers. */
   learningRate: number;
   epochs: number;
-  /** The same number of epochs in stages. The rates are those that did best on dev with seed 13. */
+  /** The same number of epochs in stages. The rates are those that did best on dev with seed 13. Empty: plain alone. */
   staged: Omit<StageOptions, 'earlyStopping'>[];
 }
 
@@ -54,7 +57,14 @@ export const works: Record<string, Work> = {
       { train: 'all', epochs: 1.5, learningRate: 5e-5 },
     ],
   },
+  'mpnet-banking77': {
+    ...{ model: 'mpnet-base', data: 'banking77' },
+    ...{ metric: 'accuracy', learningRate: 5e-5, epochs: 3, staged: [] },
+  },
 };
+
+/** As users know the models. */
+export const modelTitles: Record<string, string> = { 'minilm-l6': 'MiniLM-L6', 'mpnet-base': 'MPNet-base' };
 
 export const ways = ['plain', 'staged'] as const;
 export type Way = (typeof ways)[number];
