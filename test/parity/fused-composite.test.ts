@@ -18,7 +18,7 @@ import { textHead, tinyDescription, tinyParameters, tokenHead } from '../unit/tr
 
 const seed = 77;
 /** Tokens of the sequences of a batch. */
-const batches = { short: [1, 2, 17, 63, 1, 64, 65, 130], long: [130, 512, 1] };
+const batches = { short: [1, 2, 17, 63, 1, 64, 65, 130], long: [512, 1] };
 /**
  * Largest error of a gradient, of the logits and of the loss relative to their norms. bfloat16 has 8 bits of
  * significand (a product of rounded factors is off by up to 2^-8), and the errors of two layers forward and backward
@@ -88,7 +88,7 @@ for (const head of [textHead, tokenHead])
   for (const dropout of [0, 0.2])
     for (const positionBuckets of head === textHead ? [0, 32] : [0])
       for (const [name, lengths] of Object.entries(batches)) {
-        if (name === 'long' && dropout === 0) continue;
+        if (name === 'long' && (dropout === 0 || head === tokenHead)) continue;
         const buckets = positionBuckets ? ', relative positions' : '';
         test(`${head.task}, dropout ${dropout}${buckets}, ${name} sequences (seed ${seed})`, () => {
           const options = { head, lengths, dropout, positionBuckets };
