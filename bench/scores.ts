@@ -151,7 +151,8 @@ async function train({ name, work, way, seed }: Wanted, options: BenchmarkOption
   const stages = stagesOf(work, way);
   const folder = mkdtempSync(join(tmpdir(), 'whittle-bench-'));
   try {
-    const data = await loadDataset({ path: join(options.shared, 'data', work.data ?? name) });
+    const { task } = work;
+    const data = await loadDataset({ path: join(options.shared, 'data', work.data ?? name), ...(task && { task }) });
     const threads = options.cpus.length;
     const started = performance.now();
     const { checkpoint, metrics } = await finetune(

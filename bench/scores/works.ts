@@ -1,10 +1,13 @@
 /** What is trained for the scores, and the two ways of whittle to train it. */
+import type { Task } from '../../lib/data/dataset.js';
 import type { StageOptions } from '../../lib/training/stages.js';
 
 export interface Work {
   /** Folder of shared/models, and of shared/data; minilm-l6, and the work's own name, if absent. */
   model?: string;
   data?: string;
+  /** The data's; told by their first row if absent. */
+  task?: Task;
   /** Of dev for the best epoch, and of test. */
   metric: 'accuracy' | 'f1' | 'spearman';
   /** Of plain fine-tuning, and of Transformers. */
@@ -42,7 +45,7 @@ export const works: Record<string, Work> = {
     ],
   },
   stsb: {
-    ...{ metric: 'spearman', learningRate: 5e-5, epochs: 4 },
+    ...{ task: 'regression', metric: 'spearman', learningRate: 5e-5, epochs: 4 },
     staged: [
       { train: 'head', epochs: 0.5, learningRate: 1e-3 },
       { train: top, epochs: 0.5, learningRate: 2e-4 },
