@@ -7,8 +7,8 @@
  *
  * Batch 32, AdamW, linear schedule with 10 % warm-up, the best epoch on dev; plain fine-tuning has Transformers' epochs
  * and rates, staged training the same number of epochs. Each run is appended to FILE as it ends, and one that is there
- * is not run again; with `done`, those that are there are all that is reported. Transformers' scores are read from results/scores-transformers.json; `transformers` runs those
- * that are not there yet (bf16 autocast; hours).
+ * is not run again; with `done`, those that are there are all that is reported. Transformers' scores are read from
+ * results/scores-transformers.json; `transformers` runs those that are not there yet (bf16 autocast; hours).
  */
 import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -20,6 +20,7 @@ import { finetune } from '../lib/training/finetune.js';
 import { row, type Benchmark, type BenchmarkOptions, type Row } from './benchmark.js';
 import { describeCommit } from './harness/machine.js';
 import { readTransformersRuns, runTransformers } from './scores/transformers.js';
+import { difference, summarize, type Summary } from './scores/summary.js';
 import { modelTitles, stagesOf, ways, works, type Way, type Work } from './scores/works.js';
 
 interface Run {
@@ -34,13 +35,6 @@ interface Run {
   seconds: number;
   /** Of whittle, when it ran. */
   commit: string;
-}
-
-/** Mean and sample standard deviation of the test scores. */
-interface Summary {
-  mean: number;
-  deviation: number;
-  scores: number[];
 }
 
 export const benchmark: Benchmark = {
@@ -60,28 +54,32 @@ export const benchmark: Benchmark = {
     const rows: Row[] = [];
     const notes: Record<string, unknown> = {};
     for (const [name, work] of chosen) {
-      const of = (way: Way) => summary(runs.filter((run) => run.work === name && run.way === way));
-      const peer = summary(
-        readTransformersRuns()
-          .filter((run) => run.work === name && seeds.includes(run.seed) && run.epochs === work.epochs)
-          .map(({ score }) => ({ test: score })),
+      const ofWay = (way: Way) => runs.filter((run) => run.work === name && run.way === way);
+      const [plain, staged] = ways.map((way) => summarize(ofWay(way).map(({ seed, test }) => ({ seed, score: test }))));
+      const peer = summarize(
+        readTransformersRuns().filter(
+          (run) => run.work === name && seeds.includes(run.seed) && run.epochs === work.epochs,
+        ),
       );
       const { model = 'minilm-l6', data = name } = work;
-      for (const way of chosenWays) {
-        const { mean, scores } = of(way);
-        if (scores.length === 0) continue;
-        const title = `${modelTitles[model]} on ${data}, ${describe(work, way)}, mean of ${scores.length} seeds`;
-        const peers = peer.scores.length ? { Transformers: peer.mean } : {};
-        rows.push(row({ work: title, unit: `test ${work.metric}`, whittle: mean, peers }));
-        const times = runs.filter((run) => run.work === name && run.way === way).map(({ seconds }) => seconds);
-        const seconds = Math.round(times.reduce((sum, one) => sum + one, 0) / times.length);
+      for (const [way, own] of [
+        ['plain', plain],
+        ['staged', staged],
+      ] as const) {
+        if (!own) continue;
+        const title = `${modelTitles[model]} on ${data}, ${describe(work, way)}, mean of ${countSeeds(own, peer)}`;
+        const peers = peer ? { Transformers: peer.mean } : {};
+        rows.push(row({ work: title, unit: `test ${work.metric}`, whittle: own.mean, peers }));
+        const seconds = Math.round(ofWay(way).reduce((sum, run) => sum + run.seconds, 0) / ofWay(way).length);
         if (work.model) rows.push({ work: `${title}: fine-tuning`, unit: 's', whittle: seconds, peers: {} });
       }
-      const [plain, staged] = ways.map(of);
-      const wins = plain!.scores.length && staged!.scores.length && (staged!.mean > plain!.mean ? 'staged' : 'plain');
       notes[name] = {
-        ...{ plain, staged, Transformers: peer, ...(wins && { wins }) },
-        runs: runs.filter((run) => run.work === name),
+        ...{ plain, staged, Transformers: peer },
+        'plain minus Transformers': difference(plain, peer),
+        'staged minus plain': difference(staged, plain),
+        runs: runs
+          .filter((run) => run.work === name)
+          .map(({ way, seed, dev, test, seconds, commit }) => ({ way, seed, dev, test, seconds, commit })),
       };
     }
     return { rows, notes };
@@ -175,10 +173,8 @@ async function train({ name, work, way, seed }: Wanted, options: BenchmarkOption
   }
 }
 
-function summary(runs: Pick<Run, 'test'>[]): Summary {
-  const scores = runs.map(({ test }) => test);
-  const mean = scores.reduce((sum, score) => sum + score, 0) / scores.length;
-  const squares = scores.reduce((sum, score) => sum + (score - mean) ** 2, 0);
-  const two = (value: number) => Number(value.toFixed(2));
-  return { mean: two(mean), deviation: two(Math.sqrt(squares / Math.max(1, scores.length - 1))), scores };
+/** `3 seeds`, or `3 seeds (Transformers: 2)`. */
+function countSeeds(own: Summary, peer: Summary | undefined): string {
+  const [count, peers] = [own, peer].map((one) => Object.keys(one?.scores ?? {}).length);
+  return `${count} ${count === 1 ? 'seed' : 'seeds'}${peers && peers !== count ? ` (Transformers: ${peers})` : ''}`;
 }
