@@ -13,7 +13,10 @@ export interface Work {
   /** Of plain fine-tuning, and of Transformers. */
   learningRate: number;
   epochs: number;
-  /** The same number of epochs in stages. The rates are those that did best on dev with seed 13. Empty: plain alone. */
+  /**
+   * The same number of epochs in stages; empty: plain alone. The last has the rate of plain fine-tuning, those of the
+   * others were not searched for.
+   */
   staged: Omit<StageOptions, 'earlyStopping'>[];
 }
 
