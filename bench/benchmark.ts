@@ -46,3 +46,12 @@ export function row(entry: Omit<Row, 'ratio'>): Row {
 export function round(value: number): number {
   return Number(value.toPrecision(4));
 }
+
+export function printRow({ work, unit, whittle, peers, ratio, shareOfPeak }: Row): void {
+  const others = Object.entries(peers).map(([peer, value]) => `${peer} ${value}`);
+  const tail = [
+    ratio === undefined ? '' : `${ratio}x of the best peer`,
+    shareOfPeak === undefined ? '' : `${(100 * shareOfPeak).toFixed(0)} % of the peak`,
+  ];
+  console.log([`${work}: whittle ${whittle} ${unit}`, ...others, ...tail].filter(Boolean).join(', '));
+}

@@ -1,36 +1,56 @@
-/** Token ids to logits at fixed lengths: whittle's int8 engine beside onnxruntime-node's dynamic int8. */
-import { row, round, type Benchmark, type Row } from './benchmark.js';
-import { contest } from './harness/contest.js';
-import { onnxRuntimeContestant, whittleContestant } from './harness/contestants.js';
-import { benchmarkModels } from './harness/models.js';
+/**
+ * Token ids to logits: fixed lengths, and BERT-large at lengths like SQuAD's.
+ *
+ *     npm run bench -- infer [MODEL...] [SHAPE...]     for example: infer MiniLM-L6 BERT-base 32x128 8x512
+ */
+import type { Benchmark, BenchmarkOptions } from './benchmark.js';
+import { compareAll, type Comparison } from './harness/compare.js';
+import type { ContestantName } from './harness/contestants.js';
+import { makeUpModel, modelShapes, type ModelName } from './harness/made-up-model.js';
+import { benchmarkModel, modelFolder } from './harness/models.js';
+import { operationsOf } from './harness/peak.js';
+import { fixedLengths, squadLengths } from './harness/work.js';
 
-const shapes = [
-  [32, 128],
-  [1, 128],
-  [1, 16],
-  [8, 512],
-] as const;
+const peers: ContestantName[] = [
+  'onnxruntime-node int8',
+  'onnxruntime-node float32',
+  'ONNX Runtime int8',
+  'OpenVINO int8',
+  'OpenVINO float',
+  'PyTorch bfloat16',
+];
+
+const works = {
+  '32x128': { does: fixedLengths(32, 128), turns: 7 },
+  '1x128': { does: fixedLengths(1, 128), turns: 9 },
+  '1x16': { does: fixedLengths(1, 16), turns: 9 },
+  '8x512': { does: fixedLengths(8, 512), turns: 5 },
+  SQuAD: { does: squadLengths(48), turns: 3 },
+};
 
 export const benchmark: Benchmark = {
-  summary: 'sequences/s at fixed lengths, int8, beside onnxruntime-node [CHECKPOINT]',
+  summary: 'sequences/s from token ids to logits, int8 [MODEL...] [SHAPE...]',
   async run(options) {
-    const models = await benchmarkModels(options, options.args[0]);
-    const rows: Row[] = [];
-    for (const [sequences, length] of shapes) {
-      const args = ['ids', String(sequences), String(length)];
-      const contestants = [whittleContestant(models.int8, args)];
-      if (models.onnxInt8) contestants.push(onnxRuntimeContestant(models.onnxInt8, args));
-      const { whittle, ...peers } = await contest(contestants, { cpus: options.cpus, turns: sequences > 1 ? 9 : 41 });
-      const rounded = Object.fromEntries(Object.entries(peers).map(([peer, speed]) => [peer, round(speed)]));
-      rows.push(
-        row({
-          work: `MiniLM-L6 ${sequences}x${length}`,
-          unit: 'sequences/s',
-          whittle: round(whittle!),
-          peers: rounded,
-        }),
-      );
+    const comparisons: Comparison[] = [];
+    for (const name of named(Object.keys(modelShapes) as ModelName[], options)) {
+      const float32 = await makeUpModel(name, options.shared, modelFolder);
+      // Calibrating BERT-large takes longer and more memory than it tells.
+      const model = await benchmarkModel(options, float32, name === 'BERT-large' ? { forms: ['onnx'] } : {});
+      const usual = Object.keys(works).filter((work) => (work === 'SQuAD') === (name === 'BERT-large'));
+      for (const work of named(usual, options)) {
+        const { does, turns } = works[work as keyof typeof works];
+        comparisons.push({
+          ...{ work: `${name} ${work}`, unit: 'sequences/s', model, does, peers, turns },
+          operations: operationsOf(name, does.lengths),
+        });
+      }
     }
-    return { rows };
+    return compareAll(comparisons, options);
   },
 };
+
+/** Those that the arguments name, or all. */
+function named<T extends string>(all: readonly T[], { args }: BenchmarkOptions): readonly T[] {
+  const chosen = all.filter((name) => args.includes(name));
+  return chosen.length > 0 ? chosen : all;
+}

@@ -11,7 +11,8 @@ import { loadTokenizer } from '../lib/data/tokenizer/tokenizer.js';
 import { openCheckpoint } from '../lib/models/checkpoint.js';
 import { Engine } from '../lib/models/engine.js';
 import type { Benchmark, Row } from './benchmark.js';
-import { benchmarkModels, testTexts } from './harness/models.js';
+import { makeUpModel } from './harness/made-up-model.js';
+import { modelFolder, sampleTexts } from './harness/models.js';
 
 const here = dirname(fileURLToPath(import.meta.url));
 
@@ -32,10 +33,12 @@ export const benchmark: Benchmark = {
     if (!options.python) throw new Error('interop needs a Python with transformers and compressed-tensors (--python)');
     const folder = mkdtempSync(join(tmpdir(), 'whittle-interop-'));
     try {
-      const { float32, int8 } = await benchmarkModels(options, options.args[0], { onnx: false });
+      const float32 = options.args[0] ?? (await makeUpModel('MiniLM-L6', options.shared, modelFolder));
+      const int8 = join(folder, 'int8');
+      await quantize(float32, { method: 'dynamic' }, { folder: int8, threads: 0 });
       const weightOnly = join(folder, 'weight-only');
       await quantize(float32, { method: 'weight-only' }, { folder: weightOnly, threads: 0 });
-      const texts = testTexts(options.shared, 'banking77', 512);
+      const texts = sampleTexts(options.shared, 'banking77', 512);
       const cases = [
         await makeCase('models/minilm-l6 (weight-only int8)', join(here, '..', 'models', 'minilm-l6'), texts),
         await makeCase('fine-tuned, float32', float32, texts),

@@ -9,28 +9,23 @@
  */
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import { round, type Benchmark, type Row } from './benchmark.js';
-
-const program = join(
-  resolve(dirname(fileURLToPath(import.meta.url)), '..'),
-  'build',
-  'Release',
-  'whittle_kernel_bench',
-);
+import { kernelBench } from './harness/peak.js';
+import { pinned } from './harness/pinned.js';
 
 export const benchmark: Benchmark = {
   summary: "products of the native core as shares of the machine's peak",
   async run({ args, cpus }) {
-    if (!existsSync(program)) throw new Error(`Expected ${program}, built by npm run setup, but it is missing`);
-    const child = spawn('taskset', ['-c', cpus.join(','), program, '--threads', String(cpus.length), ...args], {
+    if (!existsSync(kernelBench)) throw new Error(`Expected ${kernelBench}, built by npm run setup, but it is missing`);
+    const child = spawn(...pinned(cpus, kernelBench, ['--threads', String(cpus.length), ...args]), {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     const ended = new Promise<void>((done, fail) => {
       child.on('error', fail);
-      child.on('close', (code) => (code === 0 ? done() : fail(new Error(`${program} ended with exit code ${code}`))));
+      child.on('close', (code) =>
+        code === 0 ? done() : fail(new Error(`${kernelBench} ended with exit code ${code}`)),
+      );
     });
     const rows: Row[] = [];
     for await (const line of createInterface({ input: child.stdout })) {

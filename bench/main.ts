@@ -1,13 +1,21 @@
 /**
- * `npm run bench -- NAME [--json FILE] [--cpus 0,1] [--python FILE] [--shared FOLDER] [ARGS]` runs bench/NAME.ts.
+ * `npm run bench -- NAME [--json FILE [--add]] [--cpus 0,1] [--python FILE] [--shared FOLDER] [ARGS]` runs bench/NAME.ts.
  * Without a name, lists what there is.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import type { Benchmark, BenchmarkOptions, Row } from './benchmark.js';
+import { printRow, type Benchmark, type BenchmarkOptions, type Row } from './benchmark.js';
 import { describeMachine, describeCommit } from './harness/machine.js';
+
+interface Result {
+  machine: string;
+  commit: string;
+  load: { before: number; after: number };
+  rows: Row[];
+  notes?: Record<string, unknown>;
+}
 
 const here = dirname(fileURLToPath(import.meta.url));
 const [name, ...rest] = process.argv.slice(2);
@@ -19,24 +27,19 @@ if (!benchmark) {
   process.exit(name ? 1 : 0);
 }
 
-const { options, json } = parse(rest);
+const { options, json, add } = parse(rest);
 const machine = describeMachine();
 const commit = describeCommit();
 /** Programs that ran or waited, over the last minute; what is above the contestants' own threads disturbed them. */
 const loadBefore = loadavg()[0]!;
 console.log(`${machine}, commit ${commit}\n`);
 const { rows, notes } = await benchmark.run(options);
-printRows(rows);
+rows.forEach(printRow);
 if (json) {
   mkdirSync(dirname(resolve(json)), { recursive: true });
-  writeFileSync(
-    json,
-    JSON.stringify(
-      { machine, commit, load: { before: loadBefore, after: loadavg()[0]! }, rows, ...(notes ? { notes } : {}) },
-      null,
-      2,
-    ) + '\n',
-  );
+  const load = { before: loadBefore, after: loadavg()[0]! };
+  const result = { machine, commit, load, rows, ...(notes ? { notes } : {}) };
+  writeFileSync(json, JSON.stringify(add ? addTo(json, result) : result, null, 2) + '\n');
   console.log(`\nWritten to ${json}`);
 }
 
@@ -54,12 +57,22 @@ async function list(): Promise<void> {
   }
 }
 
-function parse(words: string[]): { options: BenchmarkOptions; json?: string } {
+/** Rows and notes of an earlier call on the same machine and commit stay, unless this one has the same work. */
+function addTo(file: string, result: Result): Result {
+  if (!existsSync(file)) return result;
+  const earlier = JSON.parse(readFileSync(file, 'utf8')) as Result;
+  if (earlier.machine !== result.machine || earlier.commit !== result.commit) return result;
+  const others = earlier.rows.filter(({ work }) => result.rows.every((row) => row.work !== work));
+  return { ...result, rows: [...others, ...result.rows], notes: { ...earlier.notes, ...result.notes } };
+}
+
+function parse(words: string[]): { options: BenchmarkOptions; json?: string; add: boolean } {
   const args: string[] = [];
   const given: Record<string, string> = {};
   for (let i = 0; i < words.length; i++) {
     const match = /^--(json|cpus|python|shared)(?:=(.*))?$/.exec(words[i]!);
     if (match) given[match[1]!] = match[2] ?? words[++i] ?? '';
+    else if (words[i] === '--add') given.add = 'yes';
     else args.push(words[i]!);
   }
   const peers = '/opt/peers/venv/bin/python';
@@ -72,16 +85,6 @@ function parse(words: string[]): { options: BenchmarkOptions; json?: string } {
       ...(python ? { python } : {}),
     },
     ...(given.json ? { json: given.json } : {}),
+    add: given.add !== undefined,
   };
-}
-
-function printRows(rows: Row[]): void {
-  for (const { work, unit, whittle, peers, ratio, shareOfPeak } of rows) {
-    const others = Object.entries(peers).map(([peer, value]) => `${peer} ${value}`);
-    const tail = [
-      ratio === undefined ? '' : `${ratio}x of the best peer`,
-      shareOfPeak === undefined ? '' : `${(100 * shareOfPeak).toFixed(0)} % of the peak`,
-    ];
-    console.log([`${work}: whittle ${whittle} ${unit}`, ...others, ...tail].filter(Boolean).join(', '));
-  }
 }

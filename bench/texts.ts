@@ -1,36 +1,33 @@
-/** Texts to labels at real lengths, tokenization included: whittle's int8 predictor beside onnxruntime-node. */
-import { writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { row, round, type Benchmark, type Row } from './benchmark.js';
-import { contest } from './harness/contest.js';
-import { onnxRuntimeContestant, whittleContestant } from './harness/contestants.js';
-import { benchmarkModels, testTexts } from './harness/models.js';
+/** Texts to labels or entities at real lengths, tokenization included: `npm run bench -- texts [DATA SET...]`. */
+import type { Benchmark } from './benchmark.js';
+import { compareAll, type Comparison } from './harness/compare.js';
+import type { ContestantName } from './harness/contestants.js';
+import { benchmarkModel, sampleTexts } from './harness/models.js';
+import { trainedModel, type TrainedName } from './harness/trained-models.js';
+
+const peers: ContestantName[] = ['onnxruntime-node int8', 'ONNX Runtime int8', 'OpenVINO int8', 'OpenVINO float'];
+const dataSets: { name: string; data: string; model: TrainedName }[] = [
+  { name: 'Banking77', data: 'banking77', model: 'banking77' },
+  { name: 'AG News', data: 'ag_news', model: 'banking77' },
+  { name: 'CoNLL-2003', data: 'conll2003', model: 'conll2003' },
+];
+const count = 1024;
 
 export const benchmark: Benchmark = {
-  summary: 'texts/s from texts to labels, int8, beside onnxruntime-node [CHECKPOINT]',
+  summary: 'texts/s from texts to labels at real lengths, MiniLM-L6, int8 [DATA SET...]',
   async run(options) {
-    const models = await benchmarkModels(options, options.args[0]);
-    const rows: Row[] = [];
-    for (const [dataset, name] of [
-      ['banking77', 'Banking77'],
-      ['ag_news', 'AG News'],
-    ] as const) {
-      const file = join(dirname(models.int8), `${dataset}.json`);
-      const texts = testTexts(options.shared, dataset, 1024);
-      writeFileSync(file, JSON.stringify(texts));
-      const contestants = [whittleContestant(models.int8, ['texts', file])];
-      if (models.onnxInt8) contestants.push(onnxRuntimeContestant(models.onnxInt8, ['texts', file, models.float32]));
-      const { whittle, ...peers } = await contest(contestants, { cpus: options.cpus, turns: 7 });
-      const rounded = Object.fromEntries(Object.entries(peers).map(([peer, speed]) => [peer, round(speed)]));
-      rows.push(
-        row({
-          work: `MiniLM-L6 ${name}, ${texts.length} texts`,
-          unit: 'texts/s',
-          whittle: round(whittle!),
-          peers: rounded,
-        }),
-      );
+    const comparisons: Comparison[] = [];
+    for (const { name, data, model } of dataSets) {
+      if (options.args.some((arg) => dataSets.some((one) => one.data === arg)) && !options.args.includes(data))
+        continue;
+      const { float32, int8 } = await trainedModel(model, options);
+      const texts = sampleTexts(options.shared, data, count);
+      comparisons.push({
+        ...{ work: `MiniLM-L6 ${name}, ${count} texts`, unit: 'texts/s', peers, turns: 7 },
+        model: await benchmarkModel(options, float32, { int8 }),
+        does: { texts, tokenizer: float32, maxLength: 512 },
+      });
     }
-    return { rows };
+    return compareAll(comparisons, options);
   },
 };

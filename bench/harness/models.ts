@@ -1,85 +1,119 @@
 /** The models that benchmarks run, in whittle's form and in the peers'. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import {
+  createReadStream,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import { fileURLToPath } from 'node:url';
 import { quantize } from '../../lib/compress/quantize.js';
-import { openCheckpoint } from '../../lib/models/checkpoint.js';
-import { writeCheckpoint } from '../../lib/models/write-checkpoint.js';
 import type { BenchmarkOptions } from '../benchmark.js';
 
 const here = dirname(fileURLToPath(import.meta.url));
+const exporter = join(here, '..', 'peers', 'export.py');
 
-export interface BenchmarkModels {
-  /** float32 checkpoint with a text classification head. */
+/** Where made-up and trained checkpoints and the peers' forms of them are kept from run to run. */
+export const modelFolder = join(here, '..', '..', 'runs', 'bench');
+
+/** A checkpoint in all forms. */
+export interface BenchmarkModel {
+  /** float32, with a head. */
   float32: string;
   /** The same, quantized by whittle for dynamic int8. */
   int8: string;
-  /** The same in ONNX, dynamic int8 by onnxruntime.quantization; absent without Python. */
-  onnxInt8?: string;
+  /** Folder as transformers.js takes it, with onnx/model.onnx and onnx/model_quantized.onnx (dynamic int8); absent without Python. */
+  onnx?: string;
+  /** Folder with float32.xml and int8.xml (static int8, NNCF); absent without Python. */
+  openvino?: string;
 }
+
+const calibrationData = ['ag_news', 'banking77', 'conll2003'];
+const calibrationTexts = 300;
+
+/** The forms that take Python and minutes to make. */
+export type PeerForm = 'onnx' | 'openvino';
 
 /**
- * A text classifier in all forms, in a folder that goes when the process ends. `checkpoint` is a fine-tuned one;
- * without it, minilm-l6 gets a head of 77 labels with made-up weights, which costs the same time.
+ * A float32 checkpoint in whittle's int8 form, which goes when the process ends unless it is given, and in the peers' `forms`,
+ * which are kept under a hash of the checkpoint and of the program that exports it.
  */
-export async function benchmarkModels(
+export async function benchmarkModel(
   { shared, python }: BenchmarkOptions,
-  checkpoint: string | undefined,
-  { onnx = true } = {},
-): Promise<BenchmarkModels> {
-  const folder = mkdtempSync(join(tmpdir(), 'whittle-bench-'));
-  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
-  const float32 = checkpoint ?? (await withHead(join(shared, 'models', 'minilm-l6'), join(folder, 'float32'), 77));
-  const { checkpoint: int8 } = await quantize(
-    float32,
-    { method: 'dynamic' },
-    { folder: join(folder, 'int8'), threads: 0 },
-  );
-  const onnxInt8 = onnx ? exportOnnx(python, float32, join(folder, 'onnx')) : undefined;
-  return { float32, int8, ...(onnxInt8 && { onnxInt8 }) };
+  float32: string,
+  { int8, forms = ['openvino', 'onnx'] }: { int8?: string; forms?: readonly PeerForm[] } = {},
+): Promise<BenchmarkModel> {
+  int8 ??= (await quantize(float32, { method: 'dynamic' }, { folder: temporaryFolder(), threads: 0 })).checkpoint;
+  if (!python) {
+    console.log('SKIPPED: peers that need an exported model, since no Python was given (--python FILE)');
+    return { float32, int8 };
+  }
+  const sources = [join(float32, 'model.safetensors'), join(float32, 'config.json'), exporter];
+  const kept = join(modelFolder, await hashOf(sources));
+  const model: BenchmarkModel = { float32, int8 };
+  for (const form of forms)
+    model[form] = await once(join(kept, form), (folder) => {
+      const args = [exporter, float32, folder, form];
+      if (form === 'openvino') args.push(calibrationFile(shared));
+      runPython(python, args);
+    });
+  return model;
 }
 
-async function withHead(source: string, target: string, count: number): Promise<string> {
-  const { config, description, readParameters } = await openCheckpoint(source);
-  const labels = Array.from({ length: count }, (_, id) => `class ${id}`);
-  const parameters = await readParameters();
-  const weight = Float32Array.from({ length: count * description.hidden }, (_, i) => Math.sin(i) * 0.05);
-  parameters.set('classifier.weight', { shape: [count, description.hidden], data: weight });
-  parameters.set('classifier.bias', { shape: [count], data: new Float32Array(count) });
-  const head = { task: 'text-classification', labels } as const;
-  await writeCheckpoint(target, {
-    ...{ config, description: { ...description, hasPooler: true }, head, parameters },
-    ...{ dtype: 'float32', tokenizerFrom: source },
-  });
+function calibrationFile(shared: string): string {
+  const file = join(temporaryFolder(), 'calibration.json');
+  const each = Math.floor(calibrationTexts / calibrationData.length);
+  writeFileSync(file, JSON.stringify(calibrationData.flatMap((name) => sampleTexts(shared, name, each, 'train'))));
+  return file;
+}
+
+/** `make` fills a folder that then appears under `target` as a whole. */
+async function once(target: string, make: (folder: string) => Promise<void> | void): Promise<string> {
+  if (existsSync(target)) return target;
+  mkdirSync(dirname(target), { recursive: true });
+  const folder = mkdtempSync(`${target}-`);
+  await make(folder);
+  renameSync(folder, target);
   return target;
 }
 
-/** The int8 ONNX file of a checkpoint, or undefined, with a line that says why. */
-function exportOnnx(python: string | undefined, checkpoint: string, output: string): string | undefined {
-  if (!python || !existsSync(join(here, '..', 'node_modules', 'onnxruntime-node'))) {
-    const missing = python
-      ? 'bench/node_modules (see bench/README.md)'
-      : 'a Python with torch and onnxruntime (--python)';
-    console.log(`SKIPPED: the peer onnxruntime-node, since there is no ${missing}`);
-    return undefined;
-  }
-  const script = join(here, '..', 'peers', 'export_onnx.py');
-  const result = spawnSync(python, [script, checkpoint, output], { encoding: 'utf8' });
-  if (result.status === 0) return join(output, 'int8.onnx');
-  throw new Error(`Exporting ${checkpoint} to ONNX failed:\n${result.stderr}`);
+function runPython(python: string, args: string[]): void {
+  const { status, stderr } = spawnSync(python, args, { encoding: 'utf8', stdio: ['ignore', 'ignore', 'pipe'] });
+  if (status !== 0) throw new Error(`${python} ${args.join(' ')} failed:\n${stderr}`);
 }
 
-/** The first `count` texts of a data set's test split. */
-export function testTexts(shared: string, dataset: string, count: number): string[] {
-  const lines = readFileSync(join(shared, 'data', dataset, 'test.jsonl'), 'utf8')
+async function hashOf(files: string[]): Promise<string> {
+  const hash = createHash('sha256');
+  for (const file of files) await pipeline(createReadStream(file), hash, { end: false });
+  return hash.digest('hex').slice(0, 12);
+}
+
+/** A folder that goes when the process ends. */
+export function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'whittle-bench-'));
+  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** `count` texts of a data set, evenly over the file, which may be sorted by label. Words are joined with spaces. */
+export function sampleTexts(shared: string, dataset: string, count: number, split = 'test'): string[] {
+  const lines = readFileSync(join(shared, 'data', dataset, `${split}.jsonl`), 'utf8')
     .trim()
     .split('\n');
-  // Evenly over the file, which may be sorted by label.
   const step = Math.max(1, Math.floor(lines.length / count));
   return lines
     .filter((_, index) => index % step === 0)
     .slice(0, count)
-    .map((line) => (JSON.parse(line) as { text: string }).text);
+    .map((line) => {
+      const { text, tokens } = JSON.parse(line) as { text?: string; tokens?: string[] };
+      return text ?? tokens!.join(' ');
+    });
 }

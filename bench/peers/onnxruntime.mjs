@@ -1,65 +1,52 @@
 /**
- * onnxruntime-node as a contestant, with two threads:
- *
- *     node onnxruntime.mjs MODEL.onnx ids SEQUENCES LENGTH           one batch of so many sequences of equal length
- *     node onnxruntime.mjs MODEL.onnx texts FILE.json CHECKPOINT     texts to class ids, tokenization included
- *
- * FILE.json holds an array of texts. Batches of 32 are sorted by length and padded to their longest.
+ * onnxruntime-node as a contestant, with two threads: `node onnxruntime.mjs MODEL.onnx WORK.json` (harness/work.ts).
+ * Texts are sorted by length and padded to the longest of their batch; the batch size that is fastest is chosen at first.
  */
 import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { performance } from 'node:perf_hooks';
-import { createInterface } from 'node:readline';
 import { PreTrainedTokenizer } from '@huggingface/transformers';
 import ort from 'onnxruntime-node';
+import { competeInBatches } from './contestant.mjs';
 
-const batchSize = 32;
-const [model, mode, ...args] = process.argv.slice(2);
+const [model, file] = process.argv.slice(2);
+const work = JSON.parse(readFileSync(file, 'utf8'));
 const session = await ort.InferenceSession.create(model, {
   intraOpNumThreads: 2,
   interOpNumThreads: 1,
   executionProviders: ['cpu'],
+  graphOptimizationLevel: 'all',
 });
-const work = mode === 'ids' ? idsWork(...args.map(Number)) : textsWork(...args);
-for (let warmUp = 0; warmUp < 2; warmUp++) await work();
-console.log('ready');
-const turns = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
-while (!(await turns.next()).done) {
-  const started = performance.now();
-  const units = await work();
-  console.log(JSON.stringify({ units, seconds: (performance.now() - started) / 1000 }));
+const { version } = createRequire(import.meta.url)('onnxruntime-node/package.json');
+
+const encode = work.texts ? textEncoder(work) : madeUpRows(work);
+
+await competeInBatches(`onnxruntime-node ${version}`, (work.texts ?? work.lengths).length, async (batchSize) => {
+  const rows = encode();
+  const order = rows.map((_, index) => index).sort((a, b) => rows[a].length - rows[b].length);
+  const classes = new Array(rows.length);
+  for (let start = 0; start < order.length; start += batchSize) {
+    const batch = order.slice(start, start + batchSize);
+    const { data, dims } = await run(batch.map((index) => rows[index]));
+    const [size, width] = [data.length / batch.length, dims.at(-1)];
+    batch.forEach((index, row) => (classes[index] = argmaxes(data.subarray(row * size, (row + 1) * size), width)));
+  }
+});
+
+function textEncoder({ texts, tokenizer: folder, maxLength }) {
+  const read = (name) => JSON.parse(readFileSync(join(folder, name), 'utf8'));
+  const tokenizer = new PreTrainedTokenizer(read('tokenizer.json'), read('tokenizer_config.json'));
+  return () => texts.map((text) => tokenizer.encode(text).slice(0, maxLength));
 }
 
-function idsWork(sequences, length) {
-  const rows = Array.from({ length: sequences }, (_, row) =>
+function madeUpRows({ lengths }) {
+  const rows = lengths.map((length, row) =>
     Array.from({ length }, (_, column) => 1000 + ((row * 131 + column * 31) % 20000)),
   );
-  return async () => {
-    await run(rows);
-    return sequences;
-  };
+  return () => rows;
 }
 
-function textsWork(file, checkpoint) {
-  const texts = JSON.parse(readFileSync(file, 'utf8'));
-  const read = (name) => JSON.parse(readFileSync(join(checkpoint, name), 'utf8'));
-  const tokenizer = new PreTrainedTokenizer(read('tokenizer.json'), read('tokenizer_config.json'));
-  return async () => {
-    const rows = texts.map((text) => tokenizer.encode(text).slice(0, 512));
-    const order = rows.map((_, index) => index).sort((a, b) => rows[a].length - rows[b].length);
-    const classes = new Int32Array(texts.length);
-    for (let start = 0; start < order.length; start += batchSize) {
-      const batch = order.slice(start, start + batchSize);
-      const { data, dims } = await run(batch.map((index) => rows[index]));
-      batch.forEach((index, row) => {
-        classes[index] = argmax(data.subarray(row * dims[1], (row + 1) * dims[1]));
-      });
-    }
-    return texts.length;
-  };
-}
-
-/** Logits of sequences of token ids, padded to the longest. */
+/** Logits of sequences of token ids, padded to the longest: `[batch, labels]` or `[batch, longest, labels]`. */
 async function run(rows) {
   const length = Math.max(...rows.map((row) => row.length));
   const shape = [rows.length, length];
@@ -79,6 +66,11 @@ async function run(rows) {
   return logits;
 }
 
-function argmax(values) {
-  return values.reduce((best, value, index) => (value > values[best] ? index : best), 0);
+/** Class ids of `[rows, width]` values. */
+function argmaxes(values, width) {
+  return Array.from({ length: values.length / width }, (_, row) => {
+    let best = row * width;
+    for (let at = best + 1; at < (row + 1) * width; at++) if (values[at] > values[best]) best = at;
+    return best - row * width;
+  });
 }
