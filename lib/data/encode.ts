@@ -4,9 +4,9 @@ import { didYouMean } from '../options.js';
 import type { Example } from './batch.js';
 import { parseTag } from './bio.js';
 import type { MultiLabelRow, Row, ScoredRow, Task, TextRow, TokenRow } from './dataset.js';
-import { EmptiedTextError } from './preprocess/preprocessing-tokenizer.js';
 import { describeValue } from './rows.js';
-import type { Encoding, Tokenizer } from './tokenizer/tokenizer.js';
+import { encodingOf } from './tokenizer/encoded-batch.js';
+import type { Encoding, Tokenizer, TokenizerInput } from './tokenizer/tokenizer.js';
 import { cutWindows, defaultStride, type TokenWindow } from './windows.js';
 
 /** Texts with too many tokens lose the rest, or become several windows. */
@@ -67,19 +67,15 @@ export function encodeTextRows(
   options: RowEncodingOptions,
   task: Task = 'text-classification',
 ): EncodedRows {
-  const { tokenizer, maxLength, longTexts } = options;
+  const { longTexts } = options;
   const labelsOf = labelReader(task, options);
   const result: EncodedRows = { examples: [], truncated: 0 };
-  rows.forEach((row, index) => {
-    const { text, textPair } = row;
-    const inWindows = longTexts === 'windows' && textPair === undefined;
-    const encoding = atPlace(options, index, () =>
-      tokenizer.encode(text, { textPair, maxLength: inWindows ? Infinity : maxLength }),
-    );
-    const label = labelsOf(row, index);
-    const windows = inWindows ? windowsOf(encoding, options) : [encoding];
+  // Pairs are cut in place of windows, so they need another limit than single texts.
+  const inWindows = (index: number) => longTexts === 'windows' && rows[index]!.textPair === undefined;
+  forEachEncoding(rows, options, inWindows, (encoding, index) => {
+    const label = labelsOf(rows[index]!, index);
     if (encoding.truncated) result.truncated++;
-    for (const { inputIds, tokenTypeIds } of windows) {
+    for (const { inputIds, tokenTypeIds } of inWindows(index) ? windowsOf(encoding, options) : [encoding]) {
       result.examples.push({ inputIds, tokenTypeIds, ...label, ...(longTexts === 'windows' && { row: index }) });
     }
   });
@@ -88,57 +84,83 @@ export function encodeTextRows(
 
 /** Rows of words, as `encodeRows` has them. Words beyond `maxLength` have no tokens unless there are windows. */
 export function encodeTokenRows(rows: readonly TokenRow[], options: RowEncodingOptions): EncodedRows {
-  const { tokenizer, maxLength, longTexts } = options;
+  const inWindows = options.longTexts === 'windows';
   const classIds = classIdsOf(options.labels);
   const result: EncodedRows = { examples: [], truncated: 0 };
-  rows.forEach(({ tokens, tags }, index) => {
-    const inWindows = longTexts === 'windows';
-    const encoding = atPlace(options, index, () =>
-      tokenizer.encodeWords(tokens, { maxLength: inWindows ? Infinity : maxLength }),
-    );
-    if (encoding.truncated) result.truncated++;
-    const tagIds = classIds && tags && wordTagIds(tags, classIds, index, options);
-    for (const { inputIds, tokenTypeIds, wordIds } of inWindows ? windowsOf(encoding, options) : [encoding]) {
-      const example: Example = { inputIds, tokenTypeIds, wordIds, ...(inWindows && { row: index }) };
-      if (tagIds) {
-        example.tokenLabels = wordIds.map((word, token) => {
-          if (word < 0) return ignoredLabel;
-          return word === wordIds[token - 1] ? tagIds.others[word]! : tagIds.first[word]!;
-        });
+  forEachEncoding(
+    rows,
+    options,
+    () => inWindows,
+    (encoding, index) => {
+      const { tags } = rows[index]!;
+      if (encoding.truncated) result.truncated++;
+      const tagIds = classIds && tags && wordTagIds(tags, classIds, index, options);
+      for (const { inputIds, tokenTypeIds, wordIds } of inWindows ? windowsOf(encoding, options) : [encoding]) {
+        const example: Example = { inputIds, tokenTypeIds, wordIds, ...(inWindows && { row: index }) };
+        if (tagIds) {
+          example.tokenLabels = wordIds.map((word, token) => {
+            if (word < 0) return ignoredLabel;
+            return word === wordIds[token - 1] ? tagIds.others[word]! : tagIds.first[word]!;
+          });
+        }
+        result.examples.push(example);
       }
-      result.examples.push(example);
-    }
-  });
+    },
+  );
   return result;
 }
 
 /** Both texts of each row by themselves. */
 function encodePairs(rows: readonly ScoredRow[], options: RowEncodingOptions): EncodedRows {
-  const { tokenizer, maxLength, place } = options;
+  const { place } = options;
+  const rowOf = (index: number) => index >> 1;
+  const placeOfRow = (row: number) => place?.(row) ?? `row ${row}`;
   const result: EncodedRows = { examples: [], truncated: 0 };
-  rows.forEach(({ text, textPair, label }, row) => {
-    if (textPair === undefined)
-      throw new WhittleError(
-        'BAD_DATA',
-        `${place?.(row) ?? `row ${row}`}: expected "textPair" beside "text" but found none`,
-      );
-    const encodings = [text, textPair].map((one) => atPlace(options, row, () => tokenizer.encode(one, { maxLength })));
-    if (encodings.some(({ truncated }) => truncated)) result.truncated++;
-    encodings.forEach(({ inputIds, tokenTypeIds }, which) => {
-      const target = which === 0 && label !== undefined ? { target: Float32Array.of(label) } : {};
-      result.examples.push({ inputIds, tokenTypeIds, row, ...target });
-    });
+  const texts = rows.flatMap(({ text, textPair }, row) => {
+    if (textPair !== undefined) return [text, textPair];
+    throw new WhittleError('BAD_DATA', `${placeOfRow(row)}: expected "textPair" beside "text" but found none`);
   });
+  const ofRow = { ...options, place: (index: number) => placeOfRow(rowOf(index)) };
+  let lastTruncated = -1;
+  forEachEncoding(
+    texts,
+    ofRow,
+    () => false,
+    ({ inputIds, tokenTypeIds, truncated }, index) => {
+      const row = rowOf(index);
+      const { label } = rows[row]!;
+      if (truncated && row !== lastTruncated) result.truncated++;
+      if (truncated) lastTruncated = row;
+      const target = index % 2 === 0 && label !== undefined ? { target: Float32Array.of(label) } : {};
+      result.examples.push({ inputIds, tokenTypeIds, row, ...target });
+    },
+  );
   return result;
 }
 
-/** Says where the text stands of which preprocessing left nothing. */
-function atPlace<T>({ place }: RowEncodingOptions, index: number, encode: () => T): T {
-  try {
-    return encode();
-  } catch (error) {
-    if (!(error instanceof EmptiedTextError)) throw error;
-    throw new WhittleError('BAD_DATA', `${place?.(index) ?? `row ${index}`}: ${error.message}`, { cause: error });
+/** The tokenizer gets so many inputs at once. */
+const inputsAtOnce = 1024;
+
+/** Encodes inputs in their order, without a limit where `isWhole` says so. */
+function forEachEncoding(
+  inputs: readonly TokenizerInput[],
+  { tokenizer, maxLength, place }: RowEncodingOptions,
+  isWhole: (index: number) => boolean,
+  take: (encoding: Encoding, index: number) => void,
+): void {
+  for (let from = 0, to = 0; from < inputs.length; from = to) {
+    const whole = isWhole(from);
+    while (to < inputs.length && to - from < inputsAtOnce && isWhole(to) === whole) to++;
+    const options = { maxLength: whole ? Infinity : maxLength, words: true };
+    const batch = tokenizer.encodeBatch(inputs.slice(from, to), options);
+    for (let index = from; index < to; index++) {
+      const error = batch.emptied?.get(index - from);
+      if (error) {
+        const where = place?.(index) ?? `row ${index}`;
+        throw new WhittleError('BAD_DATA', `${where}: ${error.message}`, { cause: error });
+      }
+      take(encodingOf(batch, index - from), index);
+    }
   }
 }
 

@@ -4,10 +4,9 @@ import { WhittleError } from '../../bindings/errors.js';
 import type { EngineInfo } from '../../bindings/native.js';
 import { raggedBatch, type Example } from '../data/batch.js';
 import type { RowEncodingOptions } from '../data/encode.js';
-import { cutWindows, defaultStride, type TokenWindow } from '../data/windows.js';
+import { defaultStride } from '../data/windows.js';
 import { tasks, type Task } from '../data/dataset.js';
-import { EmptiedTextError } from '../data/preprocess/preprocessing-tokenizer.js';
-import { loadTokenizer, type Encoding, type Tokenizer } from '../data/tokenizer/tokenizer.js';
+import { loadTokenizer, type Tokenizer } from '../data/tokenizer/tokenizer.js';
 import { openCheckpoint } from '../models/checkpoint.js';
 import { defaultPooling, headKind, outputWidth, type ModelDescription, type TaskHead } from '../models/description.js';
 import { Engine } from '../models/engine.js';
@@ -15,8 +14,8 @@ import { thresholdsOf, type TaskSettings } from '../models/task-settings.js';
 import { checkOptions } from '../options.js';
 import { planBatches } from './batching.js';
 import { decoderOf, type DecodeOptions, type Decoder, type WindowOutput } from './decoders.js';
-import { findInputProblem } from './inputs.js';
 import type { Input, Prediction } from './predictions.js';
+import { InputPreparer, type AcceptedInput, type PreparedInput } from './prepare.js';
 import { runInWindows, type Inputs } from './windows.js';
 
 const threshold = z.number().min(0).max(1);
@@ -82,14 +81,6 @@ export type PredictorEngine = Pick<Engine, 'run' | 'dispose' | 'info'> & {
   readonly settings?: TaskSettings;
 };
 
-/** An input on its way: `encoding` is absent for an empty text that is abstained on. */
-interface Prepared<T extends Task> {
-  input: Input<T>;
-  encoding: Encoding | undefined;
-  /** One, or several of a long text. */
-  windows: readonly TokenWindow[];
-}
-
 /** A stream collects so many batches before it sorts them by length. */
 const batchesAWindow = 4;
 
@@ -121,7 +112,7 @@ export class Predictor<T extends Task = Task> implements AsyncDisposable {
   readonly #width: number;
   readonly #decoder: Decoder;
   readonly #running = new Set<Promise<unknown>>();
-  #truncated = 0;
+  readonly #preparer: InputPreparer<T>;
   #disposal: Promise<void> | undefined;
 
   /** For engines that are loaded already; `Predictor.load` is the usual way. */
@@ -163,6 +154,11 @@ export class Predictor<T extends Task = Task> implements AsyncDisposable {
       throw new WhittleError('BAD_OPTION', "stride: expected longTexts: 'windows' beside it but found none");
     const keptStride = this.maxLength === settings.maxLength ? settings.stride : undefined;
     this.#stride = stride ?? keptStride ?? defaultStride(this.maxLength);
+    const { emptyText } = this.#options;
+    this.#preparer = new InputPreparer({
+      ...{ task: head.task, tokenizer, maxLength: this.maxLength },
+      ...{ longTexts: this.#longTexts, stride: this.#stride, emptyText },
+    });
     this.#width = outputWidth({ hidden: description.hidden ?? 0 }, head);
     this.#decoder = decoderOf(head, this.#width);
   }
@@ -225,7 +221,7 @@ export class Predictor<T extends Task = Task> implements AsyncDisposable {
 
   /** How many texts so far had more than `maxLength` tokens and lost the rest. */
   get truncatedTexts(): number {
-    return this.#truncated;
+    return this.#preparer.truncated;
   }
 
   /**
@@ -272,7 +268,8 @@ export class Predictor<T extends Task = Task> implements AsyncDisposable {
   ): AsyncGenerator<unknown, void, undefined> {
     this.#expectOpen();
     const { signal, ...decoding } = this.#checkPredictOptions(options);
-    yield* this.#windows(inputs, decoding, signal);
+    for await (const window of this.#windows(inputs, decoding, signal, true))
+      for (const prediction of window) yield prediction;
   }
 
   /**
@@ -335,77 +332,41 @@ export class Predictor<T extends Task = Task> implements AsyncDisposable {
 
   async #collect(inputs: readonly Input<T>[], decoding: DecodeOptions, signal?: AbortSignal): Promise<unknown[]> {
     const results: unknown[] = [];
-    for await (const prediction of this.#windows(inputs, decoding, signal, false)) results.push(prediction);
+    for await (const window of this.#windows(inputs, decoding, signal, false))
+      for (const prediction of window) results.push(prediction);
     return results;
   }
 
-  #windows(inputs: Inputs<Input<T>>, decoding: DecodeOptions, signal?: AbortSignal, isStream = true) {
-    return runInWindows<Input<T>, Prepared<T>, unknown>(inputs, {
-      prepare: (input, index) => {
-        // A stream has no end of its own to wait for: what runs is finished, but nothing new is begun.
+  /** @param isStream It has no end of its own to wait for: what runs is finished, but nothing new is begun. */
+  #windows(inputs: Inputs<Input<T>>, decoding: DecodeOptions, signal: AbortSignal | undefined, isStream: boolean) {
+    return runInWindows<Input<T>, AcceptedInput<T>, PreparedInput<T>, unknown>(inputs, {
+      accept: (input, index) => {
         if (isStream) this.#expectOpen();
-        return this.#prepare(input, index);
+        return this.#preparer.accept(input, index);
       },
-      size: ({ windows }) => windows.reduce((sum, { inputIds }) => sum + inputIds.length, 0) || 1,
-      run: (window, stop) => this.#track(this.#runWindow(window, decoding, stop)),
+      size: ({ size }) => size,
+      prepare: (accepted, stop) => this.#preparer.prepare(accepted, stop),
+      run: async (window, stop) => {
+        if (isStream) this.#expectOpen();
+        return this.#track(this.#runWindow(window, decoding, stop));
+      },
       windowTokens: batchesAWindow * this.#options.batchTokens,
       signal,
     });
   }
 
-  #prepare(input: Input<T>, index: number): Prepared<T> {
-    const { emptyText } = this.#options;
-    const problem = findInputProblem(input, this.task, `input ${index}`);
-    if (problem?.empty && emptyText === 'abstain') return { input, encoding: undefined, windows: [] };
-    if (problem) throw problem.error;
-    const isPair = typeof input === 'object' && 'textPair' in input && input.textPair !== undefined;
-    const inWindows = this.#longTexts === 'windows' && !isPair;
-    const encoding = this.#encodeOrNothing(input, index, inWindows ? Infinity : this.maxLength);
-    if (!encoding) return { input, encoding, windows: [] };
-    if (inWindows) return { input, encoding, windows: cutWindows(encoding, this.maxLength, this.#stride) };
-    if (encoding.truncated) {
-      this.#truncated++;
-      if (this.#longTexts === 'error') {
-        throw new WhittleError('BAD_DATA', `input ${index}: expected at most ${this.maxLength} tokens but found more`);
-      }
-    }
-    return { input, encoding, windows: [encoding] };
-  }
-
-  /** Nothing for a text of which preprocessing left nothing, if such texts are abstained on. */
-  #encodeOrNothing(input: Input, index: number, maxLength: number): Encoding | undefined {
-    try {
-      return this.#encode(input, maxLength);
-    } catch (error) {
-      if (!(error instanceof EmptiedTextError)) throw error;
-      if (this.#options.emptyText === 'abstain') return undefined;
-      throw new WhittleError('BAD_DATA', `input ${index}: ${error.message}`, { cause: error });
-    }
-  }
-
-  #encode(input: Input, maxLength: number): Encoding {
-    const { tokenizer } = this;
-    if (typeof input === 'string') {
-      if (this.task === 'token-classification' && !tokenizer.hasOffsets) {
-        throw new WhittleError(
-          'UNSUPPORTED',
-          'Expected { tokens }, words split before, since the tokenizer of this model tells no offsets, but found a text',
-        );
-      }
-      return tokenizer.encode(input, { maxLength });
-    }
-    if ('tokens' in input) return tokenizer.encodeWords(input.tokens, { maxLength });
-    return tokenizer.encode(input.text, { textPair: 'textPair' in input ? input.textPair : undefined, maxLength });
-  }
-
-  /** The predictions of a window of the stream, in its order. */
-  async #runWindow(window: readonly Prepared<T>[], decoding: DecodeOptions, signal: AbortSignal): Promise<unknown[]> {
+  /** Runs a window of the stream; gives its predictions, in its order. */
+  async #runWindow(
+    window: readonly PreparedInput<T>[],
+    decoding: DecodeOptions,
+    signal: AbortSignal,
+  ): Promise<() => unknown[]> {
     const results: unknown[] = window.map(({ input, encoding }) =>
       encoding ? undefined : this.#decoder.abstain(input, decoding),
     );
     const pieces = window.flatMap(({ windows }, index) => windows.map((piece) => ({ index, piece })));
     const found = window.map((): WindowOutput[] => []);
-    await this.#runBatches(
+    const takeLast = await this.#runBatches(
       pieces.map(({ piece }) => piece),
       signal,
       (at, values) => {
@@ -418,7 +379,10 @@ export class Predictor<T extends Task = Task> implements AsyncDisposable {
         outputs.length = 0;
       },
     );
-    return results;
+    return () => {
+      takeLast();
+      return results;
+    };
   }
 
   async #computeOutputs(
@@ -430,19 +394,23 @@ export class Predictor<T extends Task = Task> implements AsyncDisposable {
   ): Promise<Float32Array[]> {
     const result = new Array<Float32Array>(examples.length);
     let done = 0;
-    await this.#runBatches(examples, signal, (index, output) => {
+    const takeLast = await this.#runBatches(examples, signal, (index, output) => {
       result[index] = output.slice();
       onProgress?.(++done, examples.length);
     });
+    takeLast();
     return result;
   }
 
-  /** Runs examples in batches; `take` gets each one's output, a view. While a batch runs the one before is taken. */
+  /**
+   * Runs examples in batches; `take` gets each one's output, a view. While a batch runs the one before is taken; the
+   * last one is left to the caller, who may have something else to run by then.
+   */
   async #runBatches(
     examples: readonly Pick<Example, 'inputIds' | 'tokenTypeIds'>[],
     signal: AbortSignal | undefined,
     take: (index: number, output: Float32Array) => void,
-  ): Promise<void> {
+  ): Promise<() => void> {
     const { threads, batchTokens } = this.#options;
     const width = this.#width;
     const perToken = headKind(this.task) === 'token';
@@ -461,6 +429,6 @@ export class Predictor<T extends Task = Task> implements AsyncDisposable {
           take(index, outputs.subarray(from * width, to * width));
         });
     }
-    takeLast();
+    return takeLast;
   }
 }

@@ -3,28 +3,32 @@ import { WhittleError } from '../../bindings/errors.js';
 
 export type Inputs<I> = Iterable<I> | AsyncIterable<I>;
 
-export interface WindowWork<I, P, R> {
-  /** Makes an input ready; what it throws ends the stream after the inputs before it. */
-  prepare: (input: I, index: number) => P;
-  /** Tokens of a prepared input. */
-  size: (prepared: P) => number;
-  /** The results of a window, in order. */
-  run: (window: P[], signal: AbortSignal) => Promise<R[]>;
+/** Inputs `A` that were accepted become items `P` that can run, which give results `R`. */
+export interface WindowWork<I, A, P, R> {
+  /** Checks an input; what it throws ends the stream after the inputs before it. */
+  accept: (input: I, index: number) => A;
+  /** Tokens of an accepted input, about. */
+  size: (accepted: A) => number;
+  /** Makes a window ready, up to an input that cannot be run, which ends the stream. */
+  prepare: (accepted: A[], signal: AbortSignal) => Promise<{ items: P[]; failure?: { error: unknown } }>;
+  /** Runs a window. What it resolves to gives the results, in order, and is called while the next window runs. */
+  run: (items: P[], signal: AbortSignal) => Promise<() => R[]>;
   /** A window is full at so many tokens. */
   windowTokens: number;
   signal?: AbortSignal | undefined;
 }
 
 /**
- * The results of `inputs`, in order. At most three windows are in memory: one whose results are being taken, one that
- * runs, one that is collected. A source that makes a pause is not waited for while nothing runs: what has come is run.
+ * The results of `inputs`, in order, a window of them at a time. At most three windows are in memory: one whose results
+ * are being taken, one that runs, one that is collected and made ready. A source that makes a pause is not waited for
+ * while nothing runs: what has come is run.
  *
- * @throws WhittleError `ABORTED`; what the source, `prepare` or `run` throw.
+ * @throws WhittleError `ABORTED`; what the source, `accept`, `prepare` or `run` throw.
  */
-export async function* runInWindows<I, P, R>(
+export async function* runInWindows<I, A, P, R>(
   inputs: Inputs<I>,
-  work: WindowWork<I, P, R>,
-): AsyncGenerator<R, void, undefined> {
+  work: WindowWork<I, A, P, R>,
+): AsyncGenerator<R[], void, undefined> {
   const stop = new AbortController();
   const source = new Source(inputs, work);
   const onAbort = () => {
@@ -33,22 +37,23 @@ export async function* runInWindows<I, P, R>(
   };
   if (work.signal?.aborted) throw aborted();
   work.signal?.addEventListener('abort', onAbort, { once: true });
-  let running: Promise<R[]> | undefined;
+  let running: Promise<() => R[]> | undefined;
   try {
     for (;;) {
       const window = await source.collect(running);
-      const results = await running;
+      const prepared = await prepareWindow(work, window, stop.signal);
+      const finish = await running;
       running = undefined;
       if (work.signal?.aborted) throw aborted();
-      if (window.items.length > 0) {
-        running = work.run(window.items, stop.signal);
+      if (prepared.items.length > 0) {
+        running = work.run(prepared.items, stop.signal);
         // Its failure is met when it is awaited, perhaps only after the consumer comes back.
         running.catch(() => undefined);
       }
-      if (results) yield* results;
-      if (!window.isLast) continue;
-      if (running) yield* await running;
-      if (window.failure) throw window.failure.error;
+      if (finish) yield finish();
+      if (!prepared.isLast) continue;
+      if (running) yield (await running)();
+      if (prepared.failure) throw prepared.failure.error;
       return;
     }
   } finally {
@@ -66,8 +71,23 @@ interface Window<P> {
   failure?: { error: unknown };
 }
 
+async function prepareWindow<A, P>(
+  work: Pick<WindowWork<unknown, A, P, unknown>, 'prepare'>,
+  window: Window<A>,
+  signal: AbortSignal,
+): Promise<Window<P>> {
+  const { items: accepted, ...end } = window;
+  if (accepted.length === 0) return { items: [], ...end };
+  try {
+    const { items, failure } = await work.prepare(accepted, signal);
+    return failure ? { items, isLast: true, failure } : { items, ...end };
+  } catch (error) {
+    return { items: [], isLast: true, failure: { error } };
+  }
+}
+
 /** An iterator, sync or async, read one window at a time. */
-class Source<I, P> {
+class Source<I, A> {
   private readonly iterator: Iterator<I> | AsyncIterator<I>;
   private readonly isAsync: boolean;
   /** A next item that was asked for and has not come. */
@@ -79,15 +99,15 @@ class Source<I, P> {
 
   constructor(
     inputs: Inputs<I>,
-    private readonly work: Pick<WindowWork<I, P, unknown>, 'prepare' | 'size' | 'windowTokens'>,
+    private readonly work: Pick<WindowWork<I, A, unknown, unknown>, 'accept' | 'size' | 'windowTokens'>,
   ) {
     this.isAsync = Symbol.asyncIterator in inputs;
     this.iterator = Symbol.asyncIterator in inputs ? inputs[Symbol.asyncIterator]() : inputs[Symbol.iterator]();
   }
 
   /** Items up to a full window; fewer, or none, if the source pauses and `running`, the window before, is done. */
-  async collect(running: Promise<unknown> | undefined): Promise<Window<P>> {
-    const items: P[] = [];
+  async collect(running: Promise<unknown> | undefined): Promise<Window<A>> {
+    const items: A[] = [];
     const pauses = this.isAsync ? this.watchForPauses(items, running) : undefined;
     try {
       for (let tokens = 0; tokens < this.work.windowTokens;) {
@@ -97,9 +117,9 @@ class Source<I, P> {
           this.isOpen = false;
           return { items, isLast: true };
         }
-        const prepared = this.work.prepare(next.value, this.index++);
-        tokens += this.work.size(prepared);
-        items.push(prepared);
+        const accepted = this.work.accept(next.value, this.index++);
+        tokens += this.work.size(accepted);
+        items.push(accepted);
         pauses?.onItem();
       }
       return { items, isLast: false };
@@ -149,7 +169,7 @@ class Source<I, P> {
    * Interrupts the wait when nothing runs, one turn of the event loop brought nothing, and there is something to go on
    * with: items to run, or results of the window before to deliver.
    */
-  private watchForPauses(items: readonly P[], running: Promise<unknown> | undefined) {
+  private watchForPauses(items: readonly A[], running: Promise<unknown> | undefined) {
     let state: 'busy' | 'idle' | 'watching' | 'stopped' = 'busy';
     let timer: NodeJS.Immediate | undefined;
     const watch = () => {

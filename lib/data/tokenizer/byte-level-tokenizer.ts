@@ -3,11 +3,11 @@ import { AddedTokenFinder, type AddedToken, type Section } from './added-tokens.
 import { assembleEncoding, roomFor } from './assemble.js';
 import { BytePairEncoder, type BytePairModel } from './byte-pairs.js';
 import type { Templates } from './template.js';
-import { TokenBuffer } from './token-buffer.js';
-import type { EncodeOptions, Encoding, Tokenizer } from './tokenizer.js';
+import { TokenBuffer, type WordPieces } from './token-buffer.js';
+import { encodeEach, type EncodedBatch } from './encoded-batch.js';
+import type { BatchOptions, EncodeOptions, Encoding, Tokenizer, TokenizerInput } from './tokenizer.js';
 import { spacesOf, trimOffsets, type OffsetTrimming, type Spaces } from './trim-offsets.js';
 import { WordCache } from './word-cache.js';
-import type { WordPieces } from './word-pieces.js';
 
 export interface ByteLevelOptions {
   /** Every stretch of text gets a space in front unless it has one. */
@@ -65,6 +65,14 @@ export class ByteLevelTokenizer implements Tokenizer {
       this.addText(words[index]!, this.first, room, index);
     }
     return assembleEncoding(this.templates.single, room, this.first, this.second);
+  }
+
+  encodeBatch(inputs: readonly TokenizerInput[], options: BatchOptions = {}): EncodedBatch {
+    return encodeEach(this, inputs, options);
+  }
+
+  async encodeBatchAsync(inputs: readonly TokenizerInput[], options?: BatchOptions): Promise<EncodedBatch> {
+    return this.encodeBatch(inputs, options);
   }
 
   /** Appends the tokens of a text, until more than `room` of them are there. */

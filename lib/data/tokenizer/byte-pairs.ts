@@ -1,5 +1,5 @@
 /** Byte-pair encoding over the bytes of UTF-8 (Sennrich et al. 2016; Radford et al. 2019, section 2.2). */
-import type { WordPieces } from './word-pieces.js';
+import type { WordPieces } from './token-buffer.js';
 
 export interface BytePairModel {
   /** Ids by token, each byte written as the printable character that stands for it. */

@@ -4,7 +4,8 @@ import { WhittleError } from '../../../bindings/errors.js';
 import type { Templates } from './template.js';
 import { assembleEncoding, roomFor } from './assemble.js';
 import { TokenBuffer } from './token-buffer.js';
-import type { EncodeOptions, Encoding, Tokenizer } from './tokenizer.js';
+import { encodeEach, type EncodedBatch } from './encoded-batch.js';
+import type { BatchOptions, EncodeOptions, Encoding, Tokenizer, TokenizerInput } from './tokenizer.js';
 
 export class LibraryTokenizer implements Tokenizer {
   readonly hasOffsets = false;
@@ -53,6 +54,14 @@ export class LibraryTokenizer implements Tokenizer {
       this.addText(words[word]!, this.first, word);
     }
     return assembleEncoding(this.templates.single, room, this.first, this.second);
+  }
+
+  encodeBatch(inputs: readonly TokenizerInput[], options: BatchOptions = {}): EncodedBatch {
+    return encodeEach(this, inputs, options);
+  }
+
+  async encodeBatchAsync(inputs: readonly TokenizerInput[], options?: BatchOptions): Promise<EncodedBatch> {
+    return this.encodeBatch(inputs, options);
   }
 
   /** Without a word's number, all of a text counts as its word 0. */

@@ -1,5 +1,11 @@
 /** Tokens of one text while it is being cut up: growing columns, reused from text to text. */
-import type { WordPieces } from './word-pieces.js';
+
+/** The pieces of one word. Starts and ends are UTF-16 code units of the word as it stands in the text. */
+export interface WordPieces {
+  ids: readonly number[];
+  starts: readonly number[];
+  ends: readonly number[];
+}
 
 export class TokenBuffer {
   length = 0;

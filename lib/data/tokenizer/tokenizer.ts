@@ -8,12 +8,13 @@ import type { ModelDescription } from '../../models/description.js';
 import { PreprocessingTokenizer } from '../preprocess/preprocessing-tokenizer.js';
 import { readPreprocessing, type Preprocessing } from '../preprocess/preprocessing.js';
 import type { AddedToken } from './added-tokens.js';
-import { BertTokenizer } from './bert-tokenizer.js';
 import { byteCharacters } from './byte-pairs.js';
 import { ByteLevelTokenizer } from './byte-level-tokenizer.js';
+import type { EncodedBatch } from './encoded-batch.js';
 import { LibraryTokenizer } from './library-tokenizer.js';
 import { readTemplates, type Templates } from './template.js';
 import type { OffsetTrimming } from './trim-offsets.js';
+import { WordPieceTokenizer } from './word-piece-tokenizer.js';
 
 /** One text, or two, or a row of words, as tokens. */
 export interface Encoding {
@@ -39,6 +40,21 @@ export interface EncodeOptions {
   maxLength?: number | undefined;
 }
 
+/** A text, a pair of texts, or words that were split before. */
+export type TokenizerInput = string | { text: string; textPair?: string | undefined } | { tokens: readonly string[] };
+
+export interface BatchOptions {
+  /** Most tokens of an input, special ones included. No limit if absent. */
+  maxLength?: number | undefined;
+  /** Whether word indices are told. */
+  words?: boolean | undefined;
+  /** Whether places in the text are told. */
+  places?: boolean | undefined;
+  /** Threads at most, where the tokenizer uses them; 0, the default, is the machine's. */
+  threads?: number | undefined;
+  signal?: AbortSignal | undefined;
+}
+
 export interface Tokenizer {
   /** Whether `encode` tells offsets and words; if not, offsets are 0 and all of a text is word 0. */
   readonly hasOffsets: boolean;
@@ -49,6 +65,10 @@ export interface Tokenizer {
   encode(text: string, options?: EncodeOptions): Encoding;
   /** Words that were split before, each tokenized by itself; a word may have no tokens at all. */
   encodeWords(words: readonly string[], options?: { maxLength?: number | undefined }): Encoding;
+  /** Many inputs as one ragged batch. What preprocessing leaves nothing of is told, not thrown. */
+  encodeBatch(inputs: readonly TokenizerInput[], options?: BatchOptions): EncodedBatch;
+  /** The same, off the JavaScript thread where the tokenizer is native. */
+  encodeBatchAsync(inputs: readonly TokenizerInput[], options?: BatchOptions): Promise<EncodedBatch>;
 }
 
 const addedTokenSchema = z.object({
@@ -75,7 +95,8 @@ const bertNormalizerSchema = z.object({
   lowercase: z.boolean().default(true),
 });
 
-const vocabulary = z.record(z.string(), z.int('expected a whole number').min(0));
+const highestId = 2 ** 31 - 1;
+const vocabulary = z.record(z.string(), z.int('expected a whole number').min(0).max(highestId));
 
 const wordPieceSchema = z.object({
   vocab: vocabulary,
@@ -100,6 +121,21 @@ const bytePairSchema = z.object({
   byte_fallback: z.boolean().nullish(),
   ignore_merges: z.boolean().nullish(),
 });
+
+/** A loop over tens of thousands of entries takes a fraction of the schema's time; if it finds a fault, the schema tells it. */
+function withoutVocabulary<S extends typeof wordPieceSchema | typeof bytePairSchema>(
+  schema: S,
+  { vocab }: object & { vocab?: unknown },
+): S {
+  const isChecked =
+    typeof vocab === 'object' &&
+    vocab !== null &&
+    !Array.isArray(vocab) &&
+    Object.values(vocab).every(
+      (id: unknown) => Number.isInteger(id) && (id as number) >= 0 && (id as number) <= highestId,
+    );
+  return isChecked ? (schema.extend({ vocab: z.custom() }) as unknown as S) : schema;
+}
 
 const robertaProcessingSchema = z.looseObject({
   trim_offsets: z.boolean().default(true),
@@ -169,29 +205,28 @@ export function createTokenizer(json: unknown, file: string, model?: TokenizedMo
   const { model: rules, normalizer, pre_tokenizer: preTokenizer, added_tokens: addedTokens } = tokenizer;
   const kinds = [rules.type ?? (rules.merges ? 'BPE' : 'WordPiece'), normalizer?.type, preTokenizer?.type].join();
   if (kinds === 'WordPiece,BertNormalizer,BertPreTokenizer')
-    return createBertTokenizer(tokenizer, templates, addedTokens, file);
+    return createWordPieceTokenizer(tokenizer, templates, addedTokens, file);
   const byteLevel = kinds === 'BPE,,ByteLevel' && createByteLevelTokenizer(tokenizer, templates, addedTokens, file);
   return byteLevel || new LibraryTokenizer(json as object, templates, file);
 }
 
 type TokenizerFile = z.output<typeof tokenizerSchema>;
 
-function createBertTokenizer(
+function createWordPieceTokenizer(
   { normalizer, model, post_processor: postProcessor }: TokenizerFile,
   templates: Templates,
   addedTokens: AddedToken[],
   file: string,
-): BertTokenizer {
+): WordPieceTokenizer {
   const options = checkOptions(bertNormalizerSchema, normalizer, `${file} (normalizer)`, 'BAD_CHECKPOINT');
-  const rules = checkOptions(wordPieceSchema, model, `${file} (model)`, 'BAD_CHECKPOINT');
-  const unknownId = rules.vocab[rules.unk_token];
-  if (unknownId === undefined) {
+  const rules = checkOptions(withoutVocabulary(wordPieceSchema, model), model, `${file} (model)`, 'BAD_CHECKPOINT');
+  if (!Object.hasOwn(rules.vocab, rules.unk_token)) {
     throw new WhittleError(
       'BAD_CHECKPOINT',
       `${file}: expected the unknown token "${rules.unk_token}" in the vocabulary but it is not there`,
     );
   }
-  return new BertTokenizer(
+  return new WordPieceTokenizer(
     {
       cleanText: options.clean_text,
       handleChinese: options.handle_chinese_chars,
@@ -199,8 +234,8 @@ function createBertTokenizer(
       lowercase: options.lowercase,
     },
     {
-      vocabulary: new Map(Object.entries(rules.vocab)),
-      unknownId,
+      vocabulary: rules.vocab,
+      unknown: rules.unk_token,
       prefix: rules.continuing_subword_prefix,
       maxWordLength: rules.max_input_chars_per_word,
     },
@@ -218,7 +253,7 @@ function createByteLevelTokenizer(
   file: string,
 ): ByteLevelTokenizer | undefined {
   const cutting = checkOptions(byteLevelSchema, preTokenizer, `${file} (pre_tokenizer)`, 'BAD_CHECKPOINT');
-  const rules = checkOptions(bytePairSchema, model, `${file} (model)`, 'BAD_CHECKPOINT');
+  const rules = checkOptions(withoutVocabulary(bytePairSchema, model), model, `${file} (model)`, 'BAD_CHECKPOINT');
   const { dropout, continuing_subword_prefix: prefix, end_of_word_suffix: suffix } = rules;
   const vocabulary = new Map(Object.entries(rules.vocab));
   const lacksBytes = byteCharacters.some((character) => !vocabulary.has(character));

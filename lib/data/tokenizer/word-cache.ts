@@ -1,5 +1,5 @@
 /** Words seen lately and their pieces, so that frequent ones are cut up once. */
-import type { WordPieces } from './word-pieces.js';
+import type { WordPieces } from './token-buffer.js';
 
 /** Longer words are computed anew each time, so that the cache stays small. */
 const longestCachedWord = 64;

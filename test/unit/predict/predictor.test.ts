@@ -104,6 +104,8 @@ test('a tokenizer without offsets takes words only', async () => {
     hasOffsets: false,
     encode: (text) => inner.encode(text),
     encodeWords: (words) => inner.encodeWords(words),
+    encodeBatch: (inputs, options) => inner.encodeBatch(inputs, options),
+    encodeBatchAsync: (inputs, options) => inner.encodeBatchAsync(inputs, options),
   };
   const engine = fakeEngine('token-classification', tags);
   const predictor = new Predictor<'token-classification'>(engine, tokenizer, { task: 'token-classification' });

@@ -15,22 +15,39 @@ function stream(
   changes: { run?: (window: number[], signal: AbortSignal) => Promise<number[]>; signal?: AbortSignal } = {},
 ) {
   const trace: Trace = { windows: [], prepared: 0 };
-  const results = runInWindows<number, number, number>(inputs, {
-    prepare: (input) => {
+  const { signal } = changes;
+  const traced = async (window: number[]) => {
+    trace.windows.push(window);
+    return window.map((value) => value * 2);
+  };
+  const { run = traced } = changes;
+  const windows = runInWindows<number, number, string, number>(inputs, {
+    accept: (input) => {
       if (input < 0) throw new RangeError(`bad input ${input}`);
       trace.prepared++;
       return input;
     },
     size: () => 1,
-    windowTokens: 10,
-    run: async (window) => {
-      trace.windows.push(window);
-      return window.map((value) => value * 2);
+    prepare: async (accepted) => {
+      const bad = accepted.indexOf(unpreparable);
+      const failure = { error: new RangeError('cannot be prepared') };
+      return { items: accepted.slice(0, bad < 0 ? undefined : bad).map(String), ...(bad >= 0 && { failure }) };
     },
-    ...changes,
+    windowTokens: 10,
+    run: async (items, stop) => {
+      const results = await run(items.map(Number), stop);
+      return () => results;
+    },
+    signal,
   });
-  return { results, trace };
+  async function* flat() {
+    for await (const window of windows) yield* window;
+  }
+  return { results: flat(), trace };
 }
+
+/** An input that is accepted, but of which nothing that runs can be made. */
+const unpreparable = 0.5;
 
 function* count(to: number) {
   for (let value = 0; value < to; value++) yield value;
@@ -102,13 +119,18 @@ test('what came before a pause is not kept waiting', async () => {
 });
 
 test('inputs before a bad one are delivered, then the error', async () => {
-  for (const make of [() => [...count(15), -1, 3], () => slowBad()]) {
+  for (const [make, message] of [
+    [() => [...count(15), -1, 3], 'bad input -1'],
+    [() => slowBad(), 'bad input -1'],
+    [() => [...count(15), unpreparable, -1, 3], 'cannot be prepared'],
+    [() => [...count(15), unpreparable, ...count(30)], 'cannot be prepared'],
+  ] as const) {
     const found: number[] = [];
     try {
       for await (const one of stream(make()).results) found.push(one);
       assert.unreachable();
     } catch (error) {
-      assert.match((error as Error).message, 'bad input -1');
+      assert.match((error as Error).message, message);
     }
     assert.equal(found, doubled(15));
   }
