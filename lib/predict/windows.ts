@@ -147,20 +147,24 @@ class Source<I, A> {
   private nextOrPause(): Promise<IteratorResult<I> | undefined> {
     this.pending ??= this.iterator.next() as Promise<IteratorResult<I>>;
     return new Promise((resolve, reject) => {
+      let isWaiting = true;
+      // An item that comes when nobody waits any more stays pending: it must not be taken here and lost.
       const settle = () => {
+        if (!isWaiting) return false;
+        isWaiting = false;
         this.pending = undefined;
         this.interrupt = undefined;
+        return true;
       };
-      this.interrupt = (error) => (error ? reject(error) : resolve(undefined));
+      this.interrupt = (error) => {
+        isWaiting = false;
+        this.interrupt = undefined;
+        if (error) reject(error);
+        else resolve(undefined);
+      };
       this.pending!.then(
-        (result) => {
-          settle();
-          resolve(result);
-        },
-        (error: unknown) => {
-          settle();
-          reject(error as Error);
-        },
+        (result) => settle() && resolve(result),
+        (error: unknown) => settle() && reject(error as Error),
       );
     });
   }

@@ -155,8 +155,12 @@ CharacterTable::CharacterTable(const NormalizerRules& rules, FunctionRef<int32_t
     const auto set_kind = [&](Kind kind) { result.kind = static_cast<uint32_t>(kind); };
     set_kind(Kind::nothing);
     if (rules.clean_text && (own & removed)) return result;
+    const auto begins_added = [&](char32_t first) {
+      return std::find(first_of_added.begin(), first_of_added.end(), first) != first_of_added.end();
+    };
     if (rules.clean_text && (own & spaced)) {
       set_kind(Kind::space);
+      result.begins_added = begins_added(' ');
       return result;
     }
     if (rules.strip_accents && (own & mark)) return result;
@@ -181,11 +185,9 @@ CharacterTable::CharacterTable(const NormalizerRules& rules, FunctionRef<int32_t
       }
     }
     const uint16_t leading = flags[first];
-    set_kind(leading & whitespace                                               ? Kind::space
-             : leading & punctuation || (rules.handle_chinese && own & chinese) ? Kind::single
-                                                                                : Kind::word);
-    for (const char32_t added : first_of_added)
-      if (added == first) result.begins_added = 1;
+    const bool is_set_apart = rules.handle_chinese && (own & chinese);  // by spaces
+    result.begins_added = begins_added(first) || (is_set_apart && begins_added(' '));
+    set_kind(leading & whitespace ? Kind::space : leading & punctuation || is_set_apart ? Kind::single : Kind::word);
     std::string itself;
     append_utf8(given, itself);
     result.length = static_cast<uint32_t>(bytes.size());

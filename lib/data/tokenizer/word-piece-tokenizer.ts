@@ -110,6 +110,8 @@ function joinInputs(inputs: readonly TokenizerInput[]): { text: string; lengths:
     const input = inputs[index]!;
     if (typeof input === 'string') {
       strings.push(input);
+    } else if (typeof input !== 'object' || input === null) {
+      strings.push(input); // refused below
     } else if ('tokens' in input) {
       forms[index] = 2 + input.tokens.length;
       for (const token of input.tokens) strings.push(token);

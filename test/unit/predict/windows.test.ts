@@ -118,6 +118,16 @@ test('what came before a pause is not kept waiting', async () => {
   assert.equal(await collect(results), [6, 8, 10]);
 });
 
+test('what comes after a pause, while nobody asks for results, is not lost', async () => {
+  let release = () => {};
+  const gate = new Promise<void>((open) => (release = open));
+  const { results } = stream(countAsync(6, (value) => (value === 3 ? gate : undefined)));
+  for (let taken = 0; taken < 3; taken++) await results.next();
+  release();
+  for (let turns = 0; turns < 5; turns++) await turn();
+  assert.equal(await collect(results), [6, 8, 10]);
+});
+
 test('inputs before a bad one are delivered, then the error', async () => {
   for (const [make, message] of [
     [() => [...count(15), -1, 3], 'bad input -1'],
