@@ -134,7 +134,7 @@ test('lone surrogates count as U+FFFD, at the ends of neighboring texts too', ()
   const halves = ['a\ud83d', '\ude00b'];
   const batch = raw.encodeBatch(halves, { places: true, words: true });
   halves.forEach((half, index) => {
-    const replaced = half.replace(/[\ud83d\ude00]/, '\ufffd');
+    const replaced = half.replace(/\p{Surrogate}/u, '\ufffd');
     assert.equal(encodingOf(batch, index), raw.encode(replaced));
     assert.equal(raw.encodeWords(halves).inputIds, raw.encodeWords(['a\ufffd', '\ufffdb']).inputIds);
   });
