@@ -40,10 +40,14 @@
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
       "defines": ["NAPI_VERSION=8", "NODE_ADDON_API_CPP_EXCEPTIONS", "NODE_ADDON_API_DISABLE_DEPRECATED"]
     },
+    # The CUDA kernels as C++, and a GPU that is not there to run them, for native tests only.
+    { "target_name": "cuda_shim", "type": "static_library", "standalone_static_library": 1,
+      "sources": ["<!@(<(list) cuda_shim)"],
+      "defines": ["WHITTLE_CUDA_SHIM"], "cflags_cc": ["-Wno-unknown-pragmas"] },
     {
       "target_name": "whittle_native_tests", "type": "executable",
       "sources": ["<!@(<(list) test)"],
-      "dependencies": ["whittle_core"],
+      "dependencies": ["whittle_core", "cuda_shim"],
       "conditions": [
         ["emulation!='none'", {
           "dependencies": ["kernels_emulated"],

@@ -5,6 +5,7 @@ export type WhittleErrorCode =
   | 'BAD_DATA' // a data file or row
   | 'BAD_CHECKPOINT' // config.json, safetensors, tokenizer.json: missing, truncated, inconsistent
   | 'UNSUPPORTED' // well formed, but not something whittle can do: architecture, task, dtype, device
+  | 'DEVICE' // a GPU was lost, or has no memory left
   | 'NO_BINARY' // no native binary for this machine
   | 'DISPOSED' // used after dispose()
   | 'ABORTED' // stopped by an AbortSignal or Ctrl-C

@@ -71,7 +71,9 @@ function load(): { binary: LoadedBinary; binding: NativeBinding } {
 function candidates(): { path: string | undefined; reason: string }[] {
   const root = packageRoot();
   const name = `@whittle-ml/${platform()}`;
+  const named = process.env.WHITTLE_BINARY;
   return [
+    ...(named ? [{ path: named, reason: 'named by WHITTLE_BINARY' }] : []),
     { path: join(root, 'build', 'Release', 'whittle.node'), reason: 'built in this checkout' },
     { path: join(root, 'prebuilds', platform(), 'whittle.node'), reason: 'prebuilt, in the package' },
     { path: resolvePackage(`${name}/whittle.node`), reason: `platform package ${name}` },

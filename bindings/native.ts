@@ -48,12 +48,28 @@ export interface MachineInfo {
   cacheBytes: { l1d: number; l2: number; l3: number };
 }
 
+/** The GPUs that whittle's own CUDA kernels may run on. */
+export interface GpuSupport {
+  /** Whether this build holds CUDA kernels. */
+  built: boolean;
+  /** CUDA that the driver serves, 1000 * major + 10 * minor; 0: no driver, or not looked for. */
+  driverVersion: number;
+  /** CUDA that this build needs. */
+  runtimeVersion: number;
+  /** Why there is none; empty if there is one. */
+  problem: string;
+  /** Those that CUDA_VISIBLE_DEVICES leaves; `capability` is 10 * major + minor. */
+  devices: { index: number; name: string; capability: number; multiprocessors: number; memoryBytes: number }[];
+}
+
 /** native/addon/machine_glue.cc */
 export interface MachineBinding {
   /** @throws WhittleError BAD_OPTION if WHITTLE_ISA names an ISA that this machine lacks. */
   machineInfo(): MachineInfo;
   /** Sets the threads of native work for the whole process, 1 to 1024; 0 goes back to the default. Returns the number. */
   setThreads(threads: number): number;
+  /** Looks for GPUs at the first call of the process. */
+  gpuInfo(): GpuSupport;
 }
 
 /** Element types of safetensors; parameters are F32, F16, BF16 or, with scales, I8. */
@@ -135,6 +151,8 @@ export interface EngineSpec {
   /** Classes of the head; 0 without one. */
   labels: number;
   precision: Precision;
+  /** `cpu`, `cuda` (GPU 0), `cuda:N`, or several such as `cuda:0,cuda:1`. */
+  device: string;
   /** By whittle's parameter names. */
   parameters: Record<string, StoredParameter>;
 }
@@ -146,7 +164,9 @@ export interface EngineHandle {
 
 export interface EngineInfo {
   precision: Precision;
-  /** Whose weight layout and kernels it uses: `avx512`, ... */
+  /** As the spec had it. */
+  device: string;
+  /** Whose weight layout and kernels it uses: `avx512`, ..., or `sm_90` on a GPU. */
   isa: string;
   /** Bytes of the packed weights; several engines of one process share them. */
   packedBytes: number;

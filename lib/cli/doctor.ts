@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { loadedBinary, native, type LoadedBinary } from '../../bindings/load.js';
-import type { MachineInfo } from '../../bindings/native.js';
+import type { GpuSupport, MachineInfo } from '../../bindings/native.js';
 import { formatBytes } from '../report/format.js';
 import { Terminal } from './terminal.js';
 
@@ -33,6 +33,8 @@ interface Findings {
   platform: string;
   /** Absent if no binary loads. With a WHITTLE_ISA that the machine lacks, what would be used without it. */
   machine?: MachineInfo | undefined;
+  /** Absent if no binary loads. */
+  gpus?: GpuSupport;
   gpu: string;
   binary?: LoadedBinary;
   /** What keeps whittle from working here. */
@@ -45,10 +47,12 @@ function examine(): Findings {
     whittle: version,
     node: process.version,
     platform: `${process.platform}-${process.arch}`,
-    gpu: findGpu(),
+    gpu: 'not looked for',
   };
   try {
     found.binary = loadedBinary();
+    found.gpus = native.gpuInfo();
+    found.gpu = describeGpus(found.gpus);
     found.machine = native.machineInfo();
   } catch (error) {
     found.error = error;
@@ -66,12 +70,17 @@ function machineWithoutForcedIsa(): MachineInfo | undefined {
   }
 }
 
-/** Whether an NVIDIA driver is there; whittle's own kernels run on the CPU. */
-function findGpu(): string {
-  const driver = '/proc/driver/nvidia/version';
-  return existsSync(driver)
-    ? `NVIDIA driver found; this build has CPU kernels only, but trains on it with @tensorflow/tfjs-node-gpu and \`device: tensorflow\``
-    : 'none found';
+/** The GPUs, or why none is used. */
+function describeGpus({ built, devices, problem, driverVersion }: GpuSupport): string {
+  const found = devices.map(
+    ({ index, name, capability, memoryBytes }) =>
+      `cuda:${index} ${name} (sm_${capability}, ${formatBytes(memoryBytes)})`,
+  );
+  if (found.length > 0) return `${found.join(', ')}; CUDA ${Math.floor(driverVersion / 1000)} driver`;
+  const hasDriver = !built && existsSync('/proc/driver/nvidia/version');
+  const training =
+    ', though an NVIDIA driver is there; training on it goes with @tensorflow/tfjs-node-gpu and `device: tensorflow`';
+  return `not used: ${problem}${hasDriver ? training : ''}`;
 }
 
 function describe({ whittle, node, platform, machine, gpu, binary }: Findings): string {

@@ -25,6 +25,7 @@ interface PredictFlags {
   longTexts?: 'truncate' | 'windows';
   stride?: number;
   precision: 'auto' | 'float32' | 'bfloat16' | 'int8';
+  device?: string;
   threads: number;
   maxLength?: number;
   overwrite?: boolean;
@@ -50,6 +51,7 @@ export function addPredict(program: CommanderCommand): CommanderCommand {
     )
     .option('--all-scores', "write every class's probability")
     .addOption(new Option('--precision <precision>').choices(['auto', 'float32', 'bfloat16', 'int8']).default('auto'))
+    .option('--device <device>', 'cpu, cuda, cuda:N, cuda:0,cuda:1 or auto (default: WHITTLE_DEVICE, or cpu)')
     .option('--threads <n>', 'threads of native work, 0 for all', numberBetween(0, 1024, true), 0)
     .option('--max-length <tokens>', 'longer texts are cut, or read in windows', numberBetween(3, 1e6, true))
     .addOption(
@@ -80,13 +82,13 @@ async function predictFile(
   terminal: Terminal,
   signal: AbortSignal,
 ): Promise<void> {
-  const { threads, precision, maxLength, threshold, longTexts, stride } = flags;
+  const { threads, precision, device, maxLength, threshold, longTexts, stride } = flags;
   const { textColumn, textPairColumn, allScores = false } = flags;
   outputFormat(flags.output, 'text-classification', []); // a wrong extension is told before the model is loaded
   await checkOutput(input, flags.output);
   const lines = await countLines(input);
   const options = {
-    ...{ threads, precision, maxLength, threshold, longTexts, stride, signal },
+    ...{ threads, precision, device, maxLength, threshold, longTexts, stride, signal },
     emptyText: 'abstain' as const,
   };
   await using predictor = await Predictor.load(model, { task: flags.task ?? 'any', ...options });

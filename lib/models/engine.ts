@@ -4,6 +4,7 @@ import { native } from '../../bindings/load.js';
 import type { EngineHandle, EngineInfo, EngineOutput, Precision } from '../../bindings/native.js';
 import type { RaggedBatch } from '../data/batch.js';
 import type { Checkpoint } from './checkpoint.js';
+import { chooseDevice } from './device.js';
 import type { TaskSettings } from './task-settings.js';
 import { headKind, type ModelDescription, type TaskHead } from './description.js';
 import { relativePositionBuckets } from './relative-positions.js';
@@ -12,9 +13,11 @@ export interface EngineOptions {
   /**
    * `auto`: int8 for checkpoints quantized with dynamic activations, float32 for all others, so that a model gives the
    * same answers on every machine. `int8` for a floating point checkpoint quantizes its encoder layers while loading.
-   * `bfloat16` needs a CPU that multiplies bf16 (AVX-512 BF16 or AMX).
+   * `bfloat16` needs a CPU that multiplies bf16 (AVX-512 BF16 or AMX), or a GPU.
    */
   precision?: 'auto' | Precision;
+  /** As `chooseDevice` has it: `cpu`, `auto`, `cuda`, `cuda:N`, `cuda:0,cuda:1`; WHITTLE_DEVICE or `cpu` if absent. */
+  device?: string | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -52,7 +55,8 @@ export class Engine implements AsyncDisposable {
 
   /**
    * Loads and packs the weights.
-   * @throws WhittleError UNSUPPORTED if this machine cannot run the precision; BAD_CHECKPOINT or IO if the weights
+   * @throws WhittleError UNSUPPORTED if this machine has not the device or cannot run the precision; DEVICE if a GPU has
+   *   too little memory or does not answer; BAD_CHECKPOINT or IO if the weights
    *   cannot be read; ABORTED.
    */
   static async load(checkpoint: Checkpoint, options: EngineOptions = {}): Promise<Engine> {
@@ -60,6 +64,7 @@ export class Engine implements AsyncDisposable {
     const chosen = options.precision ?? 'auto';
     const headClass = nativeHeads[head ? headKind(head.task) : 'none'];
     const precision = chosen !== 'auto' ? chosen : quantization === 'int8-dynamic' ? 'int8' : 'float32';
+    const device = chooseDevice(options.device);
     const handle = await withAbortCell(options.signal, (abort) =>
       native.engineLoad(
         {
@@ -77,6 +82,7 @@ export class Engine implements AsyncDisposable {
           task: headClass,
           labels: head?.labels.length ?? 0,
           precision,
+          device,
           parameters: Object.fromEntries(checkpoint.tensors),
         },
         abort,
@@ -85,7 +91,7 @@ export class Engine implements AsyncDisposable {
     return new Engine(handle, checkpoint);
   }
 
-  /** Precision, ISA, bytes of the packed weights and how many engines share them. */
+  /** Precision, device, ISA, bytes of the packed weights and how many engines share them. */
   get info(): EngineInfo {
     return native.engineInfo(this.#handle);
   }
@@ -95,7 +101,7 @@ export class Engine implements AsyncDisposable {
    * `[tokens, hidden]`, the last layer's states; `pooled`: `[sequences, hidden]`, the pooler's; `mean` and `first`:
    * `[sequences, hidden]`, the mean of a sequence's states, or its first token's.
    * @throws WhittleError BAD_OPTION for ids outside the vocabulary, empty or too long sequences, or an output that the
-   *   model has not; ABORTED; DISPOSED.
+   *   model has not; DEVICE if a GPU was lost, or has no memory for a single sequence; ABORTED; DISPOSED.
    */
   async run(batch: Pick<RaggedBatch, 'inputIds' | 'tokenTypeIds' | 'offsets'>, options: RunOptions): Promise<Float32Array> {
     const { output, threads = 0, signal, onProgress } = options;

@@ -9,6 +9,7 @@ import { tasks, type Task } from '../data/dataset.js';
 import { loadTokenizer, type Tokenizer } from '../data/tokenizer/tokenizer.js';
 import { openCheckpoint } from '../models/checkpoint.js';
 import { defaultPooling, headKind, outputWidth, type ModelDescription, type TaskHead } from '../models/description.js';
+import { chooseDevice, devicePattern } from '../models/device.js';
 import { Engine } from '../models/engine.js';
 import { thresholdsOf, type TaskSettings } from '../models/task-settings.js';
 import { checkOptions } from '../options.js';
@@ -26,11 +27,14 @@ export const predictorSchema = z.strictObject({
    * What the model must do; it decides the type of the predictions. `any`: whatever it does, told by `predictor.task`.
    */
   task: z.enum([...tasks, 'any']).default('text-classification'),
-  /** Where it runs. */
+  /**
+   * Where it runs: `cpu`, `cuda` (the first GPU), `cuda:N`, several GPUs `cuda:0,cuda:1`, or `auto`, the first GPU if
+   * there is one that whittle can use, else the CPU. The environment variable WHITTLE_DEVICE, or `cpu`, if absent.
+   */
   device: z
     .string()
-    .regex(/^(cpu|cuda(:\d+)?)$/, 'Expected "cpu" or "cuda:N"')
-    .default('cpu'),
+    .regex(devicePattern, 'Expected "cpu", "auto", "cuda", "cuda:N" or several such as "cuda:0,cuda:1"')
+    .optional(),
   /** As `Engine.load` has it. `auto`: int8 for a checkpoint that is quantized with dynamic activations, else float32. */
   precision: z.enum(['auto', 'float32', 'bfloat16', 'int8']).default('auto'),
   /** Threads of the native core, at most; 0 is the machine's default. */
@@ -42,8 +46,8 @@ export const predictorSchema = z.strictObject({
    * thresholds that they come with.
    */
   threshold: threshold.optional(),
-  /** Tokens that the engine gets at once, about. */
-  batchTokens: z.number().int().positive().default(4096),
+  /** Tokens that the engine gets at once, about; 4096 if absent, on a GPU 32768. */
+  batchTokens: z.number().int().positive().optional(),
   /**
    * What becomes of texts with more than `maxLength` tokens: cut, read in windows whose results are merged, or refused.
    * What the model was trained with if absent, else `truncate`. Cut ones are counted in `truncatedTexts`; pairs are
@@ -113,6 +117,7 @@ export class Predictor<T extends Task = Task> implements AsyncDisposable {
   readonly #decoder: Decoder;
   readonly #running = new Set<Promise<unknown>>();
   readonly #preparer: InputPreparer<T>;
+  readonly #batchTokens: number;
   #disposal: Promise<void> | undefined;
 
   /** For engines that are loaded already; `Predictor.load` is the usual way. */
@@ -147,6 +152,7 @@ export class Predictor<T extends Task = Task> implements AsyncDisposable {
     this.maxLength = maxLength ?? Math.min(settings.maxLength ?? longest, longest);
     this.tokenizer = tokenizer;
     this.#engine = engine;
+    this.#batchTokens = this.#options.batchTokens ?? (engine.info.device === 'cpu' ? 4096 : 32768);
     this.#longTexts = longTexts ?? settings.longTexts ?? 'truncate';
     if (this.#longTexts === 'windows' && head.task === 'embedding')
       throw new WhittleError('BAD_OPTION', 'longTexts: expected truncate or error for embeddings but found "windows"');
@@ -180,15 +186,10 @@ export class Predictor<T extends Task = Task> implements AsyncDisposable {
   static async load(folder: string, options?: PredictorOptions): Promise<Predictor>;
   static async load(folder: string, options: PredictorOptions = {}): Promise<Predictor> {
     const { device, precision, signal } = checkOptions(predictorSchema, options, 'predictor options');
-    if (device !== 'cpu') {
-      throw new WhittleError(
-        'UNSUPPORTED',
-        `device: expected "cpu" but found "${device}": this build has no CUDA engine`,
-      );
-    }
+    const chosen = chooseDevice(device);
     const checkpoint = await openCheckpoint(folder);
     const tokenizer = await loadTokenizer(folder, checkpoint.description);
-    const engine = await Engine.load(checkpoint, { precision, signal });
+    const engine = await Engine.load(checkpoint, { precision, device: chosen, signal });
     try {
       return new Predictor(engine, tokenizer, options, folder);
     } catch (error) {
@@ -197,7 +198,7 @@ export class Predictor<T extends Task = Task> implements AsyncDisposable {
     }
   }
 
-  /** Precision, instruction set and bytes of the packed weights. */
+  /** Precision, device, instruction set and bytes of the packed weights. */
   get info(): EngineInfo {
     this.#expectOpen();
     return this.#engine.info;
@@ -350,7 +351,7 @@ export class Predictor<T extends Task = Task> implements AsyncDisposable {
         if (isStream) this.#expectOpen();
         return this.#track(this.#runWindow(window, decoding, stop));
       },
-      windowTokens: batchesAWindow * this.#options.batchTokens,
+      windowTokens: batchesAWindow * this.#batchTokens,
       signal,
     });
   }
@@ -411,7 +412,8 @@ export class Predictor<T extends Task = Task> implements AsyncDisposable {
     signal: AbortSignal | undefined,
     take: (index: number, output: Float32Array) => void,
   ): Promise<() => void> {
-    const { threads, batchTokens } = this.#options;
+    const { threads } = this.#options;
+    const batchTokens = this.#batchTokens;
     const width = this.#width;
     const perToken = headKind(this.task) === 'token';
     const output = headKind(this.task) === 'none' ? this.head.pooling!.of : 'logits';

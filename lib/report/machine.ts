@@ -18,5 +18,11 @@ const isaNames = {
 export function describeMachine(): string {
   const { model, isa, nativeBf16, threads } = native.machineInfo();
   const bfloat16 = nativeBf16 ? ' and bfloat16' : '';
-  return `${model.trim()}, ${isaNames[isa]}${bfloat16}, ${threads} ${threads === 1 ? 'thread' : 'threads'}, no GPU`;
+  const gpus = native.gpuInfo().devices.map(({ name }) => name);
+  return [
+    model.trim(),
+    `${isaNames[isa]}${bfloat16}`,
+    `${threads} ${threads === 1 ? 'thread' : 'threads'}`,
+    gpus.length > 0 ? gpus.join(', ') : 'no GPU',
+  ].join(', ');
 }

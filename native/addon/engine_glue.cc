@@ -12,20 +12,47 @@ namespace whittle {
 
 namespace {
 
-// Counts itself among the users of a model.
+// Counts itself among the users of a model, which is packed for the CPU or lies on GPUs.
 class ModelUse {
  public:
-  explicit ModelUse(std::shared_ptr<const PackedModel> model) : model_(std::move(model)) { ++model_->users; }
-  ~ModelUse() { --model_->users; }
+  explicit ModelUse(std::shared_ptr<const PackedModel> model) : cpu_(std::move(model)) { ++users(); }
+  ModelUse(std::shared_ptr<CudaEngine> engine, std::string device) : gpu_(std::move(engine)), device_(std::move(device)) {
+    ++users();
+  }
+  ~ModelUse() { --users(); }
   ModelUse(const ModelUse&) = delete;
   ModelUse& operator=(const ModelUse&) = delete;
-  const PackedModel& model() const { return *model_; }
+
+  std::atomic<int>& users() const { return gpu_ ? gpu_->users : cpu_->users; }
+  const std::string& device() const { return device_; }
+  Precision precision() const { return gpu_ ? gpu_->model().precision : cpu_->precision; }
+  int64_t bytes() const { return gpu_ ? gpu_->bytes() : cpu_->bytes(); }
+  std::string isa() const {
+    return gpu_ ? "sm_" + std::to_string(gpu_->model().device.info().capability) : isa_name(cpu_->kernels.isa);
+  }
+  BatchLimits limits() const {
+    if (!gpu_) return {cpu_->vocabulary, cpu_->token_types, cpu_->positions - cpu_->position_offset};
+    const CudaModel& model = gpu_->model();
+    return {model.vocabulary, model.token_types, model.positions - model.position_offset};
+  }
+  OutputShape shape(const RaggedBatch& batch, Output output) const {
+    return gpu_ ? gpu_->output_shape(batch.tokens(), batch.sequences, output) : output_shape(*cpu_, batch, output);
+  }
+  void run(Executor& executor, const RaggedBatch& batch, Output output, int threads, float* out,
+           const RunControl& control) const {
+    if (gpu_)
+      gpu_->run(batch, output, out, control);
+    else
+      executor.run(*cpu_, batch, output, threads, out, control);
+  }
 
  private:
-  std::shared_ptr<const PackedModel> model_;
+  std::shared_ptr<const PackedModel> cpu_;
+  std::shared_ptr<CudaEngine> gpu_;
+  std::string device_ = "cpu";
 };
 
-// One engine of one environment. Only `use->model()` and the executors are touched off the JavaScript thread.
+// One engine of one environment. Only `use` and the executors are touched off the JavaScript thread.
 struct Engine {
   std::shared_ptr<ModelUse> use;  // null once disposed and idle
   ExecutorPool executors;
@@ -119,9 +146,12 @@ Napi::Value engine_load(const Napi::CallbackInfo& info) {
   options.abort = info[1];
   return AsyncTask<std::shared_ptr<ModelUse>>::start(
       info.Env(), "engineLoad",
-      [spec = model_spec(object(info[0], "spec"))](TaskControl& control) {
-        return std::make_shared<ModelUse>(shared_model(spec, kernels(), ThreadPool::instance().default_threads(),
-                                                       [&control] { control.throw_if_aborted(); }));
+      [spec = model_spec(object(info[0], "spec")),
+       device = text(object(info[0], "spec").Get("device"), "device")](TaskControl& control) {
+        const auto check = [&control] { control.throw_if_aborted(); };
+        const int threads = ThreadPool::instance().default_threads();
+        if (device == "cpu") return std::make_shared<ModelUse>(shared_model(spec, kernels(), threads, check));
+        return std::make_shared<ModelUse>(shared_cuda_engine(spec, device, kernels(), threads, check), device);
       },
       [](Napi::Env env, std::shared_ptr<ModelUse>& use) -> Napi::Value {
         auto engine = std::make_shared<Engine>();
@@ -137,12 +167,13 @@ Napi::Value engine_load(const Napi::CallbackInfo& info) {
 // engineInfo(engine): EngineInfo
 Napi::Value engine_info(const Napi::CallbackInfo& info) {
   const std::shared_ptr<Engine> engine = live_engine(info[0]);
-  const PackedModel& model = engine->use->model();
+  const ModelUse& use = *engine->use;
   Napi::Object result = Napi::Object::New(info.Env());
-  result.Set("precision", kPrecisions[static_cast<size_t>(model.precision)]);
-  result.Set("isa", isa_name(model.kernels.isa));
-  result.Set("packedBytes", static_cast<double>(model.bytes()));
-  result.Set("sharedBy", model.users.load());
+  result.Set("precision", kPrecisions[static_cast<size_t>(use.precision())]);
+  result.Set("device", use.device());
+  result.Set("isa", use.isa());
+  result.Set("packedBytes", static_cast<double>(use.bytes()));
+  result.Set("sharedBy", use.users().load());
   return result;
 }
 
@@ -158,7 +189,6 @@ struct Run {
 };
 
 void copy_batch(const Napi::CallbackInfo& info, Run& run) {
-  const PackedModel& model = run.use->model();
   Executor& executor = *run.executor;
   const Elements<int32_t> ids = elements<int32_t>(info[1], "inputIds");
   const Elements<int32_t> types = elements<int32_t>(info[2], "tokenTypeIds", ids.count);
@@ -167,8 +197,7 @@ void copy_batch(const Napi::CallbackInfo& info, Run& run) {
   executor.token_type_ids.assign(types.data, types.data + types.count);
   executor.offsets.assign(offsets.data, offsets.data + offsets.count);
   run.batch = {executor.input_ids.data(), executor.token_type_ids.data(), executor.offsets.data(), offsets.count - 1};
-  check_batch(run.batch, ids.count, offsets.count,
-              {model.vocabulary, model.token_types, model.positions - model.position_offset});
+  check_batch(run.batch, ids.count, offsets.count, run.use->limits());
 }
 
 // engineRun(engine, inputIds, tokenTypeIds, offsets, options): Promise<Float32Array>
@@ -182,7 +211,7 @@ Napi::Value engine_run(const Napi::CallbackInfo& info) {
   if (run->threads == 0) run->threads = ThreadPool::instance().default_threads();
   run->executor = run->engine->executors.take();
   copy_batch(info, *run);
-  const OutputShape shape = output_shape(run->use->model(), run->batch, run->output);
+  const OutputShape shape = run->use->shape(run->batch, run->output);
   Napi::Float32Array out = Napi::Float32Array::New(info.Env(), static_cast<size_t>(shape.rows * shape.columns));
   run->out = out.Data();
   auto kept = std::make_shared<Napi::ObjectReference>(Napi::Persistent(out.As<Napi::Object>()));
@@ -205,7 +234,7 @@ Napi::Value engine_run(const Napi::CallbackInfo& info) {
         RunControl run_control;
         run_control.aborted = [&control] { return control.aborted(); };
         if (tells) run_control.progress = [&control](int64_t done, int64_t total) { control.progress(done, total); };
-        run->executor->run(run->use->model(), run->batch, run->output, run->threads, run->out, run_control);
+        run->use->run(*run->executor, run->batch, run->output, run->threads, run->out, run_control);
         return Done{};
       },
       [kept](Napi::Env, Done&) { return kept->Value(); }, options);

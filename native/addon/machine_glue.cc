@@ -5,6 +5,7 @@
 #include "addon/glue.h"
 #include "cpu/cpu_info.h"
 #include "cpu/thread_pool.h"
+#include "engine/gpu_backend.h"
 #include "kernels/kernel_table.h"
 
 namespace whittle {
@@ -60,11 +61,35 @@ Napi::Value set_threads(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), ThreadPool::instance().default_threads());
 }
 
+// gpuInfo(): GpuSupport
+Napi::Value gpu_info(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  const GpuSupport& support = gpu_support();
+  Napi::Array devices = Napi::Array::New(env);
+  for (const GpuInfo& one : support.devices) {
+    Napi::Object device = Napi::Object::New(env);
+    device.Set("index", one.index);
+    device.Set("name", one.name);
+    device.Set("capability", one.capability);
+    device.Set("multiprocessors", one.multiprocessors);
+    device.Set("memoryBytes", static_cast<double>(one.memory_bytes));
+    devices.Set(devices.Length(), device);
+  }
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("built", support.built);
+  result.Set("driverVersion", support.driver_version);
+  result.Set("runtimeVersion", support.runtime_version);
+  result.Set("problem", support.problem);
+  result.Set("devices", devices);
+  return result;
+}
+
 }  // namespace
 
 void add_machine_glue(Napi::Env, Napi::Object exports) {
   export_function<machine_info>(exports, "machineInfo");
   export_function<set_threads>(exports, "setThreads");
+  export_function<gpu_info>(exports, "gpuInfo");
 }
 
 }  // namespace whittle

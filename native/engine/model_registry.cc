@@ -10,25 +10,51 @@
 #include <sstream>
 
 #include "cpu/error.h"
+#include "engine/gpu_backend.h"
 
 namespace whittle {
 
 namespace {
 
+template <typename Model>
 struct Entry {
   std::mutex packing;
-  std::weak_ptr<const PackedModel> model;
+  std::weak_ptr<Model> model;
 };
 
+template <typename Model>
 struct Registry {
   std::mutex mutex;
-  std::map<std::string, std::shared_ptr<Entry>> entries;
+  std::map<std::string, std::shared_ptr<Entry<Model>>> entries;
 };
 
 // Never destroyed: models may be released while the process exits.
-Registry& registry() {
-  static Registry* const instance = new Registry;
+template <typename Model>
+Registry<Model>& registry() {
+  static auto* const instance = new Registry<Model>;
   return *instance;
+}
+
+// The model of this key that somebody holds, or what `make` makes.
+template <typename Model, typename Make>
+std::shared_ptr<Model> shared(const std::string& key, const Make& make) {
+  std::shared_ptr<Entry<Model>> entry;
+  {
+    const std::lock_guard lock(registry<Model>().mutex);
+    auto& entries = registry<Model>().entries;
+    for (auto it = entries.begin(); it != entries.end();)
+      it = it->second.use_count() == 1 && it->second->model.expired() ? entries.erase(it) : std::next(it);
+    std::shared_ptr<Entry<Model>>& slot = entries[key];
+    if (!slot) slot = std::make_shared<Entry<Model>>();
+    entry = slot;
+  }
+  const std::lock_guard lock(entry->packing);
+  std::shared_ptr<Model> model = entry->model.lock();
+  if (!model) {
+    model = make();
+    entry->model = model;
+  }
+  return model;
 }
 
 void describe(std::ostringstream& out, std::set<std::string>& files, const StoredTensor& tensor) {
@@ -62,24 +88,23 @@ std::string key_of(const ModelSpec& spec, const KernelTable& kernels) {
 
 std::shared_ptr<const PackedModel> shared_model(const ModelSpec& spec, const KernelTable& kernels, int threads,
                                                 const std::function<void()>& check) {
-  const std::string key = key_of(spec, kernels);
-  std::shared_ptr<Entry> entry;
-  {
-    const std::lock_guard lock(registry().mutex);
-    auto& entries = registry().entries;
-    for (auto it = entries.begin(); it != entries.end();)
-      it = it->second.use_count() == 1 && it->second->model.expired() ? entries.erase(it) : std::next(it);
-    std::shared_ptr<Entry>& slot = entries[key];
-    if (!slot) slot = std::make_shared<Entry>();
-    entry = slot;
+  return shared<const PackedModel>(key_of(spec, kernels), [&] {
+    return std::make_shared<const PackedModel>(spec, kernels, threads, check);
+  });
+}
+
+std::shared_ptr<CudaEngine> shared_cuda_engine(const ModelSpec& spec, const std::string& device,
+                                               const KernelTable& kernels, int threads,
+                                               const std::function<void()>& check) {
+  std::vector<GpuDevice*> devices;
+  std::string key;
+  for (const int index : parse_gpus(device)) {
+    devices.push_back(&gpu_device(index));
+    key += std::to_string(index) + ' ';
   }
-  const std::lock_guard lock(entry->packing);
-  std::shared_ptr<const PackedModel> model = entry->model.lock();
-  if (!model) {
-    model = std::make_shared<const PackedModel>(spec, kernels, threads, check);
-    entry->model = model;
-  }
-  return model;
+  return shared<CudaEngine>(key + key_of(spec, kernels), [&] {
+    return std::make_shared<CudaEngine>(devices, spec, kernels, threads, check);
+  });
 }
 
 }  // namespace whittle

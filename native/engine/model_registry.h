@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 
+#include "engine/cuda_executor.h"
 #include "engine/packed_model.h"
 
 namespace whittle {
@@ -13,5 +14,10 @@ namespace whittle {
 // Throws as PackedModel's constructor.
 std::shared_ptr<const PackedModel> shared_model(const ModelSpec& spec, const KernelTable& kernels, int threads,
                                                 const std::function<void()>& check);
+
+// The same for GPUs: `device` as parse_gpus reads it. Throws as parse_gpus, gpu_device and CudaEngine's constructor.
+std::shared_ptr<CudaEngine> shared_cuda_engine(const ModelSpec& spec, const std::string& device,
+                                               const KernelTable& kernels, int threads,
+                                               const std::function<void()>& check);
 
 }  // namespace whittle

@@ -47,7 +47,7 @@ export function fakeEngine(task: Task, labels: string[], delay = 0): FakeEngine 
   const engine: FakeEngine = {
     head: { task, labels },
     description: { positions: 32, positionOffset: 0 },
-    info: { precision: 'float32', isa: 'fake', packedBytes: 0, sharedBy: 1 },
+    info: { precision: 'float32', device: 'cpu', isa: 'fake', packedBytes: 0, sharedBy: 1 },
     batches: [],
     running: 0,
     mostRunning: 0,

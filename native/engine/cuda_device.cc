@@ -1,0 +1,171 @@
+#include "engine/cuda_device.h"
+
+#include <cuda_runtime_api.h>
+
+namespace whittle {
+
+namespace {
+
+constexpr int kOldestCapability = 80;
+
+std::string version_name(int version) {
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
+class CudaDevice : public GpuDevice {
+ public:
+  explicit CudaDevice(const GpuInfo& info) : info_(info) {
+    kernels_ = cuda::make_kernel_table({info.capability, info.multiprocessors});
+    free_memory();  // creates the context, so that a GPU that does not answer is told here
+  }
+  const GpuInfo& info() const override { return info_; }
+  const cuda::KernelTable& kernels() const override { return kernels_; }
+
+  int64_t free_memory() override {
+    use();
+    size_t free = 0, all = 0;
+    check(cudaMemGetInfo(&free, &all), "asking for its memory");
+    return static_cast<int64_t>(free);
+  }
+  void* allocate(int64_t bytes) override {
+    use();
+    void* data = nullptr;
+    const cudaError_t error = cudaMalloc(&data, static_cast<size_t>(bytes));
+    if (error == cudaErrorMemoryAllocation) {
+      cudaGetLastError();
+      throw GpuOutOfMemory(name() + " has no memory left for " + std::to_string(bytes >> 20) + " MiB more");
+    }
+    check(error, "allocating memory");
+    return data;
+  }
+  void release(void* memory) noexcept override {
+    cudaSetDevice(info_.index);
+    cudaFree(memory);
+  }
+  void* allocate_pinned(int64_t bytes) override {
+    use();
+    void* data = nullptr;
+    check(cudaMallocHost(&data, static_cast<size_t>(bytes)), "allocating memory of the host");
+    return data;
+  }
+  void release_pinned(void* memory) noexcept override {
+    cudaSetDevice(info_.index);
+    cudaFreeHost(memory);
+  }
+
+  cuda::Stream create_stream() override {
+    use();
+    cudaStream_t stream;
+    check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "creating a stream");
+    return stream;
+  }
+  void destroy_stream(cuda::Stream stream) noexcept override {
+    cudaSetDevice(info_.index);
+    cudaStreamDestroy(static_cast<cudaStream_t>(stream));
+  }
+  void upload(void* to, const void* from, int64_t bytes, cuda::Stream stream) override {
+    use();
+    check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, static_cast<cudaStream_t>(stream)),
+          "copying to it");
+  }
+  void download(void* to, const void* from, int64_t bytes, cuda::Stream stream) override {
+    use();
+    check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost, static_cast<cudaStream_t>(stream)),
+          "copying from it");
+  }
+  void synchronize(cuda::Stream stream) override {
+    use();
+    check(cudaStreamSynchronize(static_cast<cudaStream_t>(stream)), "running kernels");
+  }
+
+  GpuGraph capture(cuda::Stream stream, const std::function<void()>& work) override {
+    use();
+    const auto on = static_cast<cudaStream_t>(stream);
+    check(cudaStreamBeginCapture(on, cudaStreamCaptureModeThreadLocal), "capturing a graph");
+    cudaGraph_t graph = nullptr;
+    try {
+      work();
+    } catch (...) {
+      cudaStreamEndCapture(on, &graph);
+      if (graph) cudaGraphDestroy(graph);
+      throw;
+    }
+    check(cudaStreamEndCapture(on, &graph), "capturing a graph");
+    cudaGraphExec_t executable = nullptr;
+    const cudaError_t error = cudaGraphInstantiate(&executable, graph, 0);
+    cudaGraphDestroy(graph);
+    check(error, "making a graph");
+    return executable;
+  }
+  void launch(GpuGraph graph, cuda::Stream stream) override {
+    use();
+    check(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), static_cast<cudaStream_t>(stream)), "launching a graph");
+  }
+  void destroy(GpuGraph graph) noexcept override {
+    cudaSetDevice(info_.index);
+    cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph));
+  }
+
+ private:
+  std::string name() const { return "cuda:" + std::to_string(info_.index) + " (" + info_.name + ")"; }
+  void use() const { check(cudaSetDevice(info_.index), "using it"); }
+  // An error of a kernel stays with the process: whatever is asked of the GPU later fails too.
+  void check(cudaError_t error, const char* doing) const {
+    if (error == cudaSuccess) return;
+    cudaGetLastError();
+    if (error == cudaErrorMemoryAllocation) throw GpuOutOfMemory(name() + " has no memory left (" + doing + ")");
+    throw Error("DEVICE", name() + " was lost while " + doing + ": " + cudaGetErrorString(error) +
+                              "; start the process again, or use device cpu");
+  }
+
+  GpuInfo info_;
+  cuda::KernelTable kernels_;
+};
+
+}  // namespace
+
+GpuSupport find_cuda_devices() {
+  GpuSupport support;
+  support.built = true;
+  cudaRuntimeGetVersion(&support.runtime_version);
+  cudaDriverGetVersion(&support.driver_version);
+  int count = 0;
+  const cudaError_t error = cudaGetDeviceCount(&count);
+  cudaGetLastError();
+  if (support.driver_version == 0) {
+    support.problem = "no NVIDIA driver was found";
+    return support;
+  }
+  if (error == cudaErrorInsufficientDriver || support.driver_version / 1000 < support.runtime_version / 1000) {
+    support.problem = "the NVIDIA driver is too old: it serves CUDA " + version_name(support.driver_version) +
+                      " and this build needs " + version_name(support.runtime_version / 1000 * 1000) +
+                      " (driver 580 or later)";
+    return support;
+  }
+  if (error == cudaErrorNoDevice || (error == cudaSuccess && count == 0)) {
+    support.problem = "the NVIDIA driver shows no GPU (CUDA_VISIBLE_DEVICES may hide it)";
+    return support;
+  }
+  if (error != cudaSuccess) {
+    support.problem = std::string("the NVIDIA driver does not answer: ") + cudaGetErrorString(error);
+    return support;
+  }
+  for (int i = 0; i < count; ++i) {
+    cudaDeviceProp properties;
+    if (cudaGetDeviceProperties(&properties, i) != cudaSuccess) continue;
+    const int capability = 10 * properties.major + properties.minor;
+    support.devices.push_back({i, properties.name, capability, properties.multiProcessorCount,
+                               static_cast<int64_t>(properties.totalGlobalMem)});
+  }
+  return support;
+}
+
+std::unique_ptr<GpuDevice> make_cuda_device(const GpuInfo& info) {
+  if (info.capability < kOldestCapability)
+    throw Error("UNSUPPORTED", "Expected a GPU of compute capability 8.0 or later but cuda:" + std::to_string(info.index) +
+                                   " (" + info.name + ") has " + std::to_string(info.capability / 10) + "." +
+                                   std::to_string(info.capability % 10));
+  return std::make_unique<CudaDevice>(info);
+}
+
+}  // namespace whittle

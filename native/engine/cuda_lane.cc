@@ -1,0 +1,407 @@
+#include "engine/cuda_lane.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace whittle {
+
+namespace {
+
+constexpr int64_t kAlign = 256;
+constexpr size_t kMostGraphs = 128;
+
+int64_t aligned(int64_t bytes) {
+  return (bytes + kAlign - 1) / kAlign * kAlign;
+}
+
+// Hands out memory from a start on; a null start only counts.
+class Layout {
+ public:
+  explicit Layout(void* start) : start_(static_cast<char*>(start)) {}
+  template <typename T>
+  T* take(int64_t count) {
+    T* result = start_ ? reinterpret_cast<T*>(start_ + used_) : nullptr;
+    used_ = aligned(used_ + count * static_cast<int64_t>(sizeof(T)));
+    return result;
+  }
+  int64_t used() const { return used_; }
+
+ private:
+  char* start_;
+  int64_t used_ = 0;
+};
+
+cuda::Operand take_operand(Layout& layout, cuda::Form form, int64_t rows, int64_t k, int most_outliers) {
+  cuda::Operand operand;
+  operand.form = form;
+  operand.k = k;
+  operand.data = layout.take<uint8_t>(cuda::operand_bytes(form, rows, k));
+  if (form != cuda::Form::int8) return operand;
+  operand.scales = layout.take<float>(rows);
+  operand.outlier_counts = layout.take<int32_t>(rows);
+  operand.outliers = layout.take<cuda::Outlier>(rows * most_outliers);
+  if (most_outliers == 0) operand.offsets = layout.take<int32_t>(rows);
+  return operand;
+}
+
+// What a batch tells the kernels, in one copy.
+struct BatchArrays {
+  int32_t* counts;  // tokens, sequences, tiles
+  int32_t *ids, *positions, *types, *offsets;
+  cuda::AttentionTile *tiles, *first_tiles;
+  int64_t bytes;
+};
+BatchArrays lay_out_batch(void* start, const CudaBucket& bucket) {
+  Layout layout(start);
+  BatchArrays arrays;
+  arrays.counts = layout.take<int32_t>(4);
+  arrays.ids = layout.take<int32_t>(bucket.tokens);
+  arrays.positions = layout.take<int32_t>(bucket.tokens);
+  arrays.types = layout.take<int32_t>(bucket.tokens);
+  arrays.offsets = layout.take<int32_t>(bucket.sequences + 1);
+  arrays.tiles = layout.take<cuda::AttentionTile>(bucket.tiles);
+  arrays.first_tiles = layout.take<cuda::AttentionTile>(bucket.sequences);
+  arrays.bytes = layout.used();
+  return arrays;
+}
+
+int64_t tiles_of(int64_t length) {
+  return (length + cuda::kAttentionQueries - 1) / cuda::kAttentionQueries;
+}
+
+}  // namespace
+
+int64_t bucket_size(int64_t count) {
+  int64_t size = 16;
+  while (size < count) size = size + size / 2 >= count ? size + size / 2 : 2 * size;
+  return size;
+}
+
+struct CudaLane::Memory {
+  BatchArrays batch;
+  float *x, *sum, *first, *pooled, *out;
+  cuda::Operand a, inner;        // inputs of products: hidden wide, intermediate wide
+  uint16_t *qkv, *qkv_low;       // [tokens, 3 * hidden]
+  uint16_t *attended, *widened;  // int8 only: [tokens, hidden], [tokens, intermediate]
+  cuda::Operand head_a;          // of pooler and classifier
+  int64_t bytes;
+};
+
+namespace {
+
+cuda::Form form_of(Precision precision) {
+  return precision == Precision::int8 ? cuda::Form::int8 : precision == Precision::bfloat16 ? cuda::Form::bf16 : cuda::Form::split;
+}
+
+}  // namespace
+
+CudaLane::CudaLane(const CudaModel& model,
+                   const std::function<OutputShape(int64_t, int64_t, Output)>& shape)
+    : model_(model), device_(model.device), shape_(shape), stream_(device_.create_stream()) {}
+
+CudaLane::~CudaLane() {
+  drop_graphs();
+  if (pinned_) device_.release_pinned(pinned_);
+  device_.destroy_stream(stream_);
+}
+
+void CudaLane::drop_graphs() {
+  for (const auto& [key, graph] : graphs_) device_.destroy(graph);
+  graphs_.clear();
+}
+
+// The workspace for a bucket; sizes follow from the capacity in the end, so that all buckets share it.
+CudaLane::Memory CudaLane::lay_out(const CudaBucket& bucket) const {
+  Layout layout(workspace_.as<void>());
+  const int64_t rows = bucket.tokens, hidden = model_.hidden, inner = model_.intermediate;
+  const cuda::Form form = form_of(model_.precision);
+  const bool int8 = form == cuda::Form::int8;
+  Memory memory{};
+  memory.batch = lay_out_batch(layout.take<char>(lay_out_batch(nullptr, bucket).bytes), bucket);
+  memory.x = layout.take<float>(rows * hidden);
+  memory.sum = layout.take<float>(rows * hidden);
+  memory.first = layout.take<float>(bucket.sequences * hidden);
+  memory.pooled = layout.take<float>(bucket.sequences * hidden);
+  memory.out = layout.take<float>(rows * std::max(model_.labels, int64_t{1}));
+  memory.a = take_operand(layout, form, rows, hidden, kMostNormOutliers);
+  memory.inner = take_operand(layout, form, rows, inner, 0);
+  memory.qkv = layout.take<uint16_t>(rows * 3 * hidden);
+  if (form == cuda::Form::split) memory.qkv_low = layout.take<uint16_t>(rows * 3 * hidden);
+  if (int8) memory.attended = layout.take<uint16_t>(rows * hidden);
+  if (int8) memory.widened = layout.take<uint16_t>(rows * inner);
+  memory.head_a = take_operand(layout, cuda::Form::split, rows, hidden, 0);
+  memory.head_a.scales = layout.take<float>(rows);
+  memory.bytes = layout.used();
+  return memory;
+}
+
+int64_t CudaLane::workspace_bytes(const CudaModel& model, int64_t tokens) {
+  // As lay_out: of a bucket with the most sequences and tiles that so many tokens can have.
+  const int64_t rows = bucket_size(tokens);
+  const cuda::Form form = form_of(model.precision);
+  Layout layout(nullptr);
+  layout.take<char>(lay_out_batch(nullptr, {rows, rows, rows}).bytes);
+  for (int i = 0; i < 4; ++i) layout.take<float>(rows * model.hidden);
+  layout.take<float>(rows * std::max(model.labels, int64_t{1}));
+  take_operand(layout, form, rows, model.hidden, kMostNormOutliers);
+  take_operand(layout, form, rows, model.intermediate, 0);
+  for (int i = 0; i < (form == cuda::Form::split ? 2 : 1); ++i) layout.take<uint16_t>(rows * 3 * model.hidden);
+  if (form == cuda::Form::int8) layout.take<uint16_t>(rows * model.hidden), layout.take<uint16_t>(rows * model.intermediate);
+  take_operand(layout, cuda::Form::split, rows, model.hidden, 0);
+  layout.take<float>(rows);
+  return layout.used();
+}
+
+void CudaLane::reserve(int64_t tokens) {
+  if (tokens <= capacity_) return;
+  drop_graphs();
+  capacity_ = 0;
+  workspace_ = {};
+  workspace_ = GpuBuffer(device_, workspace_bytes(model_, tokens));
+  capacity_ = bucket_size(tokens);
+}
+
+bool CudaLane::first_rows_only(Output output) const {
+  return output == Output::pooled || output == Output::first ||
+         (output == Output::logits && model_.task == HeadTask::text_classification);
+}
+
+// Writes the arrays of the slice into pinned memory.
+void CudaLane::stage(const RaggedBatch& batch, const Chunk& chunk, const CudaBucket& bucket) const {
+  const BatchArrays to = lay_out_batch(pinned_, bucket);
+  const int32_t begin = batch.offsets[chunk.first], end = batch.offsets[chunk.last];
+  const size_t bytes = static_cast<size_t>(end - begin) * sizeof(int32_t);
+  std::memcpy(to.ids, batch.input_ids + begin, bytes);
+  if (model_.token_types > 0) std::memcpy(to.types, batch.token_type_ids + begin, bytes);
+  int32_t tiles = 0;
+  int32_t* position = to.positions;
+  for (int64_t s = chunk.first; s < chunk.last; ++s) {
+    const int32_t sequence = static_cast<int32_t>(s - chunk.first), length = batch.offsets[s + 1] - batch.offsets[s];
+    to.offsets[sequence] = batch.offsets[s] - begin;
+    to.first_tiles[sequence] = {sequence, 0};
+    for (int32_t t = 0; t < length; ++t) *position++ = static_cast<int32_t>(model_.position_offset) + t;
+    for (int32_t first = 0; first < length; first += cuda::kAttentionQueries) to.tiles[tiles++] = {sequence, first};
+  }
+  const int32_t sequences = static_cast<int32_t>(chunk.last - chunk.first);
+  to.offsets[sequences] = end - begin;
+  to.counts[0] = end - begin;
+  to.counts[1] = sequences;
+  to.counts[2] = tiles;
+}
+
+void CudaLane::start(const RaggedBatch& batch, const Chunk& chunk, Output output) {
+  const int64_t tokens = batch.offsets[chunk.last] - batch.offsets[chunk.first], sequences = chunk.last - chunk.first;
+  int64_t tiles = 0;
+  for (int64_t s = chunk.first; s < chunk.last; ++s) tiles += tiles_of(batch.offsets[s + 1] - batch.offsets[s]);
+  reserve(tokens);
+  const CudaBucket bucket{bucket_size(tokens), bucket_size(sequences), bucket_size(tiles)};
+  const Memory memory = lay_out(bucket);
+  const OutputShape shape = shape_(tokens, sequences, output);
+  const int64_t batch_bytes = lay_out_batch(nullptr, bucket).bytes;
+  const int64_t out_bytes = shape.rows * shape.columns * static_cast<int64_t>(sizeof(float));
+  if (batch_bytes + out_bytes > pinned_bytes_) {
+    if (pinned_) device_.release_pinned(pinned_);
+    pinned_ = nullptr;
+    pinned_bytes_ = 0;
+    pinned_ = device_.allocate_pinned(2 * (batch_bytes + out_bytes));
+    pinned_bytes_ = 2 * (batch_bytes + out_bytes);
+  }
+  const GraphKey key{bucket, output};
+  auto found = graphs_.find(key);
+  if (found == graphs_.end()) {
+    if (graphs_.size() >= kMostGraphs) drop_graphs();
+    found = graphs_.emplace(key, device_.capture(stream_, [&] { enqueue(bucket, memory, output); })).first;
+  }
+  stage(batch, chunk, bucket);
+  device_.upload(memory.batch.counts, pinned_, batch_bytes, stream_);
+  device_.launch(found->second, stream_);
+  const float* result = output == Output::hidden ? memory.x
+                        : output == Output::mean ? memory.pooled
+                        : output == Output::first ? memory.x
+                        : output == Output::pooled ? memory.pooled
+                                                   : memory.out;
+  staged_bytes_ = batch_bytes;
+  device_.download(static_cast<char*>(pinned_) + staged_bytes_, result, out_bytes, stream_);
+  const OutputShape before = shape_(batch.offsets[chunk.first], chunk.first, output);
+  out_first_ = before.rows * before.columns;
+  out_count_ = shape.rows * shape.columns;
+  sequences_ = sequences;
+  busy_ = true;
+}
+
+int64_t CudaLane::finish(float* out) {
+  busy_ = false;
+  device_.synchronize(stream_);
+  std::memcpy(out + out_first_, static_cast<char*>(pinned_) + staged_bytes_,
+              static_cast<size_t>(out_count_) * sizeof(float));
+  return sequences_;
+}
+
+void CudaLane::abandon() {
+  busy_ = false;
+  device_.synchronize(stream_);
+}
+
+bool CudaLane::free_memory() {
+  if (capacity_ == 0) return false;
+  drop_graphs();
+  workspace_ = {};
+  capacity_ = 0;
+  return true;
+}
+
+void CudaLane::product(const CudaLinear& linear, const cuda::Operand& a, const int32_t* rows, int64_t most_rows,
+                       cuda::Activation activation, const float* residual, cuda::Format format, void* y,
+                       uint16_t* y_low) const {
+  cuda::Gemm call{};
+  call.rows = rows;
+  call.most_rows = most_rows;
+  call.n = linear.n;
+  call.a = a;
+  call.w = linear.w.as<uint8_t>();
+  call.w_scales = linear.scales.as<float>();
+  call.columns = linear.columns.as<int8_t>();
+  call.w_sums = linear.sums.as<int32_t>();
+  call.bias = linear.bias.as<float>();
+  call.activation = activation;
+  call.residual = residual;
+  call.format = format;
+  call.y = y;
+  call.y_low = y_low;
+  call.y_form = form_of(model_.precision);
+  const cuda::KernelTable& kernels = device_.kernels();
+  (linear.form == cuda::Form::int8 ? kernels.gemm_s8 : kernels.gemm_bf16)(call, stream_);
+}
+
+// Rows [rows, linear.k] in the form that the layer multiplies, in the memory of `to`.
+cuda::Operand CudaLane::prepare(const CudaLinear& linear, const void* x, cuda::Format format, const int32_t* rows,
+                                int64_t most_rows, cuda::Operand to) const {
+  to.form = linear.form;
+  to.k = linear.k;
+  to.most_outliers = linear.most_outliers;
+  if (!linear.sums.bytes()) to.offsets = nullptr;
+  cuda::Rows call{rows, most_rows, linear.k, x, format, {}};
+  call.result.operand = to;
+  const cuda::KernelTable& kernels = device_.kernels();
+  const auto kernel = linear.form != cuda::Form::int8 ? kernels.convert_f32_bf16
+                      : to.offsets                    ? kernels.quantize_gelu_u8
+                                                      : kernels.quantize_rows_s8;
+  kernel(call, stream_);
+  return to;
+}
+
+namespace {
+
+cuda::Operand with_outliers(cuda::Operand operand, int most) {
+  operand.most_outliers = most;
+  return operand;
+}
+
+}  // namespace
+
+void CudaLane::run_layer(size_t index, bool first_rows, const CudaBucket& bucket, const Memory& memory,
+                         bool last) const {
+  const CudaLayer& layer = model_.layers[index];
+  const cuda::KernelTable& kernels = device_.kernels();
+  const bool int8 = model_.precision == Precision::int8;
+  const BatchArrays& batch = memory.batch;
+  product(layer.qkv, with_outliers(memory.a, layer.qkv.most_outliers), batch.counts, bucket.tokens,
+          cuda::Activation::none, nullptr, cuda::Format::f16, memory.qkv, memory.qkv_low);
+
+  cuda::Attention attention{};
+  attention.tile_count = first_rows ? batch.counts + 1 : batch.counts + 2;
+  attention.most_tiles = first_rows ? bucket.sequences : bucket.tiles;
+  attention.tiles = first_rows ? batch.first_tiles : batch.tiles;
+  attention.offsets = batch.offsets;
+  attention.heads = model_.heads;
+  attention.head_size = model_.head_size;
+  attention.qkv = memory.qkv;
+  attention.qkv_low = memory.qkv_low;
+  attention.bias = model_.position_bias.as<float>();
+  attention.max_distance = model_.positions - model_.position_offset;
+  attention.first_only = first_rows;
+  attention.format = int8 ? cuda::Format::f16 : cuda::Format::operand;
+  attention.y = int8 ? static_cast<void*>(memory.attended) : memory.a.data;
+  attention.y_form = memory.a.form;
+  kernels.attention(attention, stream_);
+
+  // What follows works row by row, so the last layer need not do it for rows that nobody reads.
+  const int32_t* rows = first_rows ? batch.counts + 1 : batch.counts;
+  const int64_t most_rows = first_rows ? bucket.sequences : bucket.tokens;
+  const float* residual = memory.x;
+  if (first_rows) {
+    kernels.pooling({batch.counts + 1, bucket.sequences, model_.hidden, memory.x, batch.offsets, false, memory.first},
+                    stream_);
+    residual = memory.first;
+  }
+  cuda::Operand attended = memory.a;
+  if (int8) attended = prepare(layer.attention_output, memory.attended, cuda::Format::f16, rows, most_rows, memory.a);
+  product(layer.attention_output, attended, rows, most_rows, cuda::Activation::none, residual, cuda::Format::f32,
+          memory.sum);
+  const auto normalize = [&](const CudaNorm& norm, const cuda::Operand& operand) {
+    cuda::Rows call{rows, most_rows, model_.hidden, memory.sum, cuda::Format::f32, {}};
+    call.result = {norm.gamma.as<float>(), norm.beta.as<float>(), model_.norm_epsilon, memory.x, operand};
+    kernels.layer_norm(call, stream_);
+  };
+  const cuda::Operand normalized = with_outliers(memory.a, layer.intermediate.most_outliers);
+  normalize(layer.attention_norm, normalized);
+
+  cuda::Operand inner = memory.inner;
+  product(layer.intermediate, normalized, rows, most_rows, cuda::Activation::gelu, nullptr,
+          int8 ? cuda::Format::f16 : cuda::Format::operand, int8 ? static_cast<void*>(memory.widened) : inner.data);
+  if (int8) inner = prepare(layer.output, memory.widened, cuda::Format::f16, rows, most_rows, inner);
+  product(layer.output, inner, rows, most_rows, cuda::Activation::none, memory.x, cuda::Format::f32, memory.sum);
+  normalize(layer.output_norm,
+            last ? cuda::Operand{} : with_outliers(memory.a, model_.layers[index + 1].qkv.most_outliers));
+}
+
+void CudaLane::enqueue(const CudaBucket& bucket, const Memory& memory, Output output) const {
+  const cuda::KernelTable& kernels = device_.kernels();
+  const BatchArrays& batch = memory.batch;
+  cuda::Embeddings embeddings{};
+  embeddings.rows = batch.counts;
+  embeddings.most_rows = bucket.tokens;
+  embeddings.cols = model_.hidden;
+  embeddings.ids = batch.ids;
+  embeddings.positions = batch.positions;
+  embeddings.types = batch.types;
+  embeddings.word = model_.word.as<void>();
+  embeddings.word_form = model_.word_form;
+  embeddings.word_scales = model_.word_scales.as<float>();
+  embeddings.position = model_.position.as<float>();
+  embeddings.type = model_.token_types > 0 ? model_.token_type.as<float>() : nullptr;
+  embeddings.result = {model_.embedding_norm.gamma.as<float>(), model_.embedding_norm.beta.as<float>(),
+                       model_.norm_epsilon, memory.x,
+                       with_outliers(memory.a, model_.layers.front().qkv.most_outliers)};
+  kernels.embedding(embeddings, stream_);
+  for (size_t i = 0; i < model_.layers.size(); ++i) {
+    const bool last = i + 1 == model_.layers.size();
+    run_layer(i, last && first_rows_only(output), bucket, memory, last);
+  }
+
+  const int32_t* sequences = batch.counts + 1;
+  if (output == Output::mean)
+    kernels.pooling({sequences, bucket.sequences, model_.hidden, memory.x, batch.offsets, true, memory.pooled}, stream_);
+  if (output == Output::pooled || (output == Output::logits && model_.task == HeadTask::text_classification)) {
+    const PoolerActivation kind = model_.pooler_activation;
+    const cuda::Activation activation = kind == PoolerActivation::tanh   ? cuda::Activation::tanh
+                                        : kind == PoolerActivation::gelu ? cuda::Activation::gelu
+                                                                         : cuda::Activation::relu;
+    const cuda::Operand a =
+        prepare(model_.pooler, memory.x, cuda::Format::f32, sequences, bucket.sequences, memory.head_a);
+    product(model_.pooler, a, sequences, bucket.sequences, activation, nullptr, cuda::Format::f32, memory.pooled);
+    if (output == Output::logits) {
+      const cuda::Operand pooled =
+          prepare(model_.classifier, memory.pooled, cuda::Format::f32, sequences, bucket.sequences, memory.head_a);
+      product(model_.classifier, pooled, sequences, bucket.sequences, cuda::Activation::none, nullptr,
+              cuda::Format::f32, memory.out);
+    }
+  } else if (output == Output::logits) {
+    const cuda::Operand a =
+        prepare(model_.classifier, memory.x, cuda::Format::f32, batch.counts, bucket.tokens, memory.head_a);
+    product(model_.classifier, a, batch.counts, bucket.tokens, cuda::Activation::none, nullptr, cuda::Format::f32,
+            memory.out);
+  }
+}
+
+}  // namespace whittle

@@ -1,0 +1,75 @@
+// One stream of a GPU with its memory: runs one slice of a ragged batch at a time, from ids to results, as a graph.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <utility>
+
+#include "engine/batcher.h"
+#include "engine/cuda_model.h"
+#include "engine/executor.h"
+
+namespace whittle {
+
+// Sizes that launches are made for; a slice has at most these. Few different ones, so that few graphs serve all batches.
+struct CudaBucket {
+  int64_t tokens, sequences, tiles;
+  auto operator<=>(const CudaBucket&) const = default;
+};
+// The least of 16, 24, 32, 48, 64, 96, ... that is not below `count`.
+int64_t bucket_size(int64_t count);
+
+class CudaLane {
+ public:
+  CudaLane(const CudaModel& model, const std::function<OutputShape(int64_t tokens, int64_t sequences, Output)>& shape);
+  ~CudaLane();
+  CudaLane(const CudaLane&) = delete;
+  CudaLane& operator=(const CudaLane&) = delete;
+
+  // Enqueues sequences [chunk.first, chunk.last) of a checked batch: copies, kernels, copies. Throws GpuOutOfMemory, and
+  // is then as before.
+  void start(const RaggedBatch& batch, const Chunk& chunk, Output output);
+  bool busy() const { return busy_; }
+  // Waits for what was started, and writes its rows of the output of the whole batch. Returns the sequences done.
+  int64_t finish(float* out);
+  // Waits for what was started, and drops it.
+  void abandon();
+  // Gives the workspace back; false if there is none. Not while it is busy.
+  bool free_memory();
+
+  // Bytes on the GPU for slices of so many tokens.
+  static int64_t workspace_bytes(const CudaModel& model, int64_t tokens);
+
+ private:
+  struct Memory;  // pointers into the workspace, for a bucket
+  using GraphKey = std::pair<CudaBucket, Output>;
+
+  void reserve(int64_t tokens);
+  void drop_graphs();
+  Memory lay_out(const CudaBucket& bucket) const;
+  void stage(const RaggedBatch& batch, const Chunk& chunk, const CudaBucket& bucket) const;
+  void enqueue(const CudaBucket& bucket, const Memory& memory, Output output) const;
+  void run_layer(size_t layer, bool first_rows, const CudaBucket& bucket, const Memory& memory, bool last) const;
+  void product(const CudaLinear& linear, const cuda::Operand& a, const int32_t* rows, int64_t most_rows,
+               cuda::Activation activation, const float* residual, cuda::Format format, void* y,
+               uint16_t* y_low = nullptr) const;
+  cuda::Operand prepare(const CudaLinear& linear, const void* x, cuda::Format format, const int32_t* rows,
+                        int64_t most_rows, cuda::Operand to) const;
+  bool first_rows_only(Output output) const;
+
+  const CudaModel& model_;
+  GpuDevice& device_;
+  const std::function<OutputShape(int64_t, int64_t, Output)> shape_;
+  cuda::Stream stream_;
+  int64_t capacity_ = 0;  // tokens
+  GpuBuffer workspace_;
+  void* pinned_ = nullptr;
+  int64_t pinned_bytes_ = 0;
+  std::map<GraphKey, GpuGraph> graphs_;
+  bool busy_ = false;
+  int64_t staged_bytes_ = 0, out_first_ = 0, out_count_ = 0, sequences_ = 0;
+};
+
+}  // namespace whittle

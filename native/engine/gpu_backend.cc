@@ -1,0 +1,64 @@
+#include "engine/gpu_backend.h"
+
+#include <algorithm>
+#include <map>
+#include <mutex>
+
+#if defined(WHITTLE_CUDA)
+#include "engine/cuda_device.h"
+#endif
+
+namespace whittle {
+
+const GpuSupport& gpu_support() {
+  static const GpuSupport support = [] {
+#if defined(WHITTLE_CUDA)
+    return find_cuda_devices();
+#else
+    GpuSupport none;
+    none.problem = "this build of whittle has no CUDA kernels";
+    return none;
+#endif
+  }();
+  return support;
+}
+
+GpuDevice& gpu_device(int index) {
+  const GpuSupport& support = gpu_support();
+  if (support.devices.empty())
+    throw Error("UNSUPPORTED", "Expected a GPU for device cuda:" + std::to_string(index) + " but " + support.problem);
+  const int count = static_cast<int>(support.devices.size());
+  if (index >= count)
+    throw Error("UNSUPPORTED", "Expected a device from cuda:0 to cuda:" + std::to_string(count - 1) + " but found cuda:" +
+                                   std::to_string(index));
+  // Never destroyed: engines may be released while the process exits.
+  static std::mutex& mutex = *new std::mutex;
+  static auto& devices = *new std::map<int, std::unique_ptr<GpuDevice>>;
+  const std::lock_guard lock(mutex);
+  std::unique_ptr<GpuDevice>& device = devices[index];
+#if defined(WHITTLE_CUDA)
+  if (!device) device = make_cuda_device(support.devices[static_cast<size_t>(index)]);
+#endif
+  return *device;
+}
+
+std::vector<int> parse_gpus(const std::string& device) {
+  const auto refuse = [&] {
+    throw Error("BAD_OPTION", "Expected device cpu, cuda, cuda:N or several such as cuda:0,cuda:1 but found \"" + device + "\"");
+  };
+  if (device == "cuda") return {0};
+  std::vector<int> found;
+  for (size_t at = 0; at <= device.size();) {
+    const size_t end = std::min(device.find(',', at), device.size());
+    const std::string one = device.substr(at, end - at);
+    const bool digits = one.size() > 5 && one.size() < 9 && one.find_first_not_of("0123456789", 5) == std::string::npos;
+    if (one.compare(0, 5, "cuda:") != 0 || !digits) refuse();
+    const int index = std::stoi(one.substr(5));
+    if (std::find(found.begin(), found.end(), index) != found.end()) refuse();
+    found.push_back(index);
+    at = end + 1;
+  }
+  return found;
+}
+
+}  // namespace whittle

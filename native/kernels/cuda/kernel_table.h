@@ -1,0 +1,215 @@
+// The kernels of one kind of GPU, as the host calls them: each entry launches on a stream and returns. Plain C++, read
+// by nvcc, by the executor and by the tests. Pointers are to device memory. How many rows there are lies in device
+// memory too (`rows`), so that a captured graph serves every batch of up to `most_rows`, which sizes the launch.
+#pragma once
+
+#include <cstdint>
+
+namespace whittle::cuda {
+
+using Stream = void*;  // cudaStream_t, or the shim's
+
+// --- operands of products ------------------------------------------------------------------------------------------
+// Both operands of a product are stored in blocks of 128 rows by 128 bytes, one after the other: all blocks of rows 0 to
+// 127, then those of the next rows. A block is what one bulk copy moves and what wgmma reads: row r lies at r * 128, and
+// its 16-byte chunk c at place c ^ (r % 8) (the 128-byte swizzling). Bytes behind the last column are zero; rows behind
+// the last may hold anything.
+inline constexpr int kBlockRows = 128, kRowBytes = 128, kBlockBytes = kBlockRows * kRowBytes;
+
+// int8; bf16; or float32 as the sum of two bf16, high and low, whose product is three: high high, high low, low high.
+// Error of a factor: 2^-9 for bf16, 2^-17 for split.
+enum class Form : int { int8 = 0, bf16, split };
+
+constexpr int64_t form_bytes(Form form) {  // of an element, in one of the form's parts
+  return form == Form::int8 ? 1 : 2;
+}
+constexpr int form_parts(Form form) {
+  return form == Form::split ? 2 : 1;
+}
+// Blocks that one part of k columns takes.
+constexpr int64_t part_blocks(Form form, int64_t k) {
+  return (k * form_bytes(form) + kRowBytes - 1) / kRowBytes;
+}
+constexpr int64_t operand_bytes(Form form, int64_t rows, int64_t k) {
+  return (rows + kBlockRows - 1) / kBlockRows * form_parts(form) * part_blocks(form, k) * kBlockBytes;
+}
+// Where byte `byte` of row `row` lies in an operand whose rows take `blocks` blocks (parts together).
+constexpr int64_t operand_offset(int64_t row, int64_t byte, int64_t blocks) {
+  const int64_t chunk = (byte / 16 % 8) ^ (row % 8);
+  return (row / kBlockRows * blocks + byte / kRowBytes) * kBlockBytes + row % kBlockRows * kRowBytes + chunk * 16 +
+         byte % 16;
+}
+
+// Weight rows are stored in an order in which the thread that holds sums of a tile holds 8 consecutive columns of the
+// result: of 32 columns, stored row j * 8 + q * 2 + e is column q * 8 + j * 2 + e (j, q below 4, e below 2).
+constexpr int64_t stored_weight_row(int64_t column) {
+  const int64_t q = column / 8 % 4, j = column / 2 % 4, e = column % 2;
+  return column / 32 * 32 + j * 8 + q * 2 + e;
+}
+// Weights have rows of zeros up to a multiple of this.
+inline constexpr int64_t kWeightRows = 256;
+
+// An element that the int8 scale of its row cannot hold is `value` scales more than its int8 says, see
+// KernelTable::find_outliers.
+struct Outlier {
+  int32_t column, value;
+};
+inline constexpr int kMostRowOutliers = 4;
+
+// No result of GELU is below -0.16998.
+inline constexpr float kGeluLowest = 0.17f;
+
+// Activations as a product reads them. int8 has a scale a row, and of each row its outliers, at most `most_outliers`; or,
+// for results of GELU, which are hardly ever negative, the int8 that stands for 0, with its sign changed.
+struct Operand {
+  Form form = Form::int8;
+  int64_t k = 0;
+  uint8_t* data = nullptr;           // operand_bytes(form, rows, k)
+  float* scales = nullptr;           // [rows]
+  int most_outliers = 0;             // of a row
+  int32_t* outlier_counts = nullptr;  // [rows]
+  Outlier* outliers = nullptr;       // [rows, most_outliers]
+  int32_t* offsets = nullptr;        // [rows], or null: 0 stands for 0
+};
+
+enum class Activation : int { none = 0, gelu, tanh, relu };
+enum class Format : int { f32 = 0, f16, operand };
+
+// --- products -------------------------------------------------------------------------------------------------------
+// y = activation(A W^T * scales + bias) + residual.
+struct Gemm {
+  const int32_t* rows;
+  int64_t most_rows;
+  int64_t n;
+  Operand a;               // [rows, k]
+  const uint8_t* w;        // operand_bytes(form, padded n, k), rows stored as stored_weight_row says
+  const float* w_scales;   // [n], int8
+  const int8_t* columns;   // [k, n] W^T as it is, if rows of A may have outliers
+  const int32_t* w_sums;   // [n] sums of the rows of W, if A has offsets
+  const float* bias;       // [n] or null
+  Activation activation;
+  const float* residual;   // [rows, n] or null, added after the activation
+  Format format;           // of y: float32 or float16 [rows, n], or the operand of the next product (bf16 or split)
+  void* y;
+  uint16_t* y_low;         // float16 [rows, n] or null: y - float16(y)
+  Form y_form;             // if format is operand
+};
+
+// --- row by row -----------------------------------------------------------------------------------------------------
+// What becomes of a row of float32: LayerNorm if there is gamma, then stored as float32 if there is x, then as operand
+// if that has memory.
+struct RowResult {
+  const float* gamma = nullptr;  // [cols]
+  const float* beta = nullptr;   // [cols]
+  float epsilon = 0;
+  float* x = nullptr;  // [rows, cols]
+  Operand operand = {};
+};
+
+enum class TableForm : int { f32 = 0, f16, bf16, int8 };
+
+// word[ids] + type[types] + position[positions].
+struct Embeddings {
+  const int32_t* rows;
+  int64_t most_rows, cols;
+  const int32_t* ids;        // [rows]
+  const int32_t* positions;  // [rows]
+  const int32_t* types;      // [rows]
+  const void* word;          // [vocabulary, cols]
+  TableForm word_form;
+  const float* word_scales;  // [vocabulary], int8
+  const float* position;     // [positions, cols]
+  const float* type;         // [types, cols] or null
+  RowResult result;
+};
+
+struct Rows {
+  const int32_t* rows;
+  int64_t most_rows, cols;
+  const void* in;  // [rows, cols], float32 or float16
+  Format format;
+  RowResult result;
+};
+
+// --- attention ------------------------------------------------------------------------------------------------------
+// Queries `first` up to first + 63 of sequence `sequence`.
+inline constexpr int kAttentionQueries = 64;
+inline constexpr int64_t kWidestHead = 128, kWidestSplitHead = 64;
+struct AttentionTile {
+  int32_t sequence, first;
+};
+
+// softmax(q k^T / sqrt(head_size) + bias) v, sequence by sequence and head by head; float16 factors, float32 softmax
+// and sums. With the low parts, factors are sums of two float16 and each product is three.
+struct Attention {
+  const int32_t* tile_count;
+  int64_t most_tiles;
+  const AttentionTile* tiles;  // [tile_count]
+  const int32_t* offsets;      // [sequences + 1]
+  int64_t heads, head_size;    // head_size at most kWidestHead, with low parts kWidestSplitHead
+  const uint16_t* qkv;         // float16 [tokens, 3 * heads * head_size]
+  const uint16_t* qkv_low;     // or null
+  const float* bias;           // [heads, 2 * max_distance - 1], as ops/attention.h has it, or null
+  int64_t max_distance;
+  bool first_only;   // row s of the result is the first query of sequence s, else row t is token t
+  Format format;     // float16 [rows, heads * head_size], or operand (bf16 or split)
+  void* y;
+  Form y_form;
+};
+
+// [sequences, cols] float32 from x [tokens, cols]: the first row of each sequence, or the mean of its rows, summed from
+// the first to the last.
+struct Pooling {
+  const int32_t* sequences;
+  int64_t most_sequences, cols;
+  const float* x;
+  const int32_t* offsets;  // [sequences + 1]
+  bool mean;
+  float* y;
+};
+
+struct KernelTable {
+  int capability;  // 10 * major + minor; 0: not set
+  void (*gemm_s8)(const Gemm&, Stream);
+  void (*gemm_bf16)(const Gemm&, Stream);           // bf16 and split
+  void (*layer_norm)(const Rows&, Stream);          // in: float32; then quantized or rounded
+  void (*quantize_rows_s8)(const Rows&, Stream);    // no norm
+  // x >= -kGeluLowest in all 255 steps between that and the row's maximum m (0 at least): with
+  // z = round(kGeluLowest * 254 / (m + kGeluLowest)), int8 = round(x * 254 / (m + kGeluLowest)) + z - 128, offset 128 - z.
+  void (*quantize_gelu_u8)(const Rows&, Stream);
+  void (*convert_f32_bf16)(const Rows&, Stream);    // no norm
+  void (*embedding)(const Embeddings&, Stream);
+  void (*attention)(const Attention&, Stream);
+  void (*pooling)(const Pooling&, Stream);
+};
+
+// One a source. `capability` chooses among the kernels of a source; `multiprocessors` sizes persistent launches.
+struct Target {
+  int capability, multiprocessors;
+};
+void add_gemm_s8(KernelTable& table, const Target& target);
+void add_gemm_bf16(KernelTable& table, const Target& target);
+void add_layer_norm(KernelTable& table);
+void add_quantize_rows_s8(KernelTable& table);
+void add_quantize_gelu_u8(KernelTable& table);
+void add_convert_f32_bf16(KernelTable& table);
+void add_embedding(KernelTable& table);
+void add_attention(KernelTable& table);
+void add_pooling(KernelTable& table);
+
+inline KernelTable make_kernel_table(const Target& target) {
+  KernelTable table{};
+  table.capability = target.capability;
+  add_gemm_s8(table, target);
+  add_gemm_bf16(table, target);
+  add_layer_norm(table);
+  add_quantize_rows_s8(table);
+  add_quantize_gelu_u8(table);
+  add_convert_f32_bf16(table);
+  add_embedding(table);
+  add_attention(table);
+  add_pooling(table);
+  return table;
+}
+
+}  // namespace whittle::cuda

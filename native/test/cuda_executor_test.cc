@@ -1,0 +1,223 @@
+// The CUDA executor against an encoder in plain C++, on the same weights: on the shim's devices here, on a GPU in the
+// CUDA build.
+#include <algorithm>
+#include <cmath>
+
+#include "cpu/thread_pool.h"
+#include "engine/cuda_executor.h"
+#include "engine/gpu_backend.h"
+#include "test/cuda_devices.h"
+#include "test/reference_encoder.h"
+#include "test/small_model.h"
+
+using namespace whittle;
+using namespace whittle::test;
+
+namespace {
+
+const std::function<void()> kNever = [] {};
+
+std::vector<float> run_engine(CudaEngine& engine, const SmallBatch& batch, Output output, const RunControl& control = {}) {
+  const OutputShape shape = engine.output_shape(batch.batch().tokens(), batch.batch().sequences, output);
+  std::vector<float> out(static_cast<size_t>(shape.rows * shape.columns), NAN);
+  engine.run(batch.batch(), output, out.data(), control);
+  return out;
+}
+
+CudaEngine make_engine(const SmallModel& model, const std::vector<GpuDevice*>& devices) {
+  return CudaEngine(devices, model.spec, *kernels_for(Isa::ref), 1, kNever);
+}
+
+// Root of the mean square of the difference over that of what is expected.
+double relative_error(const std::vector<float>& actual, const std::vector<float>& expected) {
+  CHECK_EQUAL(actual.size(), expected.size());
+  double difference = 0, size = 0;
+  for (size_t i = 0; i < actual.size(); ++i) {
+    CHECK(std::isfinite(actual[i]));
+    difference += std::pow(double{actual[i]} - expected[i], 2);
+    size += std::pow(double{expected[i]}, 2);
+  }
+  return std::sqrt(difference / size);
+}
+
+// What the CPU's engine loses by bfloat16 on this model.
+double bf16_error_of_cpu(const SmallModel& model, const SmallBatch& batch, Output output,
+                         const std::vector<float>& expected) {
+  if (!kernels().native_bf16) return 0;
+  const PackedModel packed(model.spec, kernels(), 1, kNever);
+  std::vector<float> out(expected.size());
+  Executor().run(packed, batch.batch(), output, 1, out.data(), {});
+  return relative_error(out, expected);
+}
+
+struct Tolerance {
+  Precision precision;
+  double of_states;
+};
+// float32: three bf16 products leave 2^-16 of each factor. bfloat16: 2^-8 of each
+// factor, or twice what bfloat16 costs on the CPU, since some models make more of it. int8: where float32 sums differ in their last
+// bits, or float16 rounds what is quantized, some int8 is one step off: up to 0.8 % of the logits over five seeds.
+const std::vector<Tolerance> kTolerances = {{Precision::float32, 1e-4}, {Precision::bfloat16, 2e-2}, {Precision::int8, 1.5e-2}};
+
+const std::vector<int64_t> kLengths = {1, 17, 64, 3, 65, 2, 31};
+
+void compare(const SmallModelOptions& options, const std::vector<Output>& outputs,
+             const std::vector<Tolerance>& tolerances = kTolerances) {
+  std::mt19937_64 random = generator(7);
+  for (const auto& [precision, tolerance] : tolerances)
+    for (GpuDevice* device : cuda_devices()) {
+      const SmallModel model(options, precision, random);
+      const SmallBatch batch(kLengths, model.spec, random);
+      CudaEngine engine = make_engine(model, {device});
+      for (const Output output : outputs) {
+        const bool is_bf16 = precision == Precision::bfloat16;
+        ReferenceEncoder reference(model.spec, is_bf16 ? Precision::float32 : precision);
+        const auto expected = reference.run(batch.batch(), output);
+        const double error = relative_error(run_engine(engine, batch, output), expected);
+        double allowed = tolerance;
+        if (is_bf16) allowed = std::max(allowed, 2 * bf16_error_of_cpu(model, batch, output, expected));
+        if (!(error <= allowed))
+          WHITTLE_FAIL("precision " << static_cast<int>(precision) << ", output " << static_cast<int>(output)
+                                    << ", kernels " << device->info().capability << ": relative error " << error
+                                    << ", expected at most " << allowed);
+      }
+    }
+}
+
+const std::vector<Output> kAll = {Output::logits, Output::hidden, Output::pooled, Output::mean, Output::first};
+
+}  // namespace
+
+TEST(cuda_executor, text_classification) {
+  compare({}, kAll);
+}
+
+TEST(cuda_executor, token_classification_with_position_bias_and_no_types) {
+  SmallModelOptions options;
+  options.layers = 1;
+  options.task = HeadTask::token_classification;
+  options.labels = 9;
+  options.position_bias = true;
+  options.token_types = 0;
+  options.activation = PoolerActivation::relu;
+  compare(options, {Output::logits, Output::pooled, Output::mean});
+}
+
+TEST(cuda_executor, stored_int8) {
+  SmallModelOptions options;
+  options.stored_s8 = true;
+  options.activation = PoolerActivation::gelu;
+  compare(options, {Output::logits, Output::hidden});
+}
+
+TEST(cuda_executor, odd_shapes) {
+  SmallModelOptions options;
+  options.hidden = 60;
+  options.heads = 3;
+  options.intermediate = 77;
+  options.labels = 2;
+  options.layers = 1;
+  compare(options, {Output::logits, Output::hidden});
+}
+
+TEST(cuda_executor, shape_of_minilm) {
+  SmallModelOptions options;
+  options.hidden = 384;
+  options.heads = 12;
+  options.intermediate = 1536;
+  options.layers = 1;
+  compare(options, {Output::logits});
+}
+
+TEST(cuda_executor, rows_do_not_depend_on_the_batch) {
+  std::mt19937_64 random = generator(8);
+  for (GpuDevice* device : cuda_devices())
+    for (const Precision precision : {Precision::float32, Precision::int8}) {
+      const SmallModel model({}, precision, random);
+      const SmallBatch all(kLengths, model.spec, random);
+      CudaEngine engine = make_engine(model, {device});
+      const auto together = run_engine(engine, all, Output::logits);
+      // Twice, so that a graph is used with another batch than it was made with.
+      for (int64_t s = 0; s < all.batch().sequences; ++s) {
+        SmallBatch one({}, model.spec, random);
+        const int32_t begin = all.offsets[static_cast<size_t>(s)], end = all.offsets[static_cast<size_t>(s + 1)];
+        one.ids.assign(all.ids.begin() + begin, all.ids.begin() + end);
+        one.types.assign(all.types.begin() + begin, all.types.begin() + end);
+        one.offsets.push_back(end - begin);
+        const auto alone = run_engine(engine, one, Output::logits);
+        for (int64_t c = 0; c < model.spec.labels; ++c)
+          CHECK_EQUAL(alone[static_cast<size_t>(c)], together[static_cast<size_t>(s * model.spec.labels + c)]);
+      }
+    }
+}
+
+TEST(cuda_executor, several_devices_and_slices) {
+  std::mt19937_64 random = generator(9);
+  const SmallModel model({}, Precision::int8, random);
+  const SmallBatch batch(std::vector<int64_t>(44, 97), model.spec, random);  // more than one slice
+  CudaEngine one = make_engine(model, {cuda_devices().front()});
+  std::vector<GpuDevice*> devices = cuda_devices();
+  CudaEngine several = make_engine(model, devices);
+  std::vector<int64_t> seen;
+  RunControl control;
+  control.progress = [&](int64_t done, int64_t total) {
+    CHECK_EQUAL(total, 44);
+    seen.push_back(done);
+  };
+  const auto expected = run_engine(one, batch, Output::logits), actual = run_engine(several, batch, Output::logits, control);
+  for (size_t i = 0; i < actual.size(); ++i) CHECK_EQUAL(actual[i], expected[i]);
+  CHECK(seen.size() > 1 && seen.back() == 44 && std::is_sorted(seen.begin(), seen.end()));
+}
+
+TEST(cuda_executor, stops_when_asked) {
+  std::mt19937_64 random = generator(10);
+  const SmallModel model({}, Precision::int8, random);
+  const SmallBatch batch({5, 6}, model.spec, random);
+  CudaEngine engine = make_engine(model, {cuda_devices().front()});
+  RunControl control;
+  control.aborted = [] { return true; };
+  try {
+    run_engine(engine, batch, Output::logits, control);
+  } catch (const Error& error) {
+    CHECK_EQUAL(std::string(error.code()), "ABORTED");
+    return;
+  }
+  WHITTLE_FAIL("expected ABORTED");
+}
+
+TEST(cuda_executor, weights_that_are_not_finite_are_refused) {
+  std::mt19937_64 random = generator(11);
+  SmallModel model({}, Precision::int8, random);
+  // The bytes of a norm, read where a weight of int8 lies, are no finite floats: point it at a file of NaN.
+  char name[] = "/tmp/whittle-nan-XXXXXX";
+  std::FILE* file = fdopen(mkstemp(name), "wb");
+  const std::vector<float> nans(static_cast<size_t>(model.spec.hidden), NAN);
+  std::fwrite(nans.data(), sizeof(float), nans.size(), file);
+  std::fclose(file);
+  StoredTensor& tensor = model.spec.parameters["layers.1.output.norm.weight"].tensor;
+  tensor.file = name;
+  tensor.offset = 0;
+  std::string message;
+  try {
+    make_engine(model, {cuda_devices().front()});
+  } catch (const Error& error) {
+    message = error.what();
+  }
+  std::remove(name);
+  CHECK(message.find("layers.1.output.norm.weight: expected finite numbers") != std::string::npos);
+}
+
+TEST(cuda_executor, devices_by_name) {
+  CHECK(parse_gpus("cuda") == std::vector<int>{0});
+  CHECK(parse_gpus("cuda:3") == std::vector<int>{3});
+  CHECK((parse_gpus("cuda:1,cuda:0") == std::vector<int>{1, 0}));
+  for (const char* wrong : {"", "gpu", "cuda:", "cuda:x", "cuda:0,", "cuda:0,cuda:0", "cuda:0;cuda:1", "cuda:-1", "cuda:99999999"}) {
+    std::string code;
+    try {
+      parse_gpus(wrong);
+    } catch (const Error& error) {
+      code = error.code();
+    }
+    CHECK_EQUAL(code, "BAD_OPTION");
+  }
+}

@@ -1,0 +1,266 @@
+// The CUDA products: int8 bit for bit against kernels/ref, bf16 and split within their rounding, epilogues.
+#include <algorithm>
+#include <cmath>
+
+#include "formats/half.h"
+#include "kernels/kernel_table.h"
+#include "kernels/ref/activation.h"
+#include "test/cuda_devices.h"
+
+using namespace whittle;
+using namespace whittle::test;
+
+namespace {
+
+struct Shape {
+  int64_t m, n, k;
+};
+// Around the tiles of 128 and 256, and the blocks of 128 bytes.
+const std::vector<Shape> kShapes = {{1, 1, 1},      {1, 8, 16},     {15, 7, 33},    {17, 64, 127},   {63, 65, 128},
+                                    {128, 128, 64}, {129, 31, 129}, {65, 257, 385}, {200, 384, 384}, {130, 520, 513}};
+
+std::string name_of(const Shape& shape, const CudaBench& bench) {
+  return std::to_string(shape.m) + " x " + std::to_string(shape.n) + " x " + std::to_string(shape.k) + " on kernels " +
+         std::to_string(bench.kernels().capability);
+}
+
+template <typename T>
+const uint8_t* put_weights(CudaBench& bench, const std::vector<T>& w, int64_t n, int64_t k) {
+  const int64_t stored = (n + cuda::kWeightRows - 1) / cuda::kWeightRows * cuda::kWeightRows;
+  return bench.put(to_blocks(w, n, k, stored, cuda::stored_weight_row));
+}
+template <typename T>
+uint8_t* put_rows(CudaBench& bench, const std::vector<T>& a, int64_t m, int64_t k) {
+  return bench.put(to_blocks(a, m, k, m, [](int64_t r) { return r; }));
+}
+
+std::vector<uint16_t> to_bf16(const std::vector<float>& values) {
+  std::vector<uint16_t> bits;
+  for (const float value : values) bits.push_back(bf16_bits(value));
+  return bits;
+}
+std::vector<float> low_part(const std::vector<float>& values) {
+  std::vector<float> low;
+  for (const float value : values) low.push_back(value - rounded_to_bf16(value));
+  return low;
+}
+// High and low parts side by side, each padded to whole blocks.
+std::vector<uint16_t> both_parts(const std::vector<float>& values, int64_t rows, int64_t k) {
+  const int64_t padded = cuda::part_blocks(cuda::Form::split, k) * 64;
+  std::vector<uint16_t> both(static_cast<size_t>(rows * 2 * padded));
+  const auto high = to_bf16(values), low = to_bf16(low_part(values));
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < k; ++c) {
+      both[static_cast<size_t>(r * 2 * padded + c)] = high[static_cast<size_t>(r * k + c)];
+      both[static_cast<size_t>(r * 2 * padded + padded + c)] = low[static_cast<size_t>(r * k + c)];
+    }
+  return both;
+}
+
+struct Int8Product {
+  Shape shape;
+  std::vector<int8_t> a, w;
+  std::vector<int32_t> sums;  // [m, n]
+  cuda::Gemm call{};
+
+  Int8Product(CudaBench& bench, std::mt19937_64& random, const Shape& s)
+      : shape(s), a(random_int8(random, s.m * s.k)), w(random_int8(random, s.n * s.k)) {
+    sums.resize(static_cast<size_t>(s.m * s.n));
+    for (int64_t i = 0; i < s.m; ++i)
+      for (int64_t j = 0; j < s.n; ++j)
+        for (int64_t l = 0; l < s.k; ++l)
+          sums[static_cast<size_t>(i * s.n + j)] +=
+              a[static_cast<size_t>(i * s.k + l)] * w[static_cast<size_t>(j * s.k + l)];
+    call.rows = bench.put_one(static_cast<int32_t>(s.m));
+    call.most_rows = s.m + 150;
+    call.n = s.n;
+    call.a.form = cuda::Form::int8;
+    call.a.k = s.k;
+    call.a.data = put_rows(bench, a, s.m, s.k);
+    call.a.scales = bench.put(std::vector<float>(static_cast<size_t>(s.m), 1.0f));
+    call.w = put_weights(bench, w, s.n, s.k);
+    call.w_scales = bench.put(std::vector<float>(static_cast<size_t>(s.n), 1.0f));
+    call.format = cuda::Format::f32;
+    call.y = bench.take<float>(s.m * s.n);
+  }
+};
+
+float activate(float x, cuda::Activation activation) {
+  switch (activation) {
+    case cuda::Activation::gelu:
+      return ref::activate(x, Activation::gelu);
+    case cuda::Activation::tanh:
+      return std::tanh(x);
+    case cuda::Activation::relu:
+      return std::max(x, 0.0f);
+    case cuda::Activation::none:
+      break;
+  }
+  return x;
+}
+
+}  // namespace
+
+TEST(cuda_gemm, int8_sums_are_exact) {
+  std::mt19937_64 random = generator(1);
+  for (GpuDevice* device : cuda_devices())
+    for (const Shape& shape : kShapes) {
+      CudaBench bench(*device);
+      Int8Product product(bench, random, shape);
+      bench.kernels().gemm_s8(product.call, bench.stream());
+      const auto y = bench.get(static_cast<const float*>(product.call.y), shape.m * shape.n);
+      for (size_t i = 0; i < y.size(); ++i)
+        if (y[i] != static_cast<float>(product.sums[i]))
+          WHITTLE_FAIL(name_of(shape, bench) << ": element " << i << " is " << y[i] << ", not " << product.sums[i]);
+    }
+}
+
+TEST(cuda_gemm, int8_with_everything_around_it) {
+  std::mt19937_64 random = generator(2);
+  for (GpuDevice* device : cuda_devices())
+    for (const Shape& shape : kShapes)
+      for (const auto activation :
+           {cuda::Activation::none, cuda::Activation::gelu, cuda::Activation::tanh, cuda::Activation::relu}) {
+        if (shape.m > 150 && activation > cuda::Activation::gelu) continue;  // Those follow the pooler only.
+        CudaBench bench(*device);
+        Int8Product product(bench, random, shape);
+        auto [m, n, k] = shape;
+        const auto row_scales = random_floats(random, m, 0.01f), scales = random_floats(random, n, 0.02f);
+        const auto bias = random_floats(random, n), residual = random_floats(random, m * n);
+        const bool with_outliers = activation == cuda::Activation::none || activation == cuda::Activation::tanh;
+        const int most = with_outliers ? static_cast<int>(std::min<int64_t>(k, 4)) : 0;
+        std::vector<int32_t> counts;
+        std::vector<cuda::Outlier> outliers;
+        for (int64_t r = 0; r < m; ++r) {
+          counts.push_back(static_cast<int32_t>(random() % static_cast<uint64_t>(most + 1)));
+          for (int i = 0; i < most; ++i) {
+            const cuda::Outlier outlier{static_cast<int32_t>(random() % static_cast<uint64_t>(k)),
+                                        static_cast<int32_t>(random() % 4001) - 2000};
+            outliers.push_back(outlier);
+            if (i >= counts.back()) continue;
+            for (int64_t j = 0; j < n; ++j)
+              product.sums[static_cast<size_t>(r * n + j)] +=
+                  outlier.value * product.w[static_cast<size_t>(j * k + outlier.column)];
+          }
+        }
+        std::vector<int8_t> columns(static_cast<size_t>(n * k));
+        for (int64_t j = 0; j < n; ++j)
+          for (int64_t l = 0; l < k; ++l) columns[static_cast<size_t>(l * n + j)] = product.w[static_cast<size_t>(j * k + l)];
+        // Some cases have outliers, some offsets, one both, one neither.
+        const bool with_offsets = activation == cuda::Activation::gelu || activation == cuda::Activation::tanh;
+        std::vector<int32_t> offsets, w_sums(static_cast<size_t>(n));
+        for (int64_t r = 0; r < m; ++r) offsets.push_back(static_cast<int32_t>(random() % 256) - 127);
+        for (int64_t j = 0; j < n; ++j)
+          for (int64_t l = 0; l < k; ++l) w_sums[static_cast<size_t>(j)] += product.w[static_cast<size_t>(j * k + l)];
+        cuda::Gemm& call = product.call;
+        if (with_offsets) {
+          call.a.offsets = bench.put(offsets);
+          call.w_sums = bench.put(w_sums);
+          for (int64_t r = 0; r < m; ++r)
+            for (int64_t j = 0; j < n; ++j)
+              product.sums[static_cast<size_t>(r * n + j)] += offsets[static_cast<size_t>(r)] * w_sums[static_cast<size_t>(j)];
+        }
+        call.a.scales = bench.put(row_scales);
+        call.a.most_outliers = most;
+        call.a.outlier_counts = bench.put(counts);
+        call.a.outliers = bench.put(outliers);
+        call.w_scales = bench.put(scales);
+        call.columns = bench.put(columns);
+        call.bias = bench.put(bias);
+        call.activation = activation;
+        std::vector<float> expected;
+        for (int64_t r = 0; r < m; ++r)
+          for (int64_t j = 0; j < n; ++j)
+            expected.push_back(activate(static_cast<float>(product.sums[static_cast<size_t>(r * n + j)]) *
+                                                row_scales[static_cast<size_t>(r)] * scales[static_cast<size_t>(j)] +
+                                            bias[static_cast<size_t>(j)],
+                                        activation));
+        // float16, with what it leaves.
+        call.format = cuda::Format::f16;
+        uint16_t* high = bench.take<uint16_t>(m * n);
+        call.y = high;
+        call.y_low = bench.take<uint16_t>(m * n);
+        bench.kernels().gemm_s8(call, bench.stream());
+        const auto halves = bench.get(high, m * n), rest = bench.get(call.y_low, m * n);
+        for (size_t i = 0; i < halves.size(); ++i) {
+          CHECK_NEAR(half_to_float(halves[i]), expected[i], 1e-3);
+          CHECK_NEAR(half_to_float(halves[i]) + half_to_float(rest[i]), expected[i], 2e-6);
+        }
+        // float32, with a residual.
+        call.format = cuda::Format::f32;
+        call.y = bench.take<float>(m * n);
+        call.residual = bench.put(residual);
+        bench.kernels().gemm_s8(call, bench.stream());
+        const auto y = bench.get(static_cast<const float*>(call.y), m * n);
+        for (size_t i = 0; i < y.size(); ++i) CHECK_NEAR(y[i], expected[i] + residual[i], 2e-6);
+      }
+}
+
+TEST(cuda_gemm, bf16_and_split) {
+  std::mt19937_64 random = generator(3);
+  for (GpuDevice* device : cuda_devices())
+    for (const Shape& shape : kShapes)
+      for (const cuda::Form form : {cuda::Form::bf16, cuda::Form::split}) {
+        CudaBench bench(*device);
+        auto [m, n, k] = shape;
+        const auto a = random_floats(random, m * k), w = random_floats(random, n * k);
+        const auto bias = random_floats(random, n);
+        cuda::Gemm call{};
+        call.rows = bench.put_one(static_cast<int32_t>(m));
+        call.most_rows = m;
+        call.n = n;
+        call.a.form = form;
+        call.a.k = k;
+        const int64_t stored_k = 2 * cuda::part_blocks(form, k) * 64;
+        if (form == cuda::Form::split) {
+          call.a.data = put_rows(bench, both_parts(a, m, k), m, stored_k);
+          call.w = put_weights(bench, both_parts(w, n, k), n, stored_k);
+        } else {
+          call.a.data = put_rows(bench, to_bf16(a), m, k);
+          call.w = put_weights(bench, to_bf16(w), n, k);
+        }
+        call.bias = bench.put(bias);
+        call.format = cuda::Format::f32;
+        call.y = bench.take<float>(m * n);
+        bench.kernels().gemm_bf16(call, bench.stream());
+        const auto y = bench.get(static_cast<const float*>(call.y), m * n);
+        std::vector<float> exact;
+        const bool rounds = form == cuda::Form::bf16;
+        for (int64_t i = 0; i < m; ++i)
+          for (int64_t j = 0; j < n; ++j) {
+            double sum = 0;
+            for (int64_t l = 0; l < k; ++l) {
+              const float left = a[static_cast<size_t>(i * k + l)], right = w[static_cast<size_t>(j * k + l)];
+              sum += rounds ? double{rounded_to_bf16(left)} * rounded_to_bf16(right) : double{left} * right;
+            }
+            exact.push_back(static_cast<float>(sum + bias[static_cast<size_t>(j)]));
+          }
+        // float32 sums of k products of about 1, and for split 2^-16 of each product.
+        const double tolerance = (rounds ? 2e-6 : 2e-5) * std::sqrt(static_cast<double>(k)) + 1e-6;
+        for (size_t i = 0; i < y.size(); ++i) CHECK_NEAR(y[i], exact[i], tolerance);
+
+        // GELU, as operand of the next product.
+        call.activation = cuda::Activation::gelu;
+        call.format = cuda::Format::operand;
+        call.y_form = form;
+        const int64_t bytes = cuda::operand_bytes(form, m, n), part = cuda::part_blocks(form, n);
+        call.y = bench.take<uint8_t>(bytes);
+        bench.kernels().gemm_bf16(call, bench.stream());
+        const auto stored = bench.get(static_cast<const uint8_t*>(call.y), bytes);
+        for (int64_t i = 0; i < m; ++i)
+          for (int64_t j = 0; j < part * 64; ++j) {
+            const int64_t blocks = part * cuda::form_parts(form);
+            const auto element = [&](int64_t column) {
+              uint16_t bits;
+              std::memcpy(&bits, &stored[static_cast<size_t>(cuda::operand_offset(i, 2 * column, blocks))], 2);
+              return bf16_to_float(bits);
+            };
+            const float value = element(j) + (form == cuda::Form::split ? element(j + part * 64) : 0);
+            if (j >= n)
+              CHECK_EQUAL(value, 0.0f);
+            else
+              CHECK_NEAR(value, ref::activate(exact[static_cast<size_t>(i * n + j)], Activation::gelu),
+                         tolerance + (rounds ? 4e-3 : 2e-5));
+          }
+      }
+}

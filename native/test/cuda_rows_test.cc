@@ -1,0 +1,284 @@
+// The CUDA kernels that work row by row, against kernels/ref: int8 bit for bit.
+#include <algorithm>
+#include <cmath>
+#include <memory>
+
+#include "formats/half.h"
+#include "kernels/kernel_table.h"
+#include "kernels/ref/activation.h"
+#include "test/cuda_devices.h"
+#include "test/reference_rows.h"
+
+using namespace whittle;
+using namespace whittle::test;
+
+namespace {
+
+const KernelTable& reference() {
+  return *kernels_for(Isa::ref);
+}
+
+cuda::Operand take_operand(CudaBench& bench, cuda::Form form, int64_t rows, int64_t k, int most) {
+  cuda::Operand operand;
+  operand.form = form;
+  operand.k = k;
+  operand.data = bench.take<uint8_t>(cuda::operand_bytes(form, rows, k));
+  operand.scales = bench.take<float>(rows);
+  operand.most_outliers = most;
+  operand.outlier_counts = bench.take<int32_t>(rows);
+  operand.outliers = bench.take<cuda::Outlier>(rows * std::max(most, 1));
+  return operand;
+}
+
+// Everything of a row's blocks: the elements, then zeros.
+template <typename T>
+T stored_element(const std::vector<uint8_t>& data, int64_t row, int64_t column, int64_t blocks) {
+  T value;
+  std::memcpy(&value, &data[static_cast<size_t>(cuda::operand_offset(row, column * static_cast<int64_t>(sizeof(T)), blocks))],
+              sizeof(T));
+  return value;
+}
+
+void check_quantized(CudaBench& bench, const cuda::Operand& operand, const std::vector<float>& x, int64_t rows) {
+  const int64_t cols = operand.k, blocks = cuda::part_blocks(operand.form, cols);
+  const auto data = bench.get(operand.data, cuda::operand_bytes(operand.form, rows, cols));
+  const auto scales = bench.get(operand.scales, rows);
+  const auto counts = bench.get(operand.outlier_counts, rows);
+  const auto outliers = bench.get(operand.outliers, rows * operand.most_outliers);
+  const auto offsets = operand.offsets ? bench.get(operand.offsets, rows) : std::vector<int32_t>();
+  for (int64_t r = 0; r < rows; ++r) {
+    const std::vector<float> row(x.begin() + r * cols, x.begin() + (r + 1) * cols);
+    const QuantizedRow expected = operand.offsets ? quantize_gelu_row(row) : quantize_row(row, operand.most_outliers);
+    CHECK_EQUAL(scales[static_cast<size_t>(r)], expected.scale);
+    if (operand.offsets) CHECK_EQUAL(offsets[static_cast<size_t>(r)], expected.offset);
+    for (int64_t c = 0; c < blocks * cuda::kRowBytes; ++c) {
+      const int wanted = c < cols ? expected.q[static_cast<size_t>(c)] : 0;
+      CHECK_EQUAL(static_cast<int>(stored_element<int8_t>(data, r, c, blocks)), wanted);
+    }
+    if (operand.most_outliers == 0) continue;
+    CHECK_EQUAL(static_cast<size_t>(counts[static_cast<size_t>(r)]), expected.outliers.size());
+    for (size_t i = 0; i < expected.outliers.size(); ++i) {
+      const cuda::Outlier& found = outliers[static_cast<size_t>(r * operand.most_outliers) + i];
+      CHECK_EQUAL(found.column, expected.outliers[i].column);
+      CHECK_EQUAL(found.value, expected.outliers[i].value);
+    }
+  }
+}
+
+// Some rows with outliers, one of zeros, one of denormals, one whose largest occur twice.
+std::vector<float> rows_with_outliers(std::mt19937_64& random, int64_t rows, int64_t cols) {
+  std::vector<float> x = random_floats(random, rows * cols);
+  for (int64_t r = 0; r < rows; ++r) {
+    float* row = &x[static_cast<size_t>(r * cols)];
+    const auto any = [&] { return static_cast<int64_t>(random() % static_cast<uint64_t>(cols)); };
+    switch (r % 7) {
+      case 1:
+        row[any()] = 90.0f;
+        break;
+      case 2:
+        row[any()] = -70.0f, row[any()] = 30000.0f, row[any()] = 12.0f;
+        break;
+      case 3:
+        std::fill(row, row + cols, 0.0f);
+        break;
+      case 4:
+        row[any()] = 20.0f, row[any()] = -20.0f, row[any()] = 20.0f, row[any()] = 19.0f, row[any()] = 19.0f;
+        break;
+      case 5:
+        for (int64_t c = 0; c < cols; ++c) row[c] *= 1e-38f;
+        break;
+      default:
+        break;
+    }
+  }
+  return x;
+}
+
+const std::vector<int64_t> kColumns = {1, 2, 3, 5, 15, 16, 17, 63, 64, 65, 127, 128, 129, 384, 401};
+
+}  // namespace
+
+TEST(cuda_rows, quantize_rows_s8) {
+  std::mt19937_64 random = generator(1);
+  for (GpuDevice* device : cuda_devices())
+    for (const int64_t cols : kColumns)
+      for (const int most : {0, 2, 4}) {
+        CudaBench bench(*device);
+        const int64_t rows = 1 + static_cast<int64_t>(random() % 19), most_rows = rows + 3;
+        const auto x = rows_with_outliers(random, rows, cols);
+        const cuda::Operand operand = take_operand(bench, cuda::Form::int8, most_rows, cols, most);
+        const int32_t* count = bench.put_one(static_cast<int32_t>(rows));
+        cuda::Rows call{count, most_rows, cols, bench.put(x), cuda::Format::f32, {}};
+        call.result.operand = operand;
+        bench.kernels().quantize_rows_s8(call, bench.stream());
+        check_quantized(bench, operand, x, rows);
+        // The same from float16.
+        std::vector<uint16_t> halves;
+        std::vector<float> rounded;
+        for (const float value : x) {
+          halves.push_back(float_to_half(value));
+          rounded.push_back(half_to_float(halves.back()));
+        }
+        call.in = bench.put(halves);
+        call.format = cuda::Format::f16;
+        bench.kernels().quantize_rows_s8(call, bench.stream());
+        check_quantized(bench, operand, rounded, rows);
+      }
+}
+
+TEST(cuda_rows, quantize_gelu_u8) {
+  std::mt19937_64 random = generator(6);
+  for (GpuDevice* device : cuda_devices())
+    for (const int64_t cols : kColumns)
+      for (const float scale : {0.01f, 1.0f, 30.0f}) {
+        CudaBench bench(*device);
+        const int64_t rows = 1 + static_cast<int64_t>(random() % 9);
+        auto x = random_floats(random, rows * cols, scale);
+        std::vector<uint16_t> halves;
+        for (float& value : x) {
+          halves.push_back(float_to_half(ref::activate(value, Activation::gelu)));
+          value = half_to_float(halves.back());
+        }
+        cuda::Operand operand = take_operand(bench, cuda::Form::int8, rows, cols, 0);
+        operand.offsets = bench.take<int32_t>(rows);
+        cuda::Rows call{bench.put_one(static_cast<int32_t>(rows)), rows, cols, bench.put(halves), cuda::Format::f16, {}};
+        call.result.operand = operand;
+        bench.kernels().quantize_gelu_u8(call, bench.stream());
+        check_quantized(bench, operand, x, rows);
+      }
+}
+
+TEST(cuda_rows, layer_norm_quantizes_what_it_stores) {
+  std::mt19937_64 random = generator(2);
+  for (GpuDevice* device : cuda_devices())
+    for (const int64_t cols : kColumns) {
+      CudaBench bench(*device);
+      const int64_t rows = 1 + static_cast<int64_t>(random() % 9);
+      auto x = random_floats(random, rows * cols, 3);
+      for (float& value : x) value += 5;
+      const auto gamma = random_floats(random, cols), beta = random_floats(random, cols);
+      std::vector<float> expected(x.size());
+      reference().layer_norm(x.data(), cols, rows, cols, gamma.data(), beta.data(), 1e-12f, expected.data(), cols,
+                             nullptr, nullptr);
+      cuda::Rows call{bench.put_one(static_cast<int32_t>(rows)), rows, cols, bench.put(x), cuda::Format::f32, {}};
+      call.result = {bench.put(gamma), bench.put(beta), 1e-12f, bench.take<float>(rows * cols),
+                     take_operand(bench, cuda::Form::int8, rows, cols, 2)};
+      bench.kernels().layer_norm(call, bench.stream());
+      const auto y = bench.get(call.result.x, rows * cols);
+      for (size_t i = 0; i < y.size(); ++i) CHECK_NEAR(y[i], expected[i], 2e-5);
+      check_quantized(bench, call.result.operand, y, rows);
+    }
+}
+
+TEST(cuda_rows, convert_f32_bf16) {
+  std::mt19937_64 random = generator(3);
+  for (GpuDevice* device : cuda_devices())
+    for (const int64_t cols : kColumns)
+      for (const cuda::Form form : {cuda::Form::bf16, cuda::Form::split}) {
+        CudaBench bench(*device);
+        const int64_t rows = 1 + static_cast<int64_t>(random() % 9), part = cuda::part_blocks(form, cols);
+        const auto x = random_floats(random, rows * cols);
+        cuda::Rows call{bench.put_one(static_cast<int32_t>(rows)), rows, cols, bench.put(x), cuda::Format::f32, {}};
+        call.result.operand = take_operand(bench, form, rows, cols, 0);
+        bench.kernels().convert_f32_bf16(call, bench.stream());
+        const auto data = bench.get(call.result.operand.data, cuda::operand_bytes(form, rows, cols));
+        for (int64_t r = 0; r < rows; ++r)
+          for (int64_t c = 0; c < part * 64; ++c) {
+            const float value = c < cols ? x[static_cast<size_t>(r * cols + c)] : 0;
+            const int64_t blocks = part * cuda::form_parts(form);
+            CHECK_EQUAL(stored_element<uint16_t>(data, r, c, blocks), bf16_bits(value));
+            if (form == cuda::Form::split)
+              CHECK_EQUAL(stored_element<uint16_t>(data, r, c + part * 64, blocks),
+                          bf16_bits(value - rounded_to_bf16(value)));
+          }
+      }
+}
+
+TEST(cuda_rows, embedding) {
+  std::mt19937_64 random = generator(4);
+  constexpr int64_t vocabulary = 11, positions = 7;
+  for (GpuDevice* device : cuda_devices())
+    for (const int64_t cols : {1, 31, 64, 384})
+      for (const auto form : {cuda::TableForm::f32, cuda::TableForm::f16, cuda::TableForm::bf16, cuda::TableForm::int8})
+        for (const bool with_types : {false, true}) {
+          CudaBench bench(*device);
+          const int64_t rows = 1 + static_cast<int64_t>(random() % 9);
+          auto word = random_floats(random, vocabulary * cols);
+          const auto position = random_floats(random, positions * cols), type = random_floats(random, 2 * cols);
+          const auto gamma = random_floats(random, cols), beta = random_floats(random, cols);
+          const auto scales = random_floats(random, vocabulary);
+          const void* table = nullptr;
+          std::vector<uint16_t> halves;
+          std::vector<int8_t> bytes;
+          for (size_t i = 0; i < word.size(); ++i) {
+            if (form == cuda::TableForm::f16) {
+              halves.push_back(float_to_half(word[i]));
+              word[i] = half_to_float(halves.back());
+            } else if (form == cuda::TableForm::bf16) {
+              halves.push_back(float_to_bf16(word[i]));
+              word[i] = bf16_to_float(halves.back());
+            } else if (form == cuda::TableForm::int8) {
+              bytes.push_back(static_cast<int8_t>(random()));
+              word[i] = static_cast<float>(bytes.back()) * scales[i / static_cast<size_t>(cols)];
+            }
+          }
+          table = form == cuda::TableForm::f32    ? static_cast<const void*>(bench.put(word))
+                  : form == cuda::TableForm::int8 ? static_cast<const void*>(bench.put(bytes))
+                                                  : static_cast<const void*>(bench.put(halves));
+          std::vector<int32_t> ids, at, types;
+          std::vector<float> sum, expected(static_cast<size_t>(rows * cols));
+          for (int64_t r = 0; r < rows; ++r) {
+            ids.push_back(static_cast<int32_t>(random() % vocabulary));
+            at.push_back(static_cast<int32_t>(random() % positions));
+            types.push_back(static_cast<int32_t>(random() % 2));
+            for (int64_t c = 0; c < cols; ++c)
+              sum.push_back(word[static_cast<size_t>(ids.back() * cols + c)] +
+                            (with_types ? type[static_cast<size_t>(types.back() * cols + c)] : 0) +
+                            position[static_cast<size_t>(at.back() * cols + c)]);
+          }
+          reference().layer_norm(sum.data(), cols, rows, cols, gamma.data(), beta.data(), 1e-5f, expected.data(), cols,
+                                 nullptr, nullptr);
+          cuda::Embeddings call{};
+          call.rows = bench.put_one(static_cast<int32_t>(rows));
+          call.most_rows = rows + 5;
+          call.cols = cols;
+          call.ids = bench.put(ids);
+          call.positions = bench.put(at);
+          call.types = bench.put(types);
+          call.word = table;
+          call.word_form = form;
+          call.word_scales = bench.put(scales);
+          call.position = bench.put(position);
+          call.type = with_types ? bench.put(type) : nullptr;
+          call.result = {bench.put(gamma), bench.put(beta), 1e-5f, bench.take<float>(rows * cols),
+                         take_operand(bench, cuda::Form::int8, rows, cols, 2)};
+          bench.kernels().embedding(call, bench.stream());
+          const auto y = bench.get(call.result.x, rows * cols);
+          for (size_t i = 0; i < y.size(); ++i) CHECK_NEAR(y[i], expected[i], 2e-5);
+          check_quantized(bench, call.result.operand, y, rows);
+        }
+}
+
+TEST(cuda_rows, pooling) {
+  std::mt19937_64 random = generator(5);
+  const std::vector<int32_t> offsets = {0, 1, 4, 9, 70};
+  for (GpuDevice* device : cuda_devices())
+    for (const int64_t cols : {1, 127, 300})
+      for (const bool mean : {false, true}) {
+        CudaBench bench(*device);
+        const auto x = random_floats(random, 70 * cols);
+        float* y = bench.take<float>(5 * cols);
+        bench.kernels().pooling(
+            {bench.put_one(int32_t{4}), 5, cols, bench.put(x), bench.put(offsets), mean, y}, bench.stream());
+        const auto found = bench.get(y, 5 * cols);
+        for (int64_t s = 0; s < 4; ++s)
+          for (int64_t c = 0; c < cols; ++c) {
+            const int64_t begin = offsets[static_cast<size_t>(s)];
+            const int64_t end = mean ? offsets[static_cast<size_t>(s + 1)] : begin + 1;
+            float sum = 0;
+            for (int64_t t = begin; t < end; ++t) sum += x[static_cast<size_t>(t * cols + c)];
+            CHECK_EQUAL(found[static_cast<size_t>(s * cols + c)], sum * (1.0f / static_cast<float>(end - begin)));
+          }
+        for (int64_t c = 0; c < cols; ++c) CHECK(float_to_half(found[static_cast<size_t>(4 * cols + c)]) == 0x7c00);
+      }
+}

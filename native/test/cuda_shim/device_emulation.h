@@ -1,0 +1,399 @@
+// kernels/cuda/device.cuh in plain C++, after the descriptions of the instructions in NVIDIA's PTX manual. Asynchronous
+// copies and matrix operations happen as late as they may, so that a missing wait shows as poison.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include "formats/half.h"
+#include "test/cuda_shim/fibers.h"
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __restrict__ __restrict
+#define __launch_bounds__(...)
+#define threadIdx (::whittle::cuda::shim::thread_index())
+#define blockIdx (::whittle::cuda::shim::block_index())
+#define blockDim (::whittle::cuda::shim::block_dimension())
+#define gridDim (::whittle::cuda::shim::grid_dimension())
+#define WHITTLE_HAS_WGMMA 1
+#define WHITTLE_HAS_MMA_PRODUCTS 1
+
+namespace whittle::cuda {
+
+struct alignas(16) float4 {
+  float x, y, z, w;
+};
+struct alignas(16) uint4 {
+  uint32_t x, y, z, w;
+};
+struct alignas(8) uint2 {
+  uint32_t x, y;
+};
+
+inline uint8_t* dynamic_shared() {
+  return shim::shared_memory();
+}
+inline uint32_t shared_address(const void* pointer) {
+  return static_cast<uint32_t>(static_cast<const uint8_t*>(pointer) - shim::shared_memory());
+}
+
+// --- warps and blocks ---
+inline void sync_block() {
+  shim::together(shim::Scope::barrier, "sync_block", nullptr, nullptr, 0, static_cast<int>(blockDim.x));
+}
+inline void sync_warp() {
+  shim::together(shim::Scope::warp, "sync_warp", nullptr, nullptr);
+}
+inline void sync_named(int id, int threads) {
+  shim::together(shim::Scope::barrier, "sync_named", nullptr, nullptr, id, threads);
+}
+
+template <typename T>
+struct Shuffle {
+  T value, result;
+  int from;
+};
+template <typename T>
+void act_shuffle(void* const* arguments, int count) {
+  for (int i = 0; i < count; ++i) {
+    auto* one = static_cast<Shuffle<T>*>(arguments[i]);
+    one->result = static_cast<Shuffle<T>*>(arguments[one->from & 31])->value;
+  }
+}
+template <typename T>
+T shuffle(T value, int lane) {
+  Shuffle<T> argument{value, value, lane};
+  shim::together(shim::Scope::warp, "shuffle", &argument, act_shuffle<T>);
+  return argument.result;
+}
+template <typename T>
+T shuffle_xor(T value, int mask) {
+  return shuffle(value, static_cast<int>(threadIdx.x % 32) ^ mask);
+}
+inline uint32_t warp_max(uint32_t value) {
+  shim::together(shim::Scope::warp, "warp_max", &value, [](void* const* arguments, int count) {
+    uint32_t largest = 0;
+    for (int i = 0; i < count; ++i) largest = std::max(largest, *static_cast<uint32_t*>(arguments[i]));
+    for (int i = 0; i < count; ++i) *static_cast<uint32_t*>(arguments[i]) = largest;
+  });
+  return value;
+}
+inline uint32_t ballot(bool vote) {
+  uint32_t value = vote;
+  shim::together(shim::Scope::warp, "ballot", &value, [](void* const* arguments, int count) {
+    uint32_t votes = 0;
+    for (int i = 0; i < count; ++i) votes |= *static_cast<uint32_t*>(arguments[i]) << i;
+    for (int i = 0; i < count; ++i) *static_cast<uint32_t*>(arguments[i]) = votes;
+  });
+  return value;
+}
+inline int __ffs(uint32_t value) {
+  return __builtin_ffs(static_cast<int>(value));
+}
+inline int __popc(uint32_t value) {
+  return __builtin_popcount(value);
+}
+
+// --- numbers ---
+inline float exp2_approximate(float x) {
+  return std::exp2(x);
+}
+inline uint32_t half_pair(float first, float second) {
+  constexpr float kMost = 65504.0f;
+  first = std::fmin(std::fmax(first, -kMost), kMost);
+  second = std::fmin(std::fmax(second, -kMost), kMost);
+  return float_to_half(first) | static_cast<uint32_t>(float_to_half(second)) << 16;
+}
+inline uint32_t bf16_pair(float first, float second) {
+  return float_to_bf16(first) | static_cast<uint32_t>(float_to_bf16(second)) << 16;
+}
+inline float half_value(uint16_t half) {
+  return half_to_float(half);
+}
+inline float bf16_value(uint16_t bits) {
+  return bf16_to_float(bits);
+}
+inline uint32_t float_bits(float value) {
+  return std::bit_cast<uint32_t>(value);
+}
+inline float bits_float(uint32_t bits) {
+  return std::bit_cast<float>(bits);
+}
+inline int round_to_int(float value) {
+  return static_cast<int>(std::nearbyint(value));
+}
+inline float multiply(float a, float b) {
+  return a * b;
+}
+inline float add(float a, float b) {
+  return a + b;
+}
+
+// --- copies to shared memory ---
+inline void copy_async(void* shared, const void* global, bool valid = true) {
+  if ((reinterpret_cast<uintptr_t>(shared) | reinterpret_cast<uintptr_t>(global)) % 16) shim::fault("misaligned copy");
+  shim::defer_copy(shared, global, 16, valid ? 16 : 0);
+}
+inline void copy_async_commit() {
+  shim::commit_copies();
+}
+template <int kGroupsLeft>
+void copy_async_wait() {
+  shim::wait_copies(kGroupsLeft);
+}
+
+// --- matrix products of a warp ---
+struct LoadMatrix {
+  uint32_t* r;
+  const uint8_t* row;
+};
+inline void load_matrix(uint32_t (&r)[4], const void* row) {
+  if (reinterpret_cast<uintptr_t>(row) % 16) shim::fault("misaligned matrix row");
+  LoadMatrix argument{r, static_cast<const uint8_t*>(row)};
+  shim::together(shim::Scope::warp, "load_matrix", &argument, [](void* const* arguments, int) {
+    for (int lane = 0; lane < 32; ++lane)
+      for (int j = 0; j < 4; ++j)
+        std::memcpy(&static_cast<LoadMatrix*>(arguments[lane])->r[j],
+                    static_cast<LoadMatrix*>(arguments[8 * j + lane / 4])->row + lane % 4 * 4, 4);
+  });
+}
+inline void load_matrix_transposed(uint32_t (&r)[4], const void* row) {
+  if (reinterpret_cast<uintptr_t>(row) % 16) shim::fault("misaligned matrix row");
+  LoadMatrix argument{r, static_cast<const uint8_t*>(row)};
+  shim::together(shim::Scope::warp, "load_matrix_transposed", &argument, [](void* const* arguments, int) {
+    for (int lane = 0; lane < 32; ++lane)
+      for (int j = 0; j < 4; ++j)
+        for (int e = 0; e < 2; ++e)
+          std::memcpy(reinterpret_cast<char*>(&static_cast<LoadMatrix*>(arguments[lane])->r[j]) + 2 * e,
+                      static_cast<LoadMatrix*>(arguments[8 * j + 2 * (lane % 4) + e])->row + lane / 4 * 2, 2);
+  });
+}
+
+// Sums of products of rows of 32 bytes, in the order of k: sums[j] += a . row j, for N rows.
+struct S8Rows {
+  using Sum = int32_t;
+  template <int N>
+  struct Operand {
+    int8_t rows[N][32];
+    void set(int row, const uint8_t* bytes) { std::memcpy(rows[row], bytes, 32); }
+    void multiply(const uint8_t* a, int32_t* sums) const {
+      for (int j = 0; j < N; ++j) {
+        int32_t sum = 0;
+        for (int i = 0; i < 32; ++i) sum += static_cast<int8_t>(a[i]) * rows[j][i];
+        sums[j] += sum;
+      }
+    }
+  };
+};
+template <float (*kValue)(uint16_t)>
+struct FloatRows {
+  using Sum = float;
+  template <int N>
+  struct Operand {
+    float columns[16][N];
+    void set(int row, const uint8_t* bytes) {
+      uint16_t bits[16];
+      std::memcpy(bits, bytes, 32);
+      for (int i = 0; i < 16; ++i) columns[i][row] = kValue(bits[i]);
+    }
+    void multiply(const uint8_t* a, float* sums) const {
+      uint16_t bits[16];
+      std::memcpy(bits, a, 32);
+      for (int i = 0; i < 16; ++i) {
+        const float value = kValue(bits[i]);
+        for (int j = 0; j < N; ++j) sums[j] += value * columns[i][j];
+      }
+    }
+  };
+};
+using Bf16Rows = FloatRows<bf16_to_float>;
+using HalfRows = FloatRows<half_to_float>;
+
+template <typename Rows>
+struct Mma {
+  typename Rows::Sum* d;
+  const uint32_t* a;
+  uint32_t b[2];
+
+  static void act(void* const* arguments, int) {
+    uint8_t a[16][32], row[8][32];
+    const auto of = [&](int lane) { return static_cast<Mma*>(arguments[lane]); };
+    for (int lane = 0; lane < 32; ++lane) {
+      const int group = lane / 4, at = lane % 4 * 4;
+      std::memcpy(&a[group][at], &of(lane)->a[0], 4);
+      std::memcpy(&a[group + 8][at], &of(lane)->a[1], 4);
+      std::memcpy(&a[group][at + 16], &of(lane)->a[2], 4);
+      std::memcpy(&a[group + 8][at + 16], &of(lane)->a[3], 4);
+      std::memcpy(&row[group][at], &of(lane)->b[0], 4);
+      std::memcpy(&row[group][at + 16], &of(lane)->b[1], 4);
+    }
+    typename Rows::template Operand<8> b;
+    for (int n = 0; n < 8; ++n) b.set(n, row[n]);
+    for (int m = 0; m < 16; ++m) {
+      typename Rows::Sum sums[8];
+      const auto d = [&](int n) -> typename Rows::Sum& { return of(m % 8 * 4 + n / 2)->d[m / 8 * 2 + n % 2]; };
+      for (int n = 0; n < 8; ++n) sums[n] = d(n);
+      b.multiply(a[m], sums);
+      for (int n = 0; n < 8; ++n) d(n) = sums[n];
+    }
+  }
+};
+inline void mma_s8(int32_t (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+  Mma<S8Rows> argument{d, a, {b0, b1}};
+  shim::together(shim::Scope::warp, "mma_s8", &argument, Mma<S8Rows>::act);
+}
+inline void mma_bf16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+  Mma<Bf16Rows> argument{d, a, {b0, b1}};
+  shim::together(shim::Scope::warp, "mma_bf16", &argument, Mma<Bf16Rows>::act);
+}
+inline void mma_half(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+  Mma<HalfRows> argument{d, a, {b0, b1}};
+  shim::together(shim::Scope::warp, "mma_half", &argument, Mma<HalfRows>::act);
+}
+
+// --- barriers that count arrivals and bytes ---
+// Bits: arrivals of a phase (16), arrivals still missing (16), bytes still missing (31, offset), parity of the phase.
+struct BarrierState {
+  uint32_t arrivals, missing;
+  int64_t bytes;
+  uint32_t parity;
+
+  static constexpr int64_t kOffset = int64_t{1} << 30;
+  static BarrierState read(const uint64_t* barrier) {
+    const uint64_t bits = *barrier;
+    return {static_cast<uint32_t>(bits & 0xffff), static_cast<uint32_t>(bits >> 16 & 0xffff),
+            static_cast<int64_t>(bits >> 32 & 0x7fffffff) - kOffset, static_cast<uint32_t>(bits >> 63)};
+  }
+  void write(uint64_t* barrier) {
+    if (missing == 0 && bytes == 0) {
+      missing = arrivals;
+      parity ^= 1;
+      shim::progress();
+    }
+    *barrier = arrivals | static_cast<uint64_t>(missing) << 16 | static_cast<uint64_t>(bytes + kOffset) << 32 |
+               static_cast<uint64_t>(parity) << 63;
+  }
+};
+inline void barrier_init(uint64_t* barrier, int arrivals) {
+  BarrierState{static_cast<uint32_t>(arrivals), static_cast<uint32_t>(arrivals), 0, 0}.write(barrier);
+}
+inline void barrier_init_fence() {}
+inline void barrier_add(uint64_t* barrier, uint32_t arrivals, int64_t bytes) {
+  BarrierState state = BarrierState::read(barrier);
+  if (state.missing < arrivals) shim::fault("more arrivals at a barrier than it counts");
+  state.missing -= arrivals;
+  state.bytes += bytes;
+  state.write(barrier);
+}
+inline void barrier_arrive(uint64_t* barrier) {
+  barrier_add(barrier, 1, 0);
+}
+inline void barrier_arrive_expect(uint64_t* barrier, uint32_t bytes) {
+  barrier_add(barrier, 1, bytes);
+}
+inline void barrier_wait(uint64_t* barrier, uint32_t parity) {
+  for (;;) {
+    shim::flush_bulk(barrier);
+    if (BarrierState::read(barrier).parity != parity) return;
+    shim::poll();
+  }
+}
+inline void copy_bulk(void* shared, const void* global, uint32_t bytes, uint64_t* barrier) {
+  if ((reinterpret_cast<uintptr_t>(shared) | reinterpret_cast<uintptr_t>(global) | bytes) % 16)
+    shim::fault("misaligned bulk copy");
+  shim::defer_bulk(barrier, [=] {
+    std::memcpy(shared, global, bytes);
+    barrier_add(barrier, 0, -int64_t{bytes});
+  });
+}
+
+// --- matrix products of a warpgroup ---
+inline uint64_t matrix_descriptor(const void* shared) {
+  const uint64_t address = shared_address(shared);
+  return (address & 0x3ffff) >> 4 | uint64_t{1} << 16 | uint64_t{1024 >> 4} << 32 | uint64_t{1} << 62;
+}
+// Row `row`, 32 bytes, of a K-major operand with 128-byte swizzling: bits 7 to 9 of an address flip its bits 4 to 6.
+inline void read_matrix_row(uint64_t descriptor, int row, const uint8_t* shared, uint8_t (&out)[32]) {
+  if (descriptor >> 62 != 1) shim::fault("the emulation knows matrices with 128-byte swizzling only");
+  const uint64_t start = (descriptor & 0x3fff) << 4, stride = (descriptor >> 32 & 0x3fff) << 4;
+  for (int chunk = 0; chunk < 2; ++chunk) {
+    const uint64_t address = start + static_cast<uint64_t>(row / 8) * stride + static_cast<uint64_t>(row % 8 * 128 + chunk * 16);
+    std::memcpy(out + chunk * 16, shared + (address ^ (address >> 7 & 7) << 4), 16);
+  }
+}
+template <typename Rows, int kColumns>
+void run_wgmma(const shim::MatrixOperation& operation, const uint8_t* shared) {
+  static typename Rows::template Operand<kColumns> b;
+  uint8_t row[32];
+  for (int n = 0; n < kColumns; ++n) {
+    read_matrix_row(operation.b, n, shared, row);
+    b.set(n, row);
+  }
+  for (int m = 0; m < 64; ++m) {
+    typename Rows::Sum sums[kColumns];
+    const auto d = [&](int n) -> typename Rows::Sum& {
+      const int thread = m / 16 * 32 + m % 8 * 4 + n % 8 / 2;
+      return static_cast<typename Rows::Sum*>(operation.accumulators[thread])[n / 8 * 4 + m % 16 / 8 * 2 + n % 2];
+    };
+    for (int n = 0; n < kColumns; ++n) sums[n] = operation.accumulate ? d(n) : 0;
+    read_matrix_row(operation.a, m, shared, row);
+    b.multiply(row, sums);
+    for (int n = 0; n < kColumns; ++n) d(n) = sums[n];
+  }
+}
+struct Wgmma {
+  void* d;
+  uint64_t a, b;
+  bool accumulate;
+};
+template <typename Rows, int kColumns>
+void issue_wgmma(void* d, uint64_t a, uint64_t b, bool accumulate) {
+  Wgmma argument{d, a, b, accumulate};
+  shim::together(shim::Scope::warpgroup, "wgmma", &argument, [](void* const* arguments, int count) {
+    const auto* first = static_cast<Wgmma*>(arguments[0]);
+    shim::MatrixOperation operation{{}, first->a, first->b, first->accumulate, run_wgmma<Rows, kColumns>};
+    for (int i = 0; i < count; ++i) {
+      const auto* one = static_cast<Wgmma*>(arguments[i]);
+      if (one->a != first->a || one->b != first->b || one->accumulate != first->accumulate)
+        shim::fault("threads of a warpgroup gave different matrices");
+      operation.accumulators[i] = one->d;
+    }
+    shim::defer_matrix(operation);
+  });
+}
+inline void wgmma(int32_t (&d)[64], uint64_t a, uint64_t b, bool accumulate) {
+  issue_wgmma<S8Rows, 128>(d, a, b, accumulate);
+}
+inline void wgmma(int32_t (&d)[128], uint64_t a, uint64_t b, bool accumulate) {
+  issue_wgmma<S8Rows, 256>(d, a, b, accumulate);
+}
+inline void wgmma(float (&d)[64], uint64_t a, uint64_t b, bool accumulate) {
+  issue_wgmma<Bf16Rows, 128>(d, a, b, accumulate);
+}
+inline void wgmma(float (&d)[128], uint64_t a, uint64_t b, bool accumulate) {
+  issue_wgmma<Bf16Rows, 256>(d, a, b, accumulate);
+}
+inline void wgmma_fence() {
+  shim::together(shim::Scope::warpgroup, "wgmma_fence", nullptr, nullptr);
+}
+inline void wgmma_commit() {
+  shim::together(shim::Scope::warpgroup, "wgmma_commit", nullptr,
+                 [](void* const*, int) { shim::commit_matrices(); });
+}
+template <int kGroupsLeft>
+void wgmma_wait() {
+  shim::together(shim::Scope::warpgroup, "wgmma_wait", nullptr,
+                 [](void* const*, int) { shim::wait_matrices(kGroupsLeft); });
+}
+template <int kCount>
+void take_registers() {}
+template <int kCount>
+void give_registers() {}
+
+}  // namespace whittle::cuda
