@@ -1,10 +1,11 @@
 /** Which device is chosen, and what is said where there is no GPU. The CUDA build is checked too where it is built. */
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { native } from '../../../bindings/load.js';
+import { loadedBinary, native } from '../../../bindings/load.js';
 import { openCheckpoint } from '../../../lib/models/checkpoint.js';
 import { chooseDevice } from '../../../lib/models/device.js';
 import { Engine } from '../../../lib/models/engine.js';
@@ -56,6 +57,9 @@ test('an index beyond the GPUs of the machine is refused', async () => {
 test('the CUDA build runs on the CPU where there is no driver', () => {
   const binary = join(root, 'build', 'cuda', 'Release', 'whittle.node');
   if (!existsSync(binary)) return skip(`${binary} is missing: the CUDA target is not built`);
+  const exported = (file: string) => Object.keys(createRequire(import.meta.url)(file) as object).sort();
+  if (exported(binary).join() !== exported(loadedBinary().path).join())
+    return skip(`${binary} is of another version: build the CUDA target again`);
   const script = `
     import { native, loadedBinary } from './bindings/load.ts';
     import { openCheckpoint } from './lib/models/checkpoint.ts';
