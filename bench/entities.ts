@@ -15,7 +15,7 @@ export const benchmark: Benchmark = {
       [
         {
           ...{ work: `MiniLM-L6 CoNLL-2003 to entities, ${sentences} sentences`, unit: 'texts/s', turns: 5 },
-          model: await benchmarkModel(options, float32, { int8, forms: ['onnx'] }),
+          model: await benchmarkModel(options, float32, int8),
           does: { texts, tokenizer: float32, maxLength: 512 },
           peers: ['transformers.js q8', 'transformers.js q8, one by one'],
         },

@@ -22,7 +22,7 @@ export const benchmark: Benchmark = {
         comparisons.push({ ...common, work: `${name} 1x${length}, a call`, model, does: fixedLengths(1, length) });
     }
     const { float32, int8 } = await trainedModel('banking77', options);
-    const model = await benchmarkModel(options, float32, { int8 });
+    const model = await benchmarkModel(options, float32, int8);
     const texts = sampleTexts(options.shared, 'banking77', 100).slice(50, 51);
     const does: Work = { texts, tokenizer: float32, maxLength: 512 };
     comparisons.push({ ...common, work: 'MiniLM-L6, one Banking77 text to its label', model, does });

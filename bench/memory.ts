@@ -42,10 +42,16 @@ export const benchmark: Benchmark = {
 
 async function peakMemory(work: string, model: BenchmarkModel, file: string, options: BenchmarkOptions): Promise<Row> {
   const peaks: Record<string, number> = {};
-  const contestants = lineUp(['whittle', 'onnxruntime-node int8', 'OpenVINO int8'], model, file, options, (name) => ({
-    batch_size: 16,
-    ...(name.startsWith('OpenVINO') && { streams: 1, precision: 'f32' }),
-  }));
+  const contestants = await lineUp(
+    ['whittle', 'onnxruntime-node int8', 'OpenVINO int8'],
+    model,
+    file,
+    options,
+    (name) => ({
+      batch_size: 16,
+      ...(name.startsWith('OpenVINO') && { streams: 1, precision: 'f32' }),
+    }),
+  );
   await contest(contestants, {
     ...{ cpus: options.cpus, turns: 2 },
     onPeakMemory: (name, bytes) => (peaks[name] = round(bytes / megabyte)),

@@ -24,7 +24,7 @@ export const benchmark: Benchmark = {
       const texts = sampleTexts(options.shared, data, count);
       comparisons.push({
         ...{ work: `MiniLM-L6 ${name}, ${count} texts`, unit: 'texts/s', peers, turns: 7 },
-        model: await benchmarkModel(options, float32, { int8 }),
+        model: await benchmarkModel(options, float32, int8),
         does: { texts, tokenizer: float32, maxLength: 512 },
       });
     }

@@ -52,7 +52,13 @@ async function compare(
   writeFileSync(file, JSON.stringify(does));
   const about: About = {};
   let disturbance = 0;
-  const contestants = lineUp(['whittle', ...peers], model, file, options, (name) => readChoices()[keyOf(work, name)]);
+  const contestants = await lineUp(
+    ['whittle', ...peers],
+    model,
+    file,
+    options,
+    (name) => readChoices()[keyOf(work, name)],
+  );
   const speeds = await contest(contestants, {
     ...{ cpus: options.cpus, turns },
     onReady: (name, said) => {

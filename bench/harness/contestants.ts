@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { BenchmarkOptions } from '../benchmark.js';
 import type { Contestant } from './contest.js';
-import type { BenchmarkModel } from './models.js';
+import type { BenchmarkModel, PeerForm } from './models.js';
 
 const bench = join(dirname(fileURLToPath(import.meta.url)), '..');
 
@@ -12,61 +12,65 @@ interface Entry {
   runtime: 'tsx' | 'node' | 'python';
   /** A file of bench/peers. */
   script: string;
-  model: (model: BenchmarkModel) => string | undefined;
+  /** The model's form, and the file in it that the script takes. */
+  form: 'float32' | 'int8' | PeerForm;
+  file?: string;
   /** What it is made to choose. */
   fixed?: object;
 }
 
-const onnx = (file: string) => (model: BenchmarkModel) => model.onnx && join(model.onnx, 'onnx', file);
-const openvino = (file: string) => (model: BenchmarkModel) => model.openvino && join(model.openvino, file);
+const onnxRuntimeNode = { runtime: 'node', script: 'onnxruntime.mjs', form: 'onnx' } as const;
+const transformersJs = { runtime: 'node', script: 'transformers.mjs', form: 'onnx' } as const;
+const openvino = { runtime: 'python', script: 'openvino_peer.py', form: 'openvino' } as const;
 
 /** Every contestant gets the model and the work's file (work.ts) as arguments, and third what it chose before, if that is known. */
 const entries = {
-  whittle: { runtime: 'tsx', script: 'whittle.ts', model: ({ int8 }) => int8 },
-  'onnxruntime-node int8': { runtime: 'node', script: 'onnxruntime.mjs', model: onnx('model_quantized.onnx') },
-  'onnxruntime-node float32': { runtime: 'node', script: 'onnxruntime.mjs', model: onnx('model.onnx') },
-  'transformers.js q8': { runtime: 'node', script: 'transformers.mjs', model: ({ onnx }) => onnx },
-  'transformers.js q8, one by one': {
-    ...{ runtime: 'node', script: 'transformers.mjs', model: ({ onnx }) => onnx },
-    fixed: { batch_size: 1 },
+  whittle: { runtime: 'tsx', script: 'whittle.ts', form: 'int8' },
+  'onnxruntime-node int8': { ...onnxRuntimeNode, file: 'onnx/model_quantized.onnx' },
+  'onnxruntime-node float32': { ...onnxRuntimeNode, file: 'onnx/model.onnx' },
+  'transformers.js q8': transformersJs,
+  'transformers.js q8, one by one': { ...transformersJs, fixed: { batch_size: 1 } },
+  'ONNX Runtime int8': {
+    ...{ runtime: 'python', script: 'onnxruntime_peer.py' },
+    ...{ form: 'onnx', file: 'onnx/model_quantized.onnx' },
   },
-  'ONNX Runtime int8': { runtime: 'python', script: 'onnxruntime_peer.py', model: onnx('model_quantized.onnx') },
-  'OpenVINO int8': { runtime: 'python', script: 'openvino_peer.py', model: openvino('int8.xml') },
-  'OpenVINO float': { runtime: 'python', script: 'openvino_peer.py', model: openvino('float32.xml') },
-  'PyTorch bfloat16': { runtime: 'python', script: 'pytorch_peer.py', model: ({ float32 }) => float32 },
+  'OpenVINO int8': { ...openvino, file: 'int8.xml' },
+  'OpenVINO float': { ...openvino, file: 'float32.xml' },
+  'PyTorch bfloat16': { runtime: 'python', script: 'pytorch_peer.py', form: 'float32' },
 } satisfies Record<string, Entry>;
 
 export type ContestantName = keyof typeof entries;
 
-/** Those of `names` that can be started here, each for the work in `file`. */
-export function lineUp(
+/** Those of `names` that can be started here, each for the work in `file`; a line says which cannot. */
+export async function lineUp(
   names: readonly ContestantName[],
   model: BenchmarkModel,
   file: string,
   { python }: BenchmarkOptions,
   choiceOf: (name: string) => object | undefined,
-): Contestant[] {
+): Promise<Contestant[]> {
   const hasNodePeers = existsSync(join(bench, 'node_modules', 'onnxruntime-node'));
-  return names.flatMap((name): Contestant[] => {
-    const { runtime, script, model: pick, fixed }: Entry = entries[name];
-    const path = pick(model);
-    const missing = runtime === 'node' ? !hasNodePeers : runtime === 'python' && !python;
-    if (!path || missing) {
-      const cause = missing
-        ? runtime === 'node'
-          ? 'no bench/node_modules (see bench/README.md)'
-          : 'no Python'
-        : 'no such form of the model';
-      console.log(`SKIPPED: ${name}: ${cause}`);
-      return [];
+  const contestants: Contestant[] = [];
+  for (const name of names) {
+    const entry: Entry = entries[name];
+    const isPeerForm = entry.form === 'onnx' || entry.form === 'openvino';
+    const folder = isPeerForm ? await model.form(entry.form as PeerForm) : model[entry.form as 'float32' | 'int8'];
+    const command = entry.runtime === 'python' ? python : process.execPath;
+    const missing =
+      entry.runtime === 'node' && !hasNodePeers
+        ? 'no bench/node_modules (see bench/README.md)'
+        : 'no Python (--python FILE)';
+    if (!folder || !command || (entry.runtime === 'node' && !hasNodePeers)) {
+      console.log(`SKIPPED: ${name}: ${missing}`);
+      continue;
     }
-    const command = runtime === 'python' ? python! : process.execPath;
-    const choice = fixed ?? choiceOf(name);
+    const choice = entry.fixed ?? choiceOf(name);
     const args = [
-      ...(runtime === 'tsx' ? ['--import', 'tsx'] : []),
-      ...[join(bench, 'peers', script), path, file],
+      ...(entry.runtime === 'tsx' ? ['--import', 'tsx'] : []),
+      ...[join(bench, 'peers', entry.script), join(folder, entry.file ?? ''), file],
       ...(choice ? [JSON.stringify(choice)] : []),
     ];
-    return [{ name, command, args }];
-  });
+    contestants.push({ name, command, args });
+  }
+  return contestants;
 }

@@ -24,48 +24,44 @@ const exporter = join(here, '..', 'peers', 'export.py');
 /** Where made-up and trained checkpoints and the peers' forms of them are kept from run to run. */
 export const modelFolder = join(here, '..', '..', 'runs', 'bench');
 
-/** A checkpoint in all forms. */
+/** The forms that peers need; they take Python and minutes to make. */
+export type PeerForm = 'onnx' | 'openvino';
+
+/** A checkpoint in the forms that contestants need. */
 export interface BenchmarkModel {
   /** float32, with a head. */
   float32: string;
   /** The same, quantized by whittle for dynamic int8. */
   int8: string;
-  /** Folder as transformers.js takes it, with onnx/model.onnx and onnx/model_quantized.onnx (dynamic int8); absent without Python. */
-  onnx?: string;
-  /** Folder with float32.xml and int8.xml (static int8, NNCF); absent without Python. */
-  openvino?: string;
+  /**
+   * Made when first asked for. `onnx`: a folder as transformers.js takes it, with onnx/model.onnx and onnx/model_quantized.onnx
+   * (dynamic int8); `openvino`: a folder with float32.xml and int8.xml (static int8, NNCF). Nothing without Python.
+   */
+  form: (name: PeerForm) => Promise<string | undefined>;
 }
 
 const calibrationData = ['ag_news', 'banking77', 'conll2003'];
 const calibrationTexts = 300;
 
-/** The forms that take Python and minutes to make. */
-export type PeerForm = 'onnx' | 'openvino';
-
 /**
- * A float32 checkpoint in whittle's int8 form, which goes when the process ends unless it is given, and in the peers' `forms`,
- * which are kept under a hash of the checkpoint and of the program that exports it.
+ * The forms of a float32 checkpoint. `int8`, if not given, is made here and goes when the process ends; the peers' forms are kept
+ * under a hash of the checkpoint and of the program that exports it.
  */
 export async function benchmarkModel(
   { shared, python }: BenchmarkOptions,
   float32: string,
-  { int8, forms = ['openvino', 'onnx'] }: { int8?: string; forms?: readonly PeerForm[] } = {},
+  int8?: string,
 ): Promise<BenchmarkModel> {
   int8 ??= (await quantize(float32, { method: 'dynamic' }, { folder: temporaryFolder(), threads: 0 })).checkpoint;
-  if (!python) {
-    console.log('SKIPPED: peers that need an exported model, since no Python was given (--python FILE)');
-    return { float32, int8 };
-  }
-  const sources = [join(float32, 'model.safetensors'), join(float32, 'config.json'), exporter];
-  const kept = join(modelFolder, await hashOf(sources));
-  const model: BenchmarkModel = { float32, int8 };
-  for (const form of forms)
-    model[form] = await once(join(kept, form), (folder) => {
-      const args = [exporter, float32, folder, form];
-      if (form === 'openvino') args.push(calibrationFile(shared));
-      runPython(python, args);
+  const form = async (name: PeerForm) => {
+    if (!python) return undefined;
+    const sources = [join(float32, 'model.safetensors'), join(float32, 'config.json'), exporter];
+    return once(join(modelFolder, await hashOf(sources), name), (folder) => {
+      const calibration = name === 'openvino' ? [calibrationFile(shared)] : [];
+      runPython(python, [exporter, float32, folder, name, ...calibration]);
     });
-  return model;
+  };
+  return { float32, int8, form };
 }
 
 function calibrationFile(shared: string): string {
