@@ -1,7 +1,7 @@
 /** Finds the native addon, loads it once, and makes its errors WhittleErrors. */
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { WhittleError, type WhittleErrorCode } from './errors.js';
 import type { NativeBinding } from './native.js';
@@ -71,9 +71,10 @@ function load(): { binary: LoadedBinary; binding: NativeBinding } {
 function candidates(): { path: string | undefined; reason: string }[] {
   const root = packageRoot();
   const name = `@whittle-ml/${platform()}`;
+  // Whoever names a binary wants that one or an error.
   const named = process.env.WHITTLE_BINARY;
+  if (named) return [{ path: resolve(named), reason: 'named by WHITTLE_BINARY' }];
   return [
-    ...(named ? [{ path: named, reason: 'named by WHITTLE_BINARY' }] : []),
     { path: join(root, 'build', 'Release', 'whittle.node'), reason: 'built in this checkout' },
     { path: join(root, 'prebuilds', platform(), 'whittle.node'), reason: 'prebuilt, in the package' },
     { path: resolvePackage(`${name}/whittle.node`), reason: `platform package ${name}` },

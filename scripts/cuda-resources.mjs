@@ -50,7 +50,10 @@ function demangle(mangled) {
     .trimEnd()
     .split('\n')
     .map((name) =>
-      name.replace(/\(.*\)$/, '').replace(/^void |whittle::cuda::|\(anonymous namespace\)::|_NV_ANON\w*::/g, ''),
+      name
+        .replace(/whittle::cuda::|\(anonymous namespace\)::|_NV_ANON\w*::/g, '')
+        .replace(/\(.*\)$/, '')
+        .replace(/^void /, ''),
     );
 }
 

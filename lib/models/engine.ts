@@ -1,7 +1,7 @@
 /** The inference engine: a checkpoint with packed weights that runs ragged batches off the JavaScript thread. */
 import { withAbortCell } from '../../bindings/abort.js';
 import { native } from '../../bindings/load.js';
-import type { EngineHandle, EngineInfo, EngineOutput, Precision } from '../../bindings/native.js';
+import type { EngineHandle, EngineInfo, EngineOutput, EngineSpec, Precision } from '../../bindings/native.js';
 import type { RaggedBatch } from '../data/batch.js';
 import type { Checkpoint } from './checkpoint.js';
 import { chooseDevice } from './device.js';
@@ -60,34 +60,8 @@ export class Engine implements AsyncDisposable {
    *   cannot be read; ABORTED.
    */
   static async load(checkpoint: Checkpoint, options: EngineOptions = {}): Promise<Engine> {
-    const { description, head, quantization } = checkpoint;
-    const chosen = options.precision ?? 'auto';
-    const headClass = nativeHeads[head ? headKind(head.task) : 'none'];
-    const precision = chosen !== 'auto' ? chosen : quantization === 'int8-dynamic' ? 'int8' : 'float32';
-    const device = chooseDevice(options.device);
-    const handle = await withAbortCell(options.signal, (abort) =>
-      native.engineLoad(
-        {
-          layers: description.layers,
-          hidden: description.hidden,
-          heads: description.heads,
-          intermediate: description.intermediate,
-          vocabulary: description.vocabulary,
-          positions: description.positions,
-          positionOffset: description.positionOffset,
-          tokenTypes: description.tokenTypes,
-          ...positionBiasOf(description),
-          normEpsilon: description.normEpsilon,
-          poolerActivation: description.poolerActivation,
-          task: headClass,
-          labels: head?.labels.length ?? 0,
-          precision,
-          device,
-          parameters: Object.fromEntries(checkpoint.tensors),
-        },
-        abort,
-      ),
-    );
+    const spec = engineSpec(checkpoint, options.precision ?? 'auto', chooseDevice(options.device));
+    const handle = await withAbortCell(options.signal, (abort) => native.engineLoad(spec, abort));
     return new Engine(handle, checkpoint);
   }
 
@@ -123,6 +97,32 @@ export class Engine implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
   }
+}
+
+/** What the native engine needs of a checkpoint. */
+export function engineSpec(
+  { description, head, quantization, tensors }: Checkpoint,
+  precision: 'auto' | Precision,
+  device: string,
+): EngineSpec {
+  return {
+    layers: description.layers,
+    hidden: description.hidden,
+    heads: description.heads,
+    intermediate: description.intermediate,
+    vocabulary: description.vocabulary,
+    positions: description.positions,
+    positionOffset: description.positionOffset,
+    tokenTypes: description.tokenTypes,
+    ...positionBiasOf(description),
+    normEpsilon: description.normEpsilon,
+    poolerActivation: description.poolerActivation,
+    task: nativeHeads[head ? headKind(head.task) : 'none'],
+    labels: head?.labels.length ?? 0,
+    precision: precision !== 'auto' ? precision : quantization === 'int8-dynamic' ? 'int8' : 'float32',
+    device,
+    parameters: Object.fromEntries(tensors),
+  };
 }
 
 function positionBiasOf({ positions, positionOffset, positionBuckets }: ModelDescription) {

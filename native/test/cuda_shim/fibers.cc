@@ -11,6 +11,7 @@
 #include <vector>
 
 #if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #define WHITTLE_FIBER_ASAN 1
 #endif
@@ -163,6 +164,9 @@ void start(Fiber& fiber) {
   fiber.fake_stack = nullptr;
   fiber.open_copies.clear();
   fiber.copy_groups.clear();
+#if WHITTLE_FIBER_ASAN
+  ASAN_UNPOISON_MEMORY_REGION(fiber.stack, kStackBytes);  // frames of its last run never returned
+#endif
   // As if whittle_switch_stacks had been called by a function whose return address is fiber_main.
   uintptr_t top = (reinterpret_cast<uintptr_t>(fiber.stack) + kStackBytes) & ~uintptr_t{15};
   void** slots = reinterpret_cast<void**>(top) - 8;

@@ -97,7 +97,7 @@ class ShimDevice : public GpuDevice {
   static constexpr size_t kGuard = 256;
 
   static void copy(void* to, const void* from, int64_t bytes, cuda::Stream stream) {
-    cuda::shim::enqueue(stream, [=] { std::memcpy(to, from, static_cast<size_t>(bytes)); });
+    if (bytes > 0) cuda::shim::enqueue(stream, [=] { std::memcpy(to, from, static_cast<size_t>(bytes)); });
   }
 
   GpuInfo info_;

@@ -1,0 +1,23 @@
+/** A real model on the CUDA kernels, compiled as C++, against the CPU's engine: a few sentences. */
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { packFixture } from '../../scripts/cuda-fixture.js';
+import { root, sharedFolder, skip, temporaryFolder } from '../harness.js';
+
+test('MiniLM-L6 on the CUDA kernels agrees with the CPU', async () => {
+  const model = sharedFolder('models/minilm-l6');
+  if (!model) return skip('../shared/models/minilm-l6 is missing: no real model on the CUDA kernels');
+  const folder = join(temporaryFolder(), 'fixture');
+  await packFixture(model, folder);
+  const run = spawnSync(join(root, 'build', 'Release', 'whittle_native_tests'), ['cuda_fixture'], {
+    env: { ...process.env, WHITTLE_CUDA_FIXTURE: folder },
+    encoding: 'utf8',
+  });
+  for (const line of run.stdout.match(/^NOTE.*$/gm) ?? []) console.log(line);
+  assert.is(run.status, 0, run.stdout + run.stderr);
+  assert.match(run.stdout, /^1 passed, 0 failed, 0 skipped$/m);
+});
+
+test.run();
