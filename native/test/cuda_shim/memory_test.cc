@@ -33,9 +33,9 @@ TEST(cuda_memory, a_batch_that_does_not_fit_is_cut_in_two) {
   // plans for more than there is.
   const int64_t weights = expected_engine.bytes();
   for (const int64_t tokens : {1500, 700, 60}) {
-    const auto tight = make_shim_device(90, int64_t{1} << 30);
+    const auto tight = make_shim_device(90, int64_t{1} << 27);
     CudaEngine engine({tight.get()}, model.spec, kernels(), 1, [] {});
-    void* taken = tight->allocate((int64_t{1} << 30) - weights - (64 << 10) - CudaLane::workspace_bytes(engine.model(), tokens));
+    void* taken = tight->allocate((int64_t{1} << 27) - weights - (64 << 10) - CudaLane::workspace_bytes(engine.model(), tokens));
     std::fill(actual.begin(), actual.end(), NAN);
     CHECK_EQUAL(code_of(engine, batch, actual), "");
     for (size_t i = 0; i < actual.size(); ++i) CHECK_EQUAL(actual[i], expected[i]);
@@ -47,7 +47,7 @@ TEST(cuda_memory, not_even_one_sequence_fits) {
   std::mt19937_64 random = generator(2);
   const SmallModel model({}, Precision::int8, random);
   const SmallBatch batch({20, 30}, model.spec, random);
-  const auto device = make_shim_device(80, int64_t{1} << 30);
+  const auto device = make_shim_device(80, int64_t{1} << 27);
   CudaEngine engine({device.get()}, model.spec, kernels(), 1, [] {});
   void* taken = device->allocate(device->free_memory() - 1000);
   std::vector<float> out(10);
