@@ -47,22 +47,18 @@ export function cutWindows(
     );
   }
   if (inputIds.length <= maxLength) return [{ inputIds, tokenTypeIds, wordIds }];
-  const end = inputIds.length - after;
+  const textEnd = inputIds.length - after;
+  const step = room - stride;
   const spans: Span[] = [];
-  for (let start = before; ; start += room - stride) {
-    spans.push({ start, end: Math.min(start + room, end) });
-    if (start + room >= end) break;
+  for (let start = before; ; start += step) {
+    spans.push({ start, end: Math.min(start + room, textEnd) });
+    if (start + room >= textEnd) break;
   }
-  const owners = ownersOfTokens(spans, wordIds);
+  const owners = ownersOfTokens(spans, step, wordIds);
   return spans.map((span, index) => ({
     inputIds: cut(inputIds, span, before, after),
     tokenTypeIds: cut(tokenTypeIds, span, before, after),
-    wordIds: cut(
-      wordIds.map((word, token) => (owners[token] === index ? word : -1)),
-      span,
-      before,
-      after,
-    ),
+    wordIds: cut(wordIds, span, before, after, (token) => owners[token] === index),
   }));
 }
 
@@ -77,33 +73,46 @@ function specialsAtStart(wordIds: Int32Array): number {
   return first < 0 ? wordIds.length : first;
 }
 
-/** `[tokens]` the window of each token's word: the one that shows most of what surrounds the word's first token. */
-function ownersOfTokens(spans: readonly Span[], wordIds: Int32Array): Int32Array {
+/**
+ * `[tokens]` the window of each token's word: the one that shows most of what surrounds the word's first token.
+ * @param step tokens from the start of a span to that of the next.
+ */
+function ownersOfTokens(spans: readonly Span[], step: number, wordIds: Int32Array): Int32Array {
   const owners = new Int32Array(wordIds.length).fill(-1);
   const [textStart, textEnd] = [spans[0]!.start, spans.at(-1)!.end];
+  let first = 0; // the first span that shows the token
   for (let token = textStart; token < textEnd; token++) {
+    while (spans[first]!.end <= token) first++;
     if (token > textStart && wordIds[token] === wordIds[token - 1]) {
       owners[token] = owners[token - 1]!;
       continue;
     }
+    const last = Math.min(spans.length - 1, Math.floor((token - textStart) / step));
     let most = -1;
-    spans.forEach(({ start, end }, index) => {
-      if (token < start || token >= end) return;
+    for (let index = first; index <= last; index++) {
+      const { start, end } = spans[index]!;
       // Where the text itself starts or ends, nothing is hidden.
       const left = start === textStart ? Infinity : token - start;
       const right = end === textEnd ? Infinity : end - 1 - token;
       const context = Math.min(left, right);
       if (context > most) [most, owners[token]] = [context, index];
-    });
+    }
   }
   return owners;
 }
 
-/** A span of `values` between what stands at their ends. */
-function cut(values: Int32Array, { start, end }: Span, before: number, after: number): Int32Array {
+/** A span of `values` between what stands at their ends; -1 for tokens that are not the window's own. */
+function cut(
+  values: Int32Array,
+  { start, end }: Span,
+  before: number,
+  after: number,
+  isOwn?: (token: number) => boolean,
+): Int32Array {
   const result = new Int32Array(before + end - start + after);
   result.set(values.subarray(0, before));
   result.set(values.subarray(start, end), before);
   result.set(values.subarray(values.length - after), before + end - start);
+  if (isOwn) for (let token = start; token < end; token++) if (!isOwn(token)) result[before + token - start] = -1;
   return result;
 }

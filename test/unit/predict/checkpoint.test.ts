@@ -105,11 +105,11 @@ function predictingWorker(rounds: number): Worker {
   return new Worker(code, { eval: true, workerData: { folder: texts, texts: sentences, rounds } });
 }
 
-test('worker threads predict at the same time, each with its own predictor', async () => {
+test('eight worker threads predict at the same time, each with its own predictor', async () => {
   await using predictor = await Predictor.load(texts);
   const expected = await predictor.predict(sentences, { allScores: true });
   const results = await Promise.all(
-    Array.from({ length: 4 }, () => {
+    Array.from({ length: 8 }, () => {
       const worker = predictingWorker(20);
       return new Promise((resolve, reject) => {
         let message: unknown;
@@ -129,6 +129,35 @@ test('a worker that is stopped at its work leaves the others be', async () => {
   await new Promise((resolve) => setTimeout(resolve, 1500));
   await worker.terminate();
   assert.equal(await predictor.predict(sentences), expected);
+});
+
+test('texts of ten megabytes, cut or in windows; lone surrogates', async () => {
+  const text = 'lost card and top up. ';
+  const long = text.repeat(Math.ceil(10_000_000 / text.length));
+  await using predictor = await Predictor.load(texts);
+  const [cut, start, ...lone] = await predictor.predict([long, long.slice(0, 400), 'card \ud83d', 'card \ufffd']);
+  assert.equal(cut, start);
+  assert.equal(lone[0], lone[1]);
+  assert.is(predictor.truncatedTexts, 2);
+  await using inWindows = await Predictor.load(texts, { longTexts: 'windows' });
+  const [whole, alone] = await inWindows.predict([long.slice(0, 1_000_000), text], { allScores: true });
+  assert.is(Object.values(whole!.scores).length, labels.length);
+  assert.equal(alone, await predictor.predict(text, { allScores: true }));
+});
+
+test('the event loop turns while rows are predicted', async () => {
+  await using predictor = await Predictor.load(texts, { batchTokens: 256 });
+  let turns = 0;
+  let isDone = false;
+  const count = () => {
+    turns++;
+    if (!isDone) setImmediate(count);
+  };
+  setImmediate(count);
+  await predictor.predict(Array.from({ length: 20_000 }, (_, index) => `card ${index}`));
+  isDone = true;
+  // Tokenization and batches are some 500 turns if none of them is done on the JavaScript thread.
+  assert.ok(turns > 100, `${turns} turns`);
 });
 
 test('120,000 rows go through at flat memory', async () => {
