@@ -3,6 +3,7 @@ import { findEntities } from '../data/bio.js';
 import type { Encoding } from '../data/tokenizer/tokenizer.js';
 import {
   argmax,
+  mostProbable,
   softmax,
   type ClassPrediction,
   type Entity,
@@ -49,10 +50,9 @@ export function decodeTags(
 ): WordTags {
   wordIds.forEach((word, token) => {
     if (word < 0 || word === wordIds[token - 1]) return;
-    const probabilities = softmax(logits.subarray(token * labels.length, (token + 1) * labels.length));
-    const best = argmax(probabilities);
+    const { best, score } = mostProbable(logits, token * labels.length, labels.length);
     result.tags[word] = labels[best]!;
-    result.scores[word] = probabilities[best]!;
+    result.scores[word] = score;
   });
   return result;
 }

@@ -94,14 +94,31 @@ export function softmax(logits: Float32Array): Float64Array {
   const result = new Float64Array(logits.length);
   let sum = 0;
   for (let index = 0; index < logits.length; index++) sum += result[index] = Math.exp(logits[index]! - largest);
-  if (!Number.isFinite(sum)) {
-    throw new WhittleError(
-      'BAD_CHECKPOINT',
-      'expected finite logits but the model gave NaN or infinity: its weights are damaged',
-    );
-  }
+  expectFinite(sum);
   for (let index = 0; index < logits.length; index++) result[index]! /= sum;
   return result;
+}
+
+/**
+ * The most probable class of the `count` logits from `start` on, the first of equal ones, and its probability: what
+ * `softmax` and `argmax` give, without an array for each token.
+ * @throws WhittleError BAD_CHECKPOINT if a logit is NaN or infinite.
+ */
+export function mostProbable(logits: Float32Array, start: number, count: number): { best: number; score: number } {
+  let best = start;
+  for (let index = start + 1; index < start + count; index++) if (logits[index]! > logits[best]!) best = index;
+  let sum = 0;
+  for (let index = start; index < start + count; index++) sum += Math.exp(logits[index]! - logits[best]!);
+  expectFinite(sum);
+  return { best: best - start, score: 1 / sum };
+}
+
+function expectFinite(sum: number): void {
+  if (Number.isFinite(sum)) return;
+  throw new WhittleError(
+    'BAD_CHECKPOINT',
+    'expected finite logits but the model gave NaN or infinity: its weights are damaged',
+  );
 }
 
 /** Index of the largest value, the first of equal ones. */

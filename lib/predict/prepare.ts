@@ -35,6 +35,9 @@ export interface PreparerOptions {
   emptyText: 'error' | 'abstain';
 }
 
+/** So few are tokenized sooner than another thread is woken: a single text need not wait. */
+const tokensAtOnce = 512;
+
 export class InputPreparer<T extends Task> {
   /** How many texts so far had more than `maxLength` tokens and lost the rest. */
   truncated = 0;
@@ -59,21 +62,23 @@ export class InputPreparer<T extends Task> {
     accepted: readonly AcceptedInput<T>[],
     signal: AbortSignal,
   ): Promise<{ items: PreparedInput<T>[]; failure?: { error: unknown } }> {
-    const { task, longTexts } = this.options;
+    const { task, tokenizer, longTexts } = this.options;
     const encodings = new Map<AcceptedInput<T>, Encoding | WhittleError>();
     // In windows of a text nothing is cut off, so such texts are tokenized whole.
     for (const whole of [false, true]) {
       const inputs = accepted.filter((one) => !one.isEmpty && isWhole(one.input, longTexts) === whole);
       if (inputs.length === 0) continue;
-      const batch = await this.options.tokenizer.encodeBatchAsync(
-        inputs.map(({ input }) => input),
-        {
-          maxLength: whole ? Infinity : this.options.maxLength,
-          words: whole || task === 'token-classification',
-          places: task === 'token-classification',
-          signal,
-        },
-      );
+      const texts = inputs.map(({ input }) => input);
+      const options = {
+        maxLength: whole ? Infinity : this.options.maxLength,
+        words: whole || task === 'token-classification',
+        places: task === 'token-classification',
+      };
+      const size = inputs.reduce((sum, one) => sum + one.size, 0);
+      const batch =
+        size <= tokensAtOnce
+          ? tokenizer.encodeBatch(texts, options)
+          : await tokenizer.encodeBatchAsync(texts, { ...options, signal });
       inputs.forEach((one, row) => encodings.set(one, batch.emptied?.get(row) ?? encodingOf(batch, row)));
     }
     const items: PreparedInput<T>[] = [];
