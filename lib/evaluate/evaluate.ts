@@ -21,7 +21,7 @@ export const evaluateSchema = z.strictObject({
   /** Most tokens of a row; what the model can take if absent. Words beyond it count as `O`. */
   maxLength: z.number().int().positive().optional(),
   /** Tokens that the engine gets at once, about. */
-  batchTokens: z.number().int().positive().default(4096),
+  batchTokens: z.number().int().positive().default(8192),
 });
 
 const callSchema = evaluateSchema.extend({

@@ -23,3 +23,20 @@ export function planBatches(lengths: readonly number[], budget: number): number[
   }
   return batches;
 }
+
+/**
+ * The budget with which `planBatches` makes batches of about equal size, as few as with `budget`: a small last batch
+ * keeps threads waiting for each other as long as a large one.
+ *
+ * @param lengths `[sequences]` tokens of each.
+ * @example
+ * evenBudget([4, 4, 4, 4, 4], 16); // 14: batches of 12 and 8 tokens, not of 16 and 4
+ */
+export function evenBudget(lengths: readonly number[], budget: number): number {
+  let [total, longest] = [0, 0];
+  for (const length of lengths) {
+    total += length;
+    longest = Math.max(longest, length);
+  }
+  return Math.min(budget, Math.ceil(total / Math.ceil(total / budget)) + longest) || budget;
+}

@@ -13,7 +13,7 @@ import { chooseDevice, devicePattern } from '../models/device.js';
 import { Engine } from '../models/engine.js';
 import { thresholdsOf, type TaskSettings } from '../models/task-settings.js';
 import { checkOptions } from '../options.js';
-import { planBatches } from './batching.js';
+import { evenBudget, planBatches } from './batching.js';
 import { decoderOf, type DecodeOptions, type Decoder, type WindowOutput } from './decoders.js';
 import type { Input, Prediction } from './predictions.js';
 import { InputPreparer, type AcceptedInput, type PreparedInput } from './prepare.js';
@@ -86,7 +86,7 @@ export type PredictorEngine = Pick<Engine, 'run' | 'dispose' | 'info'> & {
 };
 
 /** A stream collects so many batches before it sorts them by length. */
-const batchesAWindow = 4;
+const batchesAWindow = 2;
 
 /**
  * A checkpoint that predicts. Several predictors, in worker threads too, share the weights of one checkpoint.
@@ -419,7 +419,7 @@ export class Predictor<T extends Task = Task> implements AsyncDisposable {
     const output = headKind(this.task) === 'none' ? this.head.pooling!.of : 'logits';
     const lengths = examples.map(({ inputIds }) => inputIds.length);
     let takeLast = () => {};
-    for (const indices of planBatches(lengths, batchTokens)) {
+    for (const indices of planBatches(lengths, evenBudget(lengths, batchTokens))) {
       const batch = raggedBatch(indices.map((index) => examples[index]!));
       const running = this.#engine.run(batch, { output, threads, signal });
       running.catch(() => undefined); // met below, unless `take` throws first

@@ -1,6 +1,6 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { planBatches } from '../../../lib/predict/batching.js';
+import { evenBudget, planBatches } from '../../../lib/predict/batching.js';
 import { seededRandom } from '../../../lib/data/random.js';
 
 test('longest first, to the budget', () => {
@@ -30,6 +30,22 @@ test('every sequence once, no batch above the budget, none that could take the n
       const next = batches[index + 1];
       if (next) assert.ok(tokens + lengths[next[0]!]! > budget, where);
     });
+  }
+});
+
+test('an even budget gives as few batches, and no small one at the end', () => {
+  assert.is(evenBudget([4, 4, 4, 4, 4], 16), 14);
+  assert.is(evenBudget([], 16), 16);
+  const random = seededRandom(5);
+  for (let round = 0; round < 200; round++) {
+    const lengths = Array.from({ length: 1 + Math.floor(random() * 300) }, () => 1 + Math.floor(random() * 40));
+    const budget = 200 + Math.floor(random() * 800);
+    const even = evenBudget(lengths, budget);
+    assert.ok(even <= budget);
+    const sizes = planBatches(lengths, even).map((batch) => batch.reduce((sum, index) => sum + lengths[index]!, 0));
+    assert.ok(sizes.length <= planBatches(lengths, budget).length);
+    const total = lengths.reduce((sum, length) => sum + length, 0);
+    if (even < budget) assert.ok(Math.max(...sizes) <= total / Math.ceil(total / budget) + 41);
   }
 });
 
