@@ -61,6 +61,11 @@
       "dependencies": ["whittle_core"]
     },
     {
+      "target_name": "whittle_engine_bench", "type": "executable",
+      "sources": ["native/bench/engine_bench.cc"],
+      "dependencies": ["whittle_core"]
+    },
+    {
       "target_name": "whittle_training_bench", "type": "executable",
       "sources": ["native/bench/training_bench.cc"],
       "dependencies": ["whittle_core"]

@@ -47,3 +47,7 @@ powers = np.stack([t**i for i in range(5)], 1)
 for piece in range(31):
     tail = ndtr(-(piece + t) / 5.5)
     show(f"normal tail, piece {piece}", *fit(powers, tail, 1 / tail, 60))
+
+# 2^f for f in [0, 1], relative error (native/kernels/vnni/attention_rows_bf16.cc).
+f = chebyshev_points(0, 1, 4000)
+show("2^f", *fit(np.stack([f**i for i in range(4)], 1), 2**f, 2.0**-f, 200))

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "cpu/error.h"
+#include "engine/byte_layers.h"
 #include "ops/attention.h"
 
 namespace whittle {
@@ -19,13 +20,13 @@ void apply(const PackedLinear& layer, const float* x, int64_t rows, Activation a
   linear({x, k, rows, &layer.weight, layer.bias.data(), activation, residual, n, y, n}, context);
 }
 
-// x [tokens, hidden] of sequences [first, last): word + position + token type, normalized.
+// x [tokens, hidden] of sequences [first, last): word + position + token type.
 void embed(const PackedModel& model, const RaggedBatch& batch, const Chunk& chunk, float* x) {
   const int64_t hidden = model.hidden;
   float* row = x;
   for (int64_t s = chunk.first; s < chunk.last; ++s)
     for (int64_t t = batch.offsets[s]; t < batch.offsets[s + 1]; ++t, row += hidden) {
-      model.word.gather(batch.input_ids[t], row);
+      model.word.gather(batch.input_ids[t], row, model.kernels);
       const float* position = model.position.data() + (model.position_offset + t - batch.offsets[s]) * hidden;
       if (model.token_types > 0) {
         const float* type = model.token_type.data() + batch.token_type_ids[t] * hidden;
@@ -34,9 +35,6 @@ void embed(const PackedModel& model, const RaggedBatch& batch, const Chunk& chun
         for (int64_t c = 0; c < hidden; ++c) row[c] += position[c];
       }
     }
-  const int64_t tokens = (row - x) / hidden;
-  model.kernels.layer_norm(x, hidden, tokens, hidden, model.embedding_norm.gamma.data(),
-                           model.embedding_norm.beta.data(), model.norm_epsilon, x, hidden, nullptr, nullptr);
 }
 
 // Everything of a layer after the attention, in blocks of rows: output projection, residual, norm, feed-forward,
@@ -63,13 +61,6 @@ void finish_layer(const PackedModel& model, const PackedLayer& layer, const floa
   }
 }
 
-// Moves the first token's row of each sequence to the front: [sequences, hidden].
-void keep_first_rows(const RaggedBatch& batch, const Chunk& chunk, int64_t hidden, float* rows) {
-  for (int64_t s = chunk.first; s < chunk.last; ++s)
-    std::memmove(rows + (s - chunk.first) * hidden, rows + (batch.offsets[s] - batch.offsets[chunk.first]) * hidden,
-                 static_cast<size_t>(hidden) * sizeof(float));
-}
-
 // pooled [sequences, hidden] from the first tokens' states x.
 void pool(const PackedModel& model, const float* x, int64_t sequences, float* pooled, const Context& context) {
   const PoolerActivation kind = model.pooler_activation;
@@ -92,6 +83,52 @@ void mean_rows(const float* x, const int32_t* offsets, int64_t sequences, int64_
   }
 }
 
+// The encoder in float32 or bfloat16. x [tokens, hidden]: sums of embeddings in, the last layer's states out, of the
+// first tokens alone if first_rows_only. False if stopped.
+template <typename Stop>
+bool run_layers(const PackedModel& model, const ChunkRows& chunk, bool first_rows_only, float* x,
+                const Context& context, const Stop& stop) {
+  const Arena::Scope scope(context.arena);
+  const int64_t hidden = model.hidden, tokens = chunk.tokens();
+  float* qkv = context.arena.take<float>(tokens * 3 * hidden);
+  float* attended = context.arena.take<float>(tokens * hidden);
+  const Norm& norm = model.embedding_norm;
+  model.kernels.layer_norm(x, hidden, tokens, hidden, norm.gamma.data(), norm.beta.data(), model.norm_epsilon, x,
+                           hidden, nullptr, nullptr);
+  PositionBias bias;
+  if (!model.position_bias.empty()) bias = {model.position_bias.data(), model.positions - model.position_offset};
+  for (size_t i = 0; i < model.layers.size(); ++i) {
+    if (stop()) return false;
+    const PackedLayer& layer = model.layers[i];
+    apply(layer.qkv, x, tokens, Activation::none, nullptr, qkv, context);
+    attention({qkv, qkv + hidden, qkv + 2 * hidden, 3 * hidden, chunk.offsets, chunk.sequences, model.heads,
+               model.head_size, attended, hidden, nullptr, bias},
+              model.precision, context);
+    // What follows works row by row, so the last layer need not do it for rows that nobody reads.
+    const bool first_only = first_rows_only && i + 1 == model.layers.size();
+    if (first_only) {
+      chunk.keep_first_rows(x, hidden);
+      chunk.keep_first_rows(attended, hidden);
+    }
+    finish_layer(model, layer, attended, first_only ? chunk.sequences : tokens, x, context);
+  }
+  return true;
+}
+
+// The same in int8.
+template <typename Stop>
+bool run_byte_layers(const PackedModel& model, const ChunkRows& chunk, bool first_rows_only, float* x,
+                     const Context& context, const Stop& stop) {
+  const Arena::Scope scope(context.arena);
+  ByteLayers layers(model, chunk, first_rows_only, x, context);
+  layers.begin();
+  for (size_t i = 0; i < model.layers.size(); ++i) {
+    if (stop()) return false;
+    layers.layer(i);
+  }
+  return true;
+}
+
 // One chunk from ids to its part of the output. `stop` is asked between layers.
 template <typename Stop>
 void run_chunk(const PackedModel& model, const RaggedBatch& batch, const Chunk& chunk, Output output, float* out,
@@ -105,39 +142,23 @@ void run_chunk(const PackedModel& model, const RaggedBatch& batch, const Chunk& 
                                (output == Output::logits && model.task == HeadTask::text_classification);
 
   float* x = context.arena.take<float>(tokens * hidden);
-  float* qkv = context.arena.take<float>(tokens * 3 * hidden);
-  float* attended = context.arena.take<float>(tokens * hidden);
   int32_t* offsets = context.arena.take<int32_t>(sequences + 1);
   for (int64_t s = 0; s <= sequences; ++s)
     offsets[s] = batch.offsets[chunk.first + s] - static_cast<int32_t>(first_token);
 
   embed(model, batch, chunk, x);
-  const Precision attention_precision =
-      model.precision == Precision::bfloat16 ? Precision::bfloat16 : Precision::float32;
-  int64_t rows = tokens;
-  PositionBias bias;
-  if (!model.position_bias.empty()) bias = {model.position_bias.data(), model.positions - model.position_offset};
-  for (size_t i = 0; i < model.layers.size(); ++i) {
-    if (stop()) return;
-    const PackedLayer& layer = model.layers[i];
-    apply(layer.qkv, x, tokens, Activation::none, nullptr, qkv, context);
-    attention({qkv, qkv + hidden, qkv + 2 * hidden, 3 * hidden, offsets, sequences, model.heads, model.head_size,
-               attended, hidden, nullptr, bias},
-              attention_precision, context);
-    // What follows works row by row, so the last layer need not do it for rows that nobody reads.
-    if (first_rows_only && i + 1 == model.layers.size()) {
-      keep_first_rows(batch, chunk, hidden, x);
-      keep_first_rows(batch, chunk, hidden, attended);
-      rows = sequences;
-    }
-    finish_layer(model, layer, attended, rows, x, context);
-  }
+  const ChunkRows rows = {offsets, sequences};
+  const bool finished = model.precision == Precision::int8
+                            ? run_byte_layers(model, rows, first_rows_only, x, context, stop)
+                            : run_layers(model, rows, first_rows_only, x, context, stop);
+  if (!finished) return;
   if (output == Output::mean) {
     mean_rows(x, offsets, sequences, hidden, out + chunk.first * hidden);
   } else if (output == Output::first) {
     std::memcpy(out + chunk.first * hidden, x, static_cast<size_t>(sequences * hidden) * sizeof(float));
   } else if (first_rows_only) {
-    float* pooled = output == Output::pooled ? out + chunk.first * hidden : attended;
+    float* pooled =
+        output == Output::pooled ? out + chunk.first * hidden : context.arena.take<float>(sequences * hidden);
     pool(model, x, sequences, pooled, context);
     if (output == Output::logits)
       apply(model.classifier, pooled, sequences, Activation::none, nullptr, out + chunk.first * model.labels, context);

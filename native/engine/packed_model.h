@@ -30,7 +30,7 @@ struct EmbeddingTable {
   std::vector<float> scales;  // [rows], int8 only
 
   // out[c] = table[row, c]
-  void gather(int64_t row, float* out) const;
+  void gather(int64_t row, float* out, const KernelTable& kernels) const;
 };
 
 struct PackedLayer {
@@ -41,6 +41,9 @@ struct PackedLayer {
   PackedLinear output;
   Norm output_norm;
 };
+
+// Outliers that a row of int8 activations may have after LayerNorm, which leaves a few channels large for every token.
+inline constexpr int kNormOutliers = 2;
 
 struct PackedModel {
   // Reads and packs. `check` is called between tensors and may throw. Throws Error BAD_CHECKPOINT, IO, or UNSUPPORTED

@@ -6,19 +6,21 @@
 #include <cstdint>
 
 #include "cpu/isa.h"
+#include "kernels/outliers.h"
 
 namespace whittle {
 
 using bf16 = uint16_t;  // the upper half of a float32
 
-// Columns of an int8 or bf16 left operand are padded with zeros to a multiple of this many elements.
+// Columns of a byte or bf16 left operand are padded to a multiple of this many elements.
 inline constexpr int64_t kPadK = 64;
 static inline int64_t padded_k(int64_t k) {  // static: no copy of it compiled for one ISA may serve another
   return (k + kPadK - 1) / kPadK * kPadK;
 }
 
 // A product C[m, n] = A[m, k] * W[n, k]^T with W packed once in the layout of the ISA.
-// A: row-major; TA is int8, bf16 or float; for int8 and bf16 columns [k, padded_k(k)) of A exist and are zero.
+// A: row-major; TA is uint8_t, bf16 or float. Columns [k, padded_k(k)) of A exist: zeros for bf16, anything for bytes.
+// Bytes stand for a - 128, from -128 to 127: unsigned by signed is what the instructions multiply.
 // TW is what pack() reads: float for a bf16 product, which rounds to nearest even while it packs.
 // Every element of C is one chain of additions in the order of k: it depends neither on m nor on the range of n.
 template <typename TA, typename TW, typename TC>
@@ -53,12 +55,30 @@ struct ScoreBias {
 
 enum class Activation : int { none = 0, gelu, tanh };  // gelu: x * (1 + erf(x / sqrt 2)) / 2
 
+// No result of GELU is below -0.16998.
+inline constexpr float kGeluLowest = 0.17f;
+
+// A tile of an int8 product, and what is to be added to its sums before they are scaled.
+struct SumsS8 {
+  const int32_t* sums;  // [rows, cols], rows `stride` apart
+  int64_t stride;
+  const float* row_scales;     // [rows]
+  const float* column_scales;  // [cols]
+  // offsets[r] * column_sums[c]: rows whose zero is not 128. Null: none.
+  const int32_t* offsets;      // [rows]
+  const int32_t* column_sums;  // [cols], of W over k
+  // The outliers of each row times their columns of W; without offsets only. Null: none.
+  const RowOutliers* outliers;  // [rows]
+  const int8_t* columns;        // W^T [k, cols], rows `columns_stride` apart
+  int64_t columns_stride;
+};
+
 struct KernelTable {
   Isa isa;
   bool native_bf16;  // the ISA multiplies bf16 natively (AVX-512 BF16 or AMX); else the engine uses float32
 
   // --- products -----------------------------------------------------------------------------------------
-  PackedProduct<int8_t, int8_t, int32_t> gemm_s8;  // exact for all of [-128, 127]: every ISA gives the same int32
+  PackedProduct<uint8_t, int8_t, int32_t> gemm_s8;  // exact for all bytes: every ISA gives the same int32
   PackedProduct<float, float, float> gemm_f32;
   PackedProduct<bf16, float, float> gemm_bf16;  // A by convert_f32_bf16
 
@@ -68,24 +88,32 @@ struct KernelTable {
   // Bit-identical on every ISA; -128 does not occur.
   void (*quantize_rows_s8)(const float* x, int64_t x_stride, int64_t rows, int64_t cols, int8_t* q, int64_t q_stride,
                            float* scales);
-  // The elements of one row x [cols] that would cost all others their precision. limit is the (most + 1)-th largest
-  // |x|, or an 8,000th of the largest if that is more; `columns` [most] receives, in ascending order, the columns where
-  // |x| > limit, and their number is returned. A row whose largest |x| is at most 1.5 times the limit, or below 1e-36,
-  // or that has no more than `most` columns has no outliers, and limit is its largest |x|. 1 <= most <= 8. x is finite.
-  // Bit-identical on every ISA.
-  int (*find_outliers)(const float* x, int64_t cols, int most, float* limit, int32_t* columns);
-  // c[i] += sum over j of values[j] * w[columns[j] * w_stride + i], exact. c: [n]; columns, values: [count].
-  void (*add_columns_s8)(const int8_t* w, int64_t w_stride, const int32_t* columns, const int32_t* values, int count,
-                         int64_t n, int32_t* c);
+  // Activations as bytes: q[r, c] - 128 = round_half_even(x[r, c] * (127 / limit_r)) kept within [-128, 127],
+  // scales[r] = limit_r / 127, with limit_r = max |x[r, :]|, or with most > 0 as kernels/outliers.h says, up to `most`
+  // outliers then going to outliers[r]. A row with limit_r < 1e-36 counts as zeros, with scale 0. Columns [cols,
+  // padded_k(cols)) of q are written. x is finite, most <= kMostOutliers. Bit-identical on every ISA.
+  void (*quantize_rows_u8)(const float* x, int64_t x_stride, int64_t rows, int64_t cols, int most, uint8_t* q,
+                           int64_t q_stride, float* scales, RowOutliers* outliers);
+  // GELU's results, which are at least -kGeluLowest, in all 255 steps between it and the row's maximum m_r (0 at
+  // least): q[r, c] = round_half_even(x * (254 / (m_r + kGeluLowest))) + zero_r, where zero_r stands for 0;
+  // offsets[r] = 128 - zero_r. Bit-identical on every ISA.
+  void (*quantize_gelu_u8)(const float* x, int64_t x_stride, int64_t rows, int64_t cols, uint8_t* q, int64_t q_stride,
+                           float* scales, int32_t* offsets);
+  // layer_norm, then quantize_rows_u8 of y. Bit-identical on every ISA.
+  void (*layer_norm_u8)(const float* x, int64_t x_stride, int64_t rows, int64_t cols, const float* gamma,
+                        const float* beta, float eps, float* y, int64_t y_stride, int most, uint8_t* q,
+                        int64_t q_stride, float* scales, RowOutliers* outliers);
+  void (*widen_f16)(const uint16_t* x, int64_t count, float* y);
+  void (*widen_s8)(const int8_t* x, float scale, int64_t count, float* y);  // y = x * scale
   // Round to nearest even; columns [cols, padded_k(cols)) of y are set to zero. Numbers below 1.2e-38 may become zero.
   void (*convert_f32_bf16)(const float* x, int64_t x_stride, int64_t rows, int64_t cols, bf16* y, int64_t y_stride);
   // y[c, r] = x[r, c]; the second rounds as convert_f32_bf16 does and sets columns [rows, padded_k(rows)) of y to zero.
   void (*transpose_f32)(const float* x, int64_t x_stride, int64_t rows, int64_t cols, float* y, int64_t y_stride);
   void (*transpose_f32_bf16)(const float* x, int64_t x_stride, int64_t rows, int64_t cols, bf16* y, int64_t y_stride);
-  // y = act(c * row_scales[r] * column_scales[c] + bias[c]) + residual[r, c]; bias and residual may be null.
-  void (*epilogue_s8)(const int32_t* c, int64_t c_stride, int64_t rows, int64_t cols, const float* row_scales,
-                      const float* column_scales, const float* bias, Activation act, const float* residual,
-                      int64_t residual_stride, float* y, int64_t y_stride);
+  // y = act(sums * row_scales[r] * column_scales[c] + bias[c]) + residual[r, c]; bias and residual may be null; y may
+  // be the memory of the sums. Bit-identical on every ISA but for tanh.
+  void (*epilogue_s8)(const SumsS8& sums, int64_t rows, int64_t cols, const float* bias, Activation act,
+                      const float* residual, int64_t residual_stride, float* y, int64_t y_stride);
   // y = act(c + bias[c]) + residual[r, c]; y may be c.
   void (*epilogue_f32)(const float* c, int64_t c_stride, int64_t rows, int64_t cols, const float* bias, Activation act,
                        const float* residual, int64_t residual_stride, float* y, int64_t y_stride);
@@ -113,6 +141,13 @@ struct KernelTable {
   void (*attention_bf16)(const float* q, const float* k, const float* v, int64_t stride, int64_t length,
                          int64_t head_size, float scale, const ScoreBias* bias, float* scratch, float* out,
                          int64_t out_stride, const KeepMask* keep);
+  // For inference, from q [queries, head_size] and k, v [length, head_size] in bf16, rows `stride` (even) apart;
+  // bit-identical on every ISA but for numbers below 1e-37. A row depends on its own query and on k and v alone.
+  // Probabilities are rounded to bf16.
+  int64_t (*attention_rows_bf16_scratch)(int64_t length, int64_t head_size);
+  void (*attention_rows_bf16)(const bf16* q, const bf16* k, const bf16* v, int64_t stride, int64_t queries,
+                              int64_t length, int64_t head_size, float scale, const ScoreBias* bias, float* scratch,
+                              float* out, int64_t out_stride);
   // Gradients dq, dk, dv (rows `stride` apart like q, k, v; overwritten) from dout [length, head_size], rows
   // `dout_stride` apart. scratch: attention_backward_scratch(length, head_size) floats. dbias: laid out as bias->data
   // and added to, or null.

@@ -4,19 +4,11 @@
 #include <algorithm>
 #include <atomic>
 
-#include "kernels/outliers.h"
 #include "ops/context.h"
 
 namespace whittle {
 
-// Elements of one int8 row that its scale cannot hold: element columns[i] is values[i] * scale more than its int8.
-struct RowOutliers {
-  int32_t count;
-  int32_t columns[kMostOutliers];
-  int32_t values[kMostOutliers];
-};
-
-// Left operand rows ready for a product; scales [rows] for int8, else null; outliers [rows] or null.
+// Left operand rows ready for a product; scales [rows] for bytes, else null; outliers [rows] or null.
 template <typename TA>
 struct Rows {
   const TA* data;

@@ -29,8 +29,14 @@ void pack_into(PackedWeight& weight, const PackedProduct<TA, TW, TC>& product, c
   pack_panels(product, w, row_stride, 1, weight.n, weight.k, weight.data.as<void>(), context.threads, context);
 }
 
-// Keeps W^T for rows with up to `outliers` outliers.
-void keep_columns(PackedWeight& weight, const int8_t* q, int64_t row_stride, int outliers, const Context& context) {
+// Keeps the sum of each row, and W^T for activations with up to `outliers` outliers.
+void keep_rows(PackedWeight& weight, const int8_t* q, int64_t row_stride, int outliers, const Context& context) {
+  weight.sums.resize(static_cast<size_t>(weight.n));
+  for (int64_t r = 0; r < weight.n; ++r) {
+    int32_t sum = 0;
+    for (int64_t c = 0; c < weight.k; ++c) sum += q[r * row_stride + c];
+    weight.sums[static_cast<size_t>(r)] = sum;
+  }
   if (outliers == 0) return;
   if (outliers > kMostOutliers)
     throw Error("INTERNAL", "Expected at most " + std::to_string(kMostOutliers) + " outliers a row");
@@ -109,44 +115,17 @@ struct QuantizedRows {
   const float* x;
   int64_t stride, k;
   int most_outliers;
-  // The int8 rows, one scale a row, the outliers of each row, and one row without them.
+  // The rows as bytes, one scale a row, the outliers of each row.
   int64_t scratch_bytes(int64_t rows, int64_t columns) const {
-    const int64_t plain = rows * (padded_k(columns) + static_cast<int64_t>(sizeof(float)));
-    if (most_outliers == 0) return plain;
-    return plain + rows * static_cast<int64_t>(sizeof(RowOutliers)) + columns * static_cast<int64_t>(sizeof(float));
+    return rows * (padded_k(columns) + static_cast<int64_t>(sizeof(float) + sizeof(RowOutliers)));
   }
-  Rows<int8_t> operator()(int64_t begin, int64_t rows, void* scratch) const {
-    int8_t* quantized = static_cast<int8_t*>(scratch);
+  Rows<uint8_t> operator()(int64_t begin, int64_t rows, void* scratch) const {
+    uint8_t* quantized = static_cast<uint8_t*>(scratch);
     float* scales = reinterpret_cast<float*>(quantized + rows * padded_k(k));
-    if (most_outliers == 0) {
-      kernels.quantize_rows_s8(x + begin * stride, stride, rows, k, quantized, padded_k(k), scales);
-      return {quantized, padded_k(k), scales};
-    }
     RowOutliers* outliers = reinterpret_cast<RowOutliers*>(scales + rows);
-    float* limited = reinterpret_cast<float*>(outliers + rows);
-    for (int64_t r = 0; r < rows; ++r) {
-      const float* row = x + (begin + r) * stride;
-      quantize_row(row, limited, quantized + r * padded_k(k), scales + r, outliers[r]);
-    }
-    return {quantized, padded_k(k), scales, outliers};
-  }
-
- private:
-  // Outliers are cut to the row's limit, which int8 holds as 127 or -127; what is cut off goes to `outliers`.
-  void quantize_row(const float* row, float* limited, int8_t* q, float* scale, RowOutliers& outliers) const {
-    float limit;
-    outliers.count = kernels.find_outliers(row, k, most_outliers, &limit, outliers.columns);
-    if (outliers.count > 0) {
-      std::copy(row, row + k, limited);
-      const float inverse = 127.0f / limit;
-      for (int i = 0; i < outliers.count; ++i) {
-        const float value = row[outliers.columns[i]];
-        limited[outliers.columns[i]] = std::copysign(limit, value);
-        outliers.values[i] = static_cast<int32_t>(std::nearbyint(value * inverse)) - (value > 0 ? 127 : -127);
-      }
-      row = limited;
-    }
-    kernels.quantize_rows_s8(row, k, 1, k, q, padded_k(k), scale);
+    kernels.quantize_rows_u8(x + begin * stride, stride, rows, k, most_outliers, quantized, padded_k(k), scales,
+                             outliers);
+    return {quantized, padded_k(k), scales, most_outliers > 0 ? outliers : nullptr};
   }
 };
 
@@ -219,23 +198,14 @@ void linear_float(const Linear& g, const PackedProduct<TA, float, float>& produc
   blocked_product(product, w.data.as<void>(), g.m, w.n, w.k, cut, prepare, scratch_tile(finish), context);
 }
 
-// Adds what the outliers of each row have beyond int8.
-void add_outliers(const PackedWeight& w, const Tile<int32_t>& t, const KernelTable& kernels) {
-  for (int64_t r = 0; r < t.rows; ++r) {
-    const RowOutliers& outliers = t.outliers[r];
-    if (outliers.count == 0) continue;
-    kernels.add_columns_s8(w.columns.as<int8_t>() + t.column, w.n, outliers.columns, outliers.values, outliers.count,
-                           t.columns, t.data + r * t.stride);
-  }
-}
-
 void linear_s8(const Linear& g, const Context& context) {
   const PackedWeight& w = *g.weight;
   const auto& product = context.kernels.gemm_s8;
   auto finish = [&](const Tile<int32_t>& t) {
-    if (t.outliers) add_outliers(w, t, context.kernels);
-    context.kernels.epilogue_s8(t.data, t.stride, t.rows, t.columns, t.row_scales, w.scales.data() + t.column,
-                                g.bias ? g.bias + t.column : nullptr, g.activation,
+    const SumsS8 sums = {t.data,  t.stride, t.row_scales, w.scales.data() + t.column,
+                         nullptr, nullptr,  t.outliers,   w.columns.as<const int8_t>() + t.column,
+                         w.n};
+    context.kernels.epilogue_s8(sums, t.rows, t.columns, g.bias ? g.bias + t.column : nullptr, g.activation,
                                 g.residual ? g.residual + t.row * g.residual_stride + t.column : nullptr,
                                 g.residual_stride, g.y + t.row * g.y_stride + t.column, g.y_stride);
   };
@@ -268,12 +238,12 @@ PackedWeight pack_weight(const float* w, int64_t n, int64_t k, Precision precisi
       quantize_weight_rows(context.kernels, w + begin * k, end - begin, k, quantized.as<int8_t>() + begin * padded_k(k),
                            padded_k(k), scales.data() + begin);
     });
-    PackedWeight weight{precision, n, k, {}, std::move(scales), 0, {}};
+    PackedWeight weight{precision, n, k, {}, std::move(scales), {}, 0, {}};
     pack_into(weight, context.kernels.gemm_s8, quantized.as<const int8_t>(), padded_k(k), context);
-    keep_columns(weight, quantized.as<const int8_t>(), padded_k(k), outliers, context);
+    keep_rows(weight, quantized.as<const int8_t>(), padded_k(k), outliers, context);
     return weight;
   }
-  PackedWeight weight{precision, n, k, {}, {}, 0, {}};
+  PackedWeight weight{precision, n, k, {}, {}, {}, 0, {}};
   if (precision == Precision::bfloat16) pack_into(weight, context.kernels.gemm_bf16, w, k, context);
   if (precision == Precision::float32) pack_into(weight, context.kernels.gemm_f32, w, k, context);
   return weight;
@@ -282,9 +252,9 @@ PackedWeight pack_weight(const float* w, int64_t n, int64_t k, Precision precisi
 PackedWeight pack_weight_s8(const int8_t* q, const float* scales, int64_t n, int64_t k, const Context& context,
                             int outliers) {
   check_shape(n, k);
-  PackedWeight weight{Precision::int8, n, k, {}, std::vector<float>(scales, scales + n), 0, {}};
+  PackedWeight weight{Precision::int8, n, k, {}, std::vector<float>(scales, scales + n), {}, 0, {}};
   pack_into(weight, context.kernels.gemm_s8, q, k, context);
-  keep_columns(weight, q, k, outliers, context);
+  keep_rows(weight, q, k, outliers, context);
   return weight;
 }
 

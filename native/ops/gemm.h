@@ -16,9 +16,8 @@ struct PackedWeight {
   int64_t n = 0, k = 0;
   AlignedBuffer data;
   std::vector<float> scales;  // [n], int8 only: w = q * scale
-  // int8 only: up to so many elements of an activation row may stay beyond int8, see KernelTable::find_outliers. They
-  // are integers of the row's scale all the same, so that products stay exact; rows without outliers get a finer scale
-  // (after Dettmers et al. 2022, LLM.int8(), section 3.2, which keeps whole columns in float16).
+  std::vector<int32_t> sums;  // [n], int8 only: of the rows of q
+  // int8 only: up to so many elements of an activation row may stay beyond int8, see kernels/outliers.h.
   int outliers = 0;
   AlignedBuffer columns;  // [k, n], W^T as stored, if there are outliers
 };

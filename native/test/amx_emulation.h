@@ -68,7 +68,7 @@ inline void store(int tile, void* to, int64_t stride) {
 }
 
 // sum[m][n] += the products of group k of a's row m with group n of b's row k, for all k.
-template <typename Sum, typename Element, typename MultiplyGroup>
+template <typename Sum, typename Left, typename Right = Left, typename MultiplyGroup>
 void multiply(int sum, int a, int b, MultiplyGroup multiply_group) {
   Tiles& t = tiles();
   require(t.configured && t.rows[sum] == t.rows[a] && t.row_bytes[a] / 4 == t.rows[b] &&
@@ -77,7 +77,8 @@ void multiply(int sum, int a, int b, MultiplyGroup multiply_group) {
     for (int k = 0; k < t.row_bytes[a] / 4; ++k) {
       for (int n = 0; n < t.row_bytes[b] / 4; ++n) {
         Sum value;
-        Element left[4 / sizeof(Element)], right[4 / sizeof(Element)];
+        Left left[4 / sizeof(Left)];
+        Right right[4 / sizeof(Right)];
         std::memcpy(&value, t.bytes[sum][m] + 4 * n, 4);
         std::memcpy(left, t.bytes[a][m] + 4 * k, 4);
         std::memcpy(right, t.bytes[b][k] + 4 * n, 4);
@@ -88,8 +89,8 @@ void multiply(int sum, int a, int b, MultiplyGroup multiply_group) {
   }
 }
 
-inline void multiply_s8(int sum, int a, int b) {
-  multiply<int32_t, int8_t>(sum, a, b, [](int32_t value, const int8_t* left, const int8_t* right) {
+inline void multiply_u8_s8(int sum, int a, int b) {
+  multiply<int32_t, uint8_t, int8_t>(sum, a, b, [](int32_t value, const uint8_t* left, const int8_t* right) {
     for (int i = 0; i < 4; ++i) value += left[i] * right[i];
     return value;
   });
@@ -115,5 +116,5 @@ inline void multiply_bf16(int sum, int a, int b) {
 #define WHITTLE_TILE_ZERO(tile) ::whittle::amx_emulation::zero(tile)
 #define WHITTLE_TILE_LOAD(tile, from, stride) ::whittle::amx_emulation::load(tile, from, stride)
 #define WHITTLE_TILE_STORE(tile, to, stride) ::whittle::amx_emulation::store(tile, to, stride)
-#define WHITTLE_TILE_MULTIPLY_S8(sum, a, b) ::whittle::amx_emulation::multiply_s8(sum, a, b)
+#define WHITTLE_TILE_MULTIPLY_U8_S8(sum, a, b) ::whittle::amx_emulation::multiply_u8_s8(sum, a, b)
 #define WHITTLE_TILE_MULTIPLY_BF16(sum, a, b) ::whittle::amx_emulation::multiply_bf16(sum, a, b)

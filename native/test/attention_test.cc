@@ -97,6 +97,85 @@ TEST(attention, forward_of_every_isa) {
   });
 }
 
+namespace {
+
+// The definition, from bf16 rows of q, k and v side by side, with nothing rounded on the way.
+Guarded<float> softmax_in_double(const std::vector<bf16>& rows, int64_t stride, int64_t length, int64_t size,
+                                 const ScoreBias* bias) {
+  const auto at = [&](int64_t r, int64_t c) {
+    const uint32_t bits = static_cast<uint32_t>(rows[static_cast<size_t>(r * stride + c)]) << 16;
+    float value;
+    std::memcpy(&value, &bits, sizeof value);
+    return double{value};
+  };
+  Guarded<float> out(length, size, size + 3);
+  for (int64_t i = 0; i < length; ++i) {
+    std::vector<double> weights;
+    double sum = 0;
+    for (int64_t j = 0; j < length; ++j) {
+      double score = 0;
+      for (int64_t d = 0; d < size; ++d) score += at(i, d) * at(j, size + d);
+      score /= std::sqrt(static_cast<double>(size));
+      weights.push_back(std::exp(score + (bias ? bias->data[i * bias->stride + j] : 0)));
+      sum += weights.back();
+    }
+    for (int64_t d = 0; d < size; ++d) {
+      double total = 0;
+      for (int64_t j = 0; j < length; ++j) total += weights[static_cast<size_t>(j)] * at(j, 2 * size + d);
+      out.at(i, d) = static_cast<float>(total / sum);
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+TEST(attention_rows_bf16, every_isa_gives_the_same_bits) {
+  auto random = generator(53);
+  for (int64_t length : kLengths) {
+    for (int64_t size : kHeadSizes) {
+      const int64_t stride = (3 * size + 1) / 2 * 2;
+      std::vector<bf16> rows(static_cast<size_t>(length * stride));
+      for (bf16& value : rows) value = bf16_bits(random_floats(random, 1)[0]);
+      const std::vector<float> bias = random_floats(random, 2 * length - 1);
+      const ScoreBias by_distance{bias.data() + length - 1, -1};
+      for (const ScoreBias* choice : {static_cast<const ScoreBias*>(nullptr), &by_distance}) {
+        const auto run = [&](const KernelTable& table, int64_t queries, Guarded<float>& out, const std::string& what) {
+          Scratch scratch(table.attention_rows_bf16_scratch(length, size));
+          table.attention_rows_bf16(rows.data(), rows.data() + size, rows.data() + 2 * size, stride, queries, length,
+                                    size, 1 / std::sqrt(static_cast<float>(size)), choice, scratch.memory.data(),
+                                    out.data(), size + 3);
+          scratch.memory.check_guards(what + ": scratch");
+        };
+        Guarded<float> expected(length, size, size + 3);
+        run(*kernels_for(Isa::ref), length, expected, "ref");
+        Guarded<float> exact = softmax_in_double(rows, stride, length, size, choice);
+        check_close(expected, exact, length, size, 8e-3, "ref");
+        for (const KernelVariant& variant : kernel_variants()) {
+          if (!variant.table->native_bf16) continue;
+          const std::string what =
+              variant.name + ", length " + std::to_string(length) + ", head size " + std::to_string(size);
+          Guarded<float> out(length, size, size + 3);
+          run(*variant.table, length, out, what);
+          out.check_guards(what);
+          for (int64_t r = 0; r < length; ++r)
+            for (int64_t c = 0; c < size; ++c)
+              if (out.at(r, c) != expected.at(r, c))
+                WHITTLE_FAIL(what << ": [" << r << ", " << c << "] is " << out.at(r, c) << " but ref gives "
+                                  << expected.at(r, c) << (choice ? ", with bias" : ""));
+          for (const int64_t queries : {int64_t{1}, (length + 1) / 2}) {
+            Guarded<float> part(queries, size, size + 3);
+            run(*variant.table, queries, part, what);
+            part.check_guards(what);
+            for (int64_t r = 0; r < queries; ++r)
+              for (int64_t c = 0; c < size; ++c) CHECK_EQUAL(part.at(r, c), out.at(r, c));
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST(attention, backward_of_every_isa) {
   for_each_head(52, [](const Head& head, const ScoreBias* bias, const KeepMask* keep, const std::string& name) {
     struct Gradients {

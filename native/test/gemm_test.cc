@@ -12,15 +12,16 @@ const int64_t kSizes[] = {1, 2, 13, 15, 16, 17, 31, 32, 33, 63, 64, 65, 97};
 
 // What distinguishes the three products in a test.
 struct Int8 {
-  using A = int8_t;
+  using A = uint8_t;  // stands for A - 128
   using W = int8_t;
   using C = int32_t;
   static constexpr bool exact = true;
   static const PackedProduct<A, W, C>& of(const KernelTable& t) { return t.gemm_s8; }
   static std::vector<W> random(std::mt19937_64& g, int64_t count) { return random_int8(g, count); }
-  static double read_a(A a) { return a; }
+  static double read_a(A a) { return int{a} - 128; }
   static double read_w(W w) { return w; }
-  static A store(W value) { return value; }
+  static A store(W value) { return static_cast<A>(int{value} + 128); }
+  static constexpr A padding = 0x5b;  // anything
 };
 struct Float32 {
   using A = float;
@@ -32,6 +33,7 @@ struct Float32 {
   static double read_a(A a) { return a; }
   static double read_w(W w) { return w; }
   static A store(W value) { return value; }
+  static constexpr A padding = 0;
 };
 struct Bfloat16 {
   using A = bf16;
@@ -48,6 +50,7 @@ struct Bfloat16 {
   }
   static double read_w(W w) { return rounded_to_bf16(w); }
   static A store(W value) { return bf16_bits(value); }
+  static constexpr A padding = 0;
 };
 
 // One shape: packs W (or its transpose, by halves), multiplies a range of columns, checks each element.
@@ -56,7 +59,8 @@ void check_shape(int64_t m, int64_t n, int64_t k, std::mt19937_64& random) {
   using A = typename Kind::A;
   using C = typename Kind::C;
   int64_t a_stride = (Kind::exact || !std::is_same_v<A, float>) ? padded_k(k) + 64 * (random() % 2) : k + random() % 3;
-  std::vector<A> a(static_cast<size_t>((m - 1) * a_stride + (std::is_same_v<A, float> ? k : padded_k(k))), A{0});
+  std::vector<A> a(static_cast<size_t>((m - 1) * a_stride + (std::is_same_v<A, float> ? k : padded_k(k))),
+                   Kind::padding);
   auto a_values = Kind::random(random, m * k);
   for (int64_t i = 0; i < m; ++i) {
     for (int64_t l = 0; l < k; ++l)
@@ -150,7 +154,8 @@ TEST(gemm_s8, extremes_do_not_saturate) {
   for (int a_value : {-128, -127, 127}) {
     for (int w_value : {-128, -127, 127}) {
       const int64_t m = 7, n = 33, k = 320;
-      std::vector<int8_t> a(m * padded_k(k), static_cast<int8_t>(a_value)), w(n * k, static_cast<int8_t>(w_value));
+      std::vector<uint8_t> a(m * padded_k(k), static_cast<uint8_t>(a_value + 128));
+      std::vector<int8_t> w(n * k, static_cast<int8_t>(w_value));
       for (const KernelVariant& variant : kernel_variants()) {
         const auto& product = variant.table->gemm_s8;
         std::vector<int64_t> packed(static_cast<size_t>(product.packed_bytes(n, k)) / 8 + 16);

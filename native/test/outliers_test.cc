@@ -1,6 +1,8 @@
-// Outliers of activation rows on every ISA, and the int8 linear layer that keeps them as wider integers.
+// Activations as bytes on every ISA: their zero points and outliers, and the int8 linear layer that keeps outliers as
+// wider integers.
 #include <algorithm>
 
+#include "formats/half.h"
 #include "ops/gemm.h"
 #include "test/buffers.h"
 #include "test/kernel_variants.h"
@@ -16,6 +18,7 @@ std::vector<float> spiky_row(std::mt19937_64& random, int64_t cols, int spikes) 
   std::vector<float> x = random_floats(random, cols);
   for (int i = 0; i < spikes; ++i)
     x[random() % static_cast<size_t>(cols)] *= std::ldexp(1.0f, static_cast<int>(random() % 18));
+  for (float& value : x) value = std::clamp(value, -1e30f, 1e30f);
   return x;
 }
 
@@ -25,8 +28,8 @@ std::vector<int32_t> expected_outliers(const std::vector<float>& x, int most, fl
   for (float value : x) sorted.push_back(std::fabs(value));
   std::sort(sorted.rbegin(), sorted.rend());
   *limit = sorted[0];
-  if (static_cast<int>(x.size()) <= most || sorted[0] < 1e-36f) return {};
-  const float bound = std::max(sorted[static_cast<size_t>(most)], sorted[0] / 8000.0f);
+  if (most == 0 || static_cast<int>(x.size()) <= most || sorted[0] < 1e-36f) return {};
+  const float bound = std::max(sorted[static_cast<size_t>(most)], sorted[0] / 256.0f);
   if (bound < 1e-36f || sorted[0] <= 1.5f * bound) return {};
   *limit = bound;
   std::vector<int32_t> columns;
@@ -37,53 +40,221 @@ std::vector<int32_t> expected_outliers(const std::vector<float>& x, int most, fl
 
 }  // namespace
 
-TEST(find_outliers, every_isa_finds_those_of_the_definition) {
+TEST(quantize_rows_u8, every_isa_gives_the_bytes_and_outliers_of_the_definition) {
   auto random = generator(31);
   for (int64_t cols : {1, 2, 7, 8, 9, 15, 16, 17, 63, 64, 65, 127, 128, 384, 1536}) {
-    for (int most = 1; most <= 8; ++most) {
+    for (int most = 0; most <= kMostOutliers; ++most) {
       for (int spikes : {0, 1, 3, 12}) {
-        std::vector<float> x = spiky_row(random, cols, spikes);
-        if (random() % 4 == 0) std::fill(x.begin(), x.begin() + cols / 2, x[0]);  // ties
-        if (random() % 8 == 0) std::fill(x.begin() + cols / 2, x.end(), 0.0f);
-        float expected_limit;
-        const std::vector<int32_t> expected = expected_outliers(x, most, &expected_limit);
+        const int64_t rows = 2, stride = cols + 3;
+        std::vector<float> x;
+        for (int64_t r = 0; r < rows; ++r) {
+          std::vector<float> row = spiky_row(random, cols, spikes);
+          if (random() % 4 == 0) std::fill(row.begin(), row.begin() + cols / 2, row[0]);  // ties
+          if (random() % 8 == 0) std::fill(row.begin() + cols / 2, row.end(), 0.0f);
+          row.resize(static_cast<size_t>(stride), NAN);
+          x.insert(x.end(), row.begin(), row.end());
+        }
         for (const KernelVariant& variant : kernel_variants()) {
-          Guarded<int32_t> columns(1, most, most);
-          float limit;
-          const int found = variant.table->find_outliers(x.data(), cols, most, &limit, columns.data());
-          columns.check_guards(variant.name);
-          CHECK_EQUAL(limit, expected_limit);
-          CHECK_EQUAL(found, static_cast<int>(expected.size()));
-          for (int i = 0; i < found; ++i) CHECK_EQUAL(columns.at(0, i), expected[static_cast<size_t>(i)]);
+          Guarded<uint8_t> q(rows, padded_k(cols), padded_k(cols) + 64);
+          Guarded<float> scales(1, rows, rows);
+          std::vector<RowOutliers> outliers(static_cast<size_t>(rows));
+          variant.table->quantize_rows_u8(x.data(), stride, rows, cols, most, q.data(), padded_k(cols) + 64,
+                                          scales.data(), outliers.data());
+          q.check_guards(variant.name);
+          scales.check_guards(variant.name);
+          for (int64_t r = 0; r < rows; ++r) {
+            const std::vector<float> row(x.begin() + r * stride, x.begin() + r * stride + cols);
+            float limit;
+            const std::vector<int32_t> expected = expected_outliers(row, most, &limit);
+            CHECK_EQUAL(scales.at(0, r), limit < 1e-36f ? 0.0f : limit / 127.0f);
+            const RowOutliers& found = outliers[static_cast<size_t>(r)];
+            if (most > 0) CHECK_EQUAL(found.count, static_cast<int32_t>(expected.size()));
+            const float inverse = limit < 1e-36f ? 0.0f : 127.0f / limit;
+            for (int64_t c = 0, next = 0; c < cols; ++c) {
+              const int32_t whole = static_cast<int32_t>(std::nearbyint(row[static_cast<size_t>(c)] * inverse));
+              int32_t value = int{q.at(r, c)} - 128;
+              if (next < static_cast<int64_t>(expected.size()) && expected[static_cast<size_t>(next)] == c) {
+                CHECK_EQUAL(found.columns[next], static_cast<int32_t>(c));
+                CHECK(std::abs(found.values[next]) < 1 << 15);
+                value += found.values[next++];
+              }
+              if (value != whole)
+                WHITTLE_FAIL(variant.name << ": column " << c << " of " << cols << " is " << value << " but expected "
+                                          << whole << ", most " << most);
+            }
+            for (int64_t c = cols; c < padded_k(cols); ++c) CHECK_EQUAL(int{q.at(r, c)}, 128);
+          }
         }
       }
     }
   }
 }
 
-TEST(add_columns_s8, every_isa_is_exact) {
-  auto random = generator(32);
-  for (int64_t n : {1, 7, 8, 15, 16, 17, 63, 384, 385}) {
-    const int64_t k = 11, stride = n + 3;
-    const std::vector<int8_t> w = random_int8(random, k * stride);
-    for (int count = 0; count <= 8; ++count) {
-      std::vector<int32_t> columns, values;
-      for (int j = 0; j < count; ++j) {
-        columns.push_back(static_cast<int32_t>(random() % k));
-        values.push_back(static_cast<int32_t>(random() % 2000000) - 1000000);
-      }
+TEST(quantize_gelu_u8, every_isa_gives_the_bytes_of_the_definition) {
+  auto random = generator(34);
+  for (int64_t cols : {1, 7, 8, 9, 15, 16, 17, 63, 64, 65, 127, 384, 1536}) {
+    for (float size : {0.0f, 1e-3f, 1.0f, 40.0f, 1e5f}) {
+      const int64_t rows = 2, stride = cols + 1;
+      std::vector<float> x = random_floats(random, rows * stride, size);
+      for (float& value : x) value = std::max(value, -0.1699f);
       for (const KernelVariant& variant : kernel_variants()) {
-        Guarded<int32_t> c(1, n, n);
-        for (int64_t i = 0; i < n; ++i) c.at(0, i) = static_cast<int32_t>(i * 1000 - 7);
-        variant.table->add_columns_s8(w.data(), stride, columns.data(), values.data(), count, n, c.data());
-        c.check_guards(variant.name);
-        for (int64_t i = 0; i < n; ++i) {
-          int32_t expected = static_cast<int32_t>(i * 1000 - 7);
-          for (size_t j = 0; j < columns.size(); ++j)
-            expected += values[j] * w[static_cast<size_t>(columns[j] * stride + i)];
-          CHECK_EQUAL(c.at(0, i), expected);
+        Guarded<uint8_t> q(rows, padded_k(cols), padded_k(cols) + 64);
+        Guarded<float> scales(1, rows, rows);
+        Guarded<int32_t> offsets(1, rows, rows);
+        variant.table->quantize_gelu_u8(x.data(), stride, rows, cols, q.data(), padded_k(cols) + 64, scales.data(),
+                                        offsets.data());
+        q.check_guards(variant.name);
+        scales.check_guards(variant.name);
+        offsets.check_guards(variant.name);
+        for (int64_t r = 0; r < rows; ++r) {
+          float largest = 0;
+          for (int64_t c = 0; c < cols; ++c) largest = std::max(largest, x[static_cast<size_t>(r * stride + c)]);
+          const float range = largest + kGeluLowest, inverse = 254.0f / range;
+          const int zero = static_cast<int>(std::nearbyint(kGeluLowest * inverse));
+          CHECK_EQUAL(scales.at(0, r), range / 254.0f);
+          CHECK_EQUAL(offsets.at(0, r), 128 - zero);
+          for (int64_t c = 0; c < cols; ++c) {
+            const int whole = static_cast<int>(std::nearbyint(x[static_cast<size_t>(r * stride + c)] * inverse)) + zero;
+            CHECK(whole >= 0 && whole <= 255);
+            CHECK_EQUAL(int{q.at(r, c)}, whole);
+          }
+          for (int64_t c = cols; c < padded_k(cols); ++c) CHECK_EQUAL(int{q.at(r, c)}, 128);
         }
       }
+    }
+  }
+}
+
+TEST(layer_norm_u8, every_isa_gives_the_same_bits) {
+  auto random = generator(35);
+  for (int64_t cols : {1, 15, 17, 64, 65, 384, 768}) {
+    const int64_t rows = 3;
+    const std::vector<float> x = random_floats(random, rows * cols, 3), gamma = spiky_row(random, cols, 2),
+                             beta = random_floats(random, cols);
+    for (int most : {0, 2}) {
+      std::vector<float> expected(static_cast<size_t>(rows * cols));
+      kernels_for(Isa::ref)->layer_norm(x.data(), cols, rows, cols, gamma.data(), beta.data(), 1e-5f, expected.data(),
+                                        cols, nullptr, nullptr);
+      std::vector<float> first;
+      for (const KernelVariant& variant : kernel_variants()) {
+        const KernelTable& table = *variant.table;
+        Guarded<float> y(rows, cols, cols);
+        Guarded<uint8_t> q(rows, padded_k(cols), padded_k(cols)), wanted_q(rows, padded_k(cols), padded_k(cols));
+        std::vector<float> scales(rows), wanted_scales(rows);
+        std::vector<RowOutliers> outliers(rows), wanted(rows);
+        table.layer_norm_u8(x.data(), cols, rows, cols, gamma.data(), beta.data(), 1e-5f, y.data(), cols, most,
+                            q.data(), padded_k(cols), scales.data(), outliers.data());
+        y.check_guards(variant.name);
+        q.check_guards(variant.name);
+        const std::vector<float> result(y.data(), y.data() + rows * cols);
+        if (first.empty()) first = result;
+        if (result != first) WHITTLE_FAIL(variant.name << ": other bits than ref, columns " << cols);
+        for (size_t i = 0; i < expected.size(); ++i)
+          CHECK_NEAR(result[i], expected[i], 2e-6 * (std::fabs(expected[i]) + std::fabs(gamma[i % gamma.size()]) * 30));
+        table.quantize_rows_u8(result.data(), cols, rows, cols, most, wanted_q.data(), padded_k(cols),
+                               wanted_scales.data(), wanted.data());
+        CHECK(scales == wanted_scales);
+        for (int64_t r = 0; r < rows; ++r) {
+          for (int64_t c = 0; c < padded_k(cols); ++c) CHECK_EQUAL(int{q.at(r, c)}, int{wanted_q.at(r, c)});
+          if (most == 0) continue;
+          const RowOutliers& found = outliers[static_cast<size_t>(r)];
+          CHECK_EQUAL(found.count, wanted[static_cast<size_t>(r)].count);
+          for (int i = 0; i < found.count; ++i) {
+            CHECK_EQUAL(found.columns[i], wanted[static_cast<size_t>(r)].columns[i]);
+            CHECK_EQUAL(found.values[i], wanted[static_cast<size_t>(r)].values[i]);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(epilogue_s8, gelu_has_the_same_bits_on_every_isa) {
+  std::vector<int32_t> sums;
+  for (int32_t i = -9000; i < 9000; i += 7) sums.push_back(i);
+  const int64_t n = static_cast<int64_t>(sums.size());
+  const std::vector<float> scales(sums.size(), 0.03125f), one(1, 0.0371f), bias(sums.size(), 0.013f);
+  std::vector<float> first;
+  for (const KernelVariant& variant : kernel_variants()) {
+    std::vector<float> y(sums.size());
+    const SumsS8 s = {sums.data(), n, one.data(), scales.data(), nullptr, nullptr, nullptr, nullptr, 0};
+    variant.table->epilogue_s8(s, 1, n, bias.data(), Activation::gelu, nullptr, 0, y.data(), n);
+    if (first.empty()) first = y;
+    if (y != first) WHITTLE_FAIL(variant.name << ": other bits than ref");
+  }
+}
+
+TEST(epilogue_s8, every_isa_adds_offsets_and_outliers_exactly) {
+  auto random = generator(32);
+  for (int64_t n : {1, 7, 8, 15, 16, 17, 31, 32, 33, 63, 384, 385}) {
+    const int64_t k = 11, stride = n + 3, rows = 3;
+    const std::vector<int8_t> w = random_int8(random, k * stride);
+    for (int count = 0; count <= kMostOutliers; ++count) {
+      std::vector<RowOutliers> outliers(rows);
+      std::vector<int32_t> sums(static_cast<size_t>(rows * stride)), column_sums(static_cast<size_t>(n)), offsets(rows);
+      for (int32_t& sum : sums) sum = static_cast<int32_t>(random() % 2000001) - 1000000;
+      for (int32_t& sum : column_sums) sum = static_cast<int32_t>(random() % 200001) - 100000;
+      for (int64_t r = 0; r < rows; ++r) {
+        offsets[static_cast<size_t>(r)] = static_cast<int32_t>(random() % 257) - 128;
+        outliers[static_cast<size_t>(r)].count = r == 1 ? 0 : count;  // rows differ
+        for (int i = 0; i < count; ++i) {
+          outliers[static_cast<size_t>(r)].columns[i] = static_cast<int32_t>(random() % k);
+          outliers[static_cast<size_t>(r)].values[i] = static_cast<int32_t>(random() % 65535) - 32767;
+        }
+      }
+      const std::vector<float> ones(static_cast<size_t>(n + rows), 1.0f);
+      for (bool with_offsets : {false, true}) {
+        for (const KernelVariant& variant : kernel_variants()) {
+          Guarded<float> y(rows, n, n + 2);
+          SumsS8 s = {sums.data(), stride,          ones.data(), ones.data(), nullptr,
+                      nullptr,     outliers.data(), w.data(),    stride};
+          if (with_offsets)
+            s = {sums.data(), stride, ones.data(), ones.data(), offsets.data(), column_sums.data(), nullptr,
+                 nullptr,     0};
+          variant.table->epilogue_s8(s, rows, n, nullptr, Activation::none, nullptr, 0, y.data(), n + 2);
+          y.check_guards(variant.name);
+          for (int64_t r = 0; r < rows; ++r) {
+            for (int64_t i = 0; i < n; ++i) {
+              int32_t expected = sums[static_cast<size_t>(r * stride + i)];
+              const RowOutliers& o = outliers[static_cast<size_t>(r)];
+              if (with_offsets)
+                expected += offsets[static_cast<size_t>(r)] * column_sums[static_cast<size_t>(i)];
+              else
+                for (int j = 0; j < o.count; ++j)
+                  expected += o.values[j] * w[static_cast<size_t>(o.columns[j] * stride + i)];
+              CHECK_EQUAL(y.at(r, i), static_cast<float>(expected));
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(widen, every_isa_reads_all_halves_and_bytes) {
+  std::vector<uint16_t> halves;
+  for (int bits = 0; bits < 65536; ++bits) halves.push_back(static_cast<uint16_t>(bits));
+  auto random = generator(36);
+  const std::vector<int8_t> bytes = random_int8(random, 1000);
+  for (const KernelVariant& variant : kernel_variants()) {
+    for (int64_t count : {int64_t{1}, int64_t{7}, int64_t{8}, int64_t{9}, int64_t{65535}, int64_t{65536}}) {
+      Guarded<float> y(1, count, count);
+      variant.table->widen_f16(halves.data(), count, y.data());
+      y.check_guards(variant.name);
+      for (int64_t i = 0; i < count; ++i) {
+        const float expected = half_to_float(halves[static_cast<size_t>(i)]);
+        if (std::isnan(expected))
+          CHECK(std::isnan(y.at(0, i)));
+        else
+          CHECK_EQUAL(y.at(0, i), expected);
+      }
+    }
+    for (int64_t count : {1, 7, 8, 9, 1000}) {
+      Guarded<float> y(1, count, count);
+      variant.table->widen_s8(bytes.data(), 0.37f, count, y.data());
+      y.check_guards(variant.name);
+      for (int64_t i = 0; i < count; ++i)
+        CHECK_EQUAL(y.at(0, i), static_cast<float>(bytes[static_cast<size_t>(i)]) * 0.37f);
     }
   }
 }
@@ -111,7 +282,7 @@ TEST(linear_s8, outliers_leave_the_other_activations_their_precision) {
         std::vector<float> magnitudes;
         for (int64_t c = 0; c < k; ++c) magnitudes.push_back(std::fabs(x[static_cast<size_t>(r * k + c)]));
         std::sort(magnitudes.rbegin(), magnitudes.rend());
-        const double step = std::max<double>(magnitudes[3] * 1.5, magnitudes[0] / 8000.0) / 127;
+        const double step = std::max<double>(magnitudes[3] * 1.5, magnitudes[0] / 256.0) / 127;
         for (int64_t j = 0; j < n; ++j) {
           double exact = 0, absolute = 0;
           for (int64_t c = 0; c < k; ++c) {

@@ -166,9 +166,12 @@ TEST(epilogue_s8, every_isa_and_choice) {
   auto random = generator(14);
   std::vector<int32_t> inputs;
   for (int i = 0; i < 4000; ++i) inputs.push_back(static_cast<int32_t>(random() % 20001) - 10000);
-  check_epilogue(15, inputs, [](const KernelTable& table, const int32_t* c, int64_t c_stride, auto... rest) {
-    table.epilogue_s8(c, c_stride, rest...);
-  });
+  check_epilogue(15, inputs,
+                 [](const KernelTable& table, const int32_t* c, int64_t c_stride, int64_t rows, int64_t cols,
+                    const float* row_scales, const float* column_scales, auto... rest) {
+                   table.epilogue_s8({c, c_stride, row_scales, column_scales, nullptr, nullptr, nullptr, nullptr, 0},
+                                     rows, cols, rest...);
+                 });
 }
 
 TEST(epilogue_f32, every_isa_and_choice) {

@@ -34,16 +34,15 @@ inline void take_tile(const TC* tile, int64_t rows, int64_t columns, TC* c, int6
   }
 }
 
-// A[rows, steps * 64 bytes] times one panel, whose two tiles of a step lie side by side (2048 bytes a step).
+// A[rows, steps * 64 bytes] times one panel: `Tiles::header_bytes` of what sums begin with, then the two tiles of each
+// step side by side (2048 bytes a step).
 // `Tiles` multiplies: tile numbers are part of the instructions, so there is one function a pair of products.
 template <typename TC, typename Tiles>
 void multiply_block(const char* a, int64_t a_bytes, const char* panel, int64_t steps, int64_t rows, int64_t columns,
                     TC* c, int64_t c_stride, bool accumulate) {
   const bool two_row_blocks = rows > 16;
-  WHITTLE_TILE_ZERO(0);
-  WHITTLE_TILE_ZERO(1);
-  WHITTLE_TILE_ZERO(2);
-  WHITTLE_TILE_ZERO(3);
+  Tiles::begin_sums(panel);
+  panel += Tiles::header_bytes;
   const char* a_second = a + 16 * a_bytes;
   for (int64_t s = 0; s < steps; ++s) {
     WHITTLE_TILE_LOAD(4, a + s * 64, a_bytes);
@@ -81,7 +80,8 @@ void multiply_block(const char* a, int64_t a_bytes, const char* panel, int64_t s
 template <typename TA, typename TC, typename Tiles>
 void run_blocks(const TA* a, int64_t a_stride, const void* packed, int64_t m, int64_t k, int64_t n_begin, int64_t n_end,
                 TC* c, int64_t c_stride, bool accumulate) {
-  const int64_t steps = padded_k(k) * static_cast<int64_t>(sizeof(TA)) / 64, panel_bytes = steps * 2 * kTileBytes;
+  const int64_t steps = padded_k(k) * static_cast<int64_t>(sizeof(TA)) / 64,
+                panel_bytes = Tiles::header_bytes + steps * 2 * kTileBytes;
   const int64_t a_bytes = a_stride * static_cast<int64_t>(sizeof(TA));
   const char* panels = static_cast<const char*>(packed);
   const int64_t whole = m / kRows * kRows, rest = m - whole;

@@ -9,6 +9,13 @@ namespace whittle::amx {
 namespace {
 
 struct Bf16Tiles {
+  static constexpr int64_t header_bytes = 0;
+  static void begin_sums(const char*) {
+    WHITTLE_TILE_ZERO(0);
+    WHITTLE_TILE_ZERO(1);
+    WHITTLE_TILE_ZERO(2);
+    WHITTLE_TILE_ZERO(3);
+  }
   static void multiply_first_rows() {
     WHITTLE_TILE_MULTIPLY_BF16(0, 4, 6);
     WHITTLE_TILE_MULTIPLY_BF16(1, 4, 7);

@@ -1,6 +1,7 @@
-// int8 product with tdpbssd: 16 x 16 sums of 64 products an instruction, exact for all of [-128, 127].
-// Packed: panels of 32 rows of W; a panel is padded_k(k) / 64 steps of two tiles (rows 0 to 15, rows 16 to 31) of 1024
-// bytes, in which element (r, c) lies at c / 4 * 64 + r * 4 + c % 4.
+// int8 product with tdpbusd: 16 x 16 sums of 64 products an instruction, exact. A comes as a + 128, and sums begin at
+// -128 times the sum of W's row.
+// Packed: panels of 32 rows of W; a panel is what sums begin with, int32 [32], then padded_k(k) / 64 steps of two tiles
+// (rows 0 to 15, rows 16 to 31) of 1024 bytes, in which element (r, c) lies at c / 4 * 64 + r * 4 + c % 4.
 #include "kernels/amx/blocks.h"
 
 namespace whittle::amx {
@@ -8,38 +9,49 @@ namespace whittle::amx {
 namespace {
 
 struct Int8Tiles {
+  static constexpr int64_t header_bytes = kPanel * sizeof(int32_t);
+  // All rows of a tile of sums begin with the same 64 bytes.
+  static void begin_sums(const char* header) {
+    WHITTLE_TILE_LOAD(0, header, 0);
+    WHITTLE_TILE_LOAD(1, header + 64, 0);
+    WHITTLE_TILE_LOAD(2, header, 0);
+    WHITTLE_TILE_LOAD(3, header + 64, 0);
+  }
   static void multiply_first_rows() {
-    WHITTLE_TILE_MULTIPLY_S8(0, 4, 6);
-    WHITTLE_TILE_MULTIPLY_S8(1, 4, 7);
+    WHITTLE_TILE_MULTIPLY_U8_S8(0, 4, 6);
+    WHITTLE_TILE_MULTIPLY_U8_S8(1, 4, 7);
   }
   static void multiply_second_rows() {
-    WHITTLE_TILE_MULTIPLY_S8(2, 5, 6);
-    WHITTLE_TILE_MULTIPLY_S8(3, 5, 7);
+    WHITTLE_TILE_MULTIPLY_U8_S8(2, 5, 6);
+    WHITTLE_TILE_MULTIPLY_U8_S8(3, 5, 7);
   }
   static __m512i add(__m512i before, __m512i sums) { return _mm512_add_epi32(before, sums); }
 };
 
 int64_t packed_bytes(int64_t n, int64_t k) {
-  return (n + kPanel - 1) / kPanel * kPanel * padded_k(k);
+  return (n + kPanel - 1) / kPanel * (Int8Tiles::header_bytes + kPanel * padded_k(k));
 }
 
 void pack(const int8_t* w, int64_t row_stride, int64_t column_stride, int64_t n, int64_t k, int64_t n_begin,
           int64_t n_end, void* packed) {
   for (int64_t j = n_begin; j < n_end; j += kPanel) {
-    int8_t* panel = static_cast<int8_t*>(packed) + j * padded_k(k);
+    int32_t* begin = reinterpret_cast<int32_t*>(static_cast<char*>(packed) + packed_bytes(j, k));
+    int8_t* panel = reinterpret_cast<int8_t*>(begin + kPanel);
+    for (int64_t r = 0; r < kPanel; ++r) begin[r] = 0;
     for (int64_t c = 0; c < padded_k(k); ++c) {
       for (int64_t r = 0; r < kPanel; ++r) {
         int8_t* tile = panel + (c / 64 * 2 + r / 16) * kTileBytes;
-        tile[c % 64 / 4 * 64 + r % 16 * 4 + c % 4] =
-            c < k && j + r < n ? w[(j + r) * row_stride + c * column_stride] : int8_t{0};
+        const int8_t value = c < k && j + r < n ? w[(j + r) * row_stride + c * column_stride] : int8_t{0};
+        tile[c % 64 / 4 * 64 + r % 16 * 4 + c % 4] = value;
+        begin[r] -= 128 * value;
       }
     }
   }
 }
 
-void run(const int8_t* a, int64_t a_stride, const void* packed, int64_t m, int64_t, int64_t k, int64_t n_begin,
+void run(const uint8_t* a, int64_t a_stride, const void* packed, int64_t m, int64_t, int64_t k, int64_t n_begin,
          int64_t n_end, int32_t* c, int64_t c_stride, bool accumulate) {
-  run_blocks<int8_t, int32_t, Int8Tiles>(a, a_stride, packed, m, k, n_begin, n_end, c, c_stride, accumulate);
+  run_blocks<uint8_t, int32_t, Int8Tiles>(a, a_stride, packed, m, k, n_begin, n_end, c, c_stride, accumulate);
 }
 
 }  // namespace

@@ -11,10 +11,10 @@ int64_t peak_s8(int64_t rounds) {
   TileConfig config = two_by_two(16, 16);
   WHITTLE_TILE_CONFIGURE(&config);
   for (int64_t round = 0; round < rounds; ++round) {
-    WHITTLE_TILE_MULTIPLY_S8(0, 4, 6);
-    WHITTLE_TILE_MULTIPLY_S8(1, 4, 7);
-    WHITTLE_TILE_MULTIPLY_S8(2, 5, 6);
-    WHITTLE_TILE_MULTIPLY_S8(3, 5, 7);
+    WHITTLE_TILE_MULTIPLY_U8_S8(0, 4, 6);
+    WHITTLE_TILE_MULTIPLY_U8_S8(1, 4, 7);
+    WHITTLE_TILE_MULTIPLY_U8_S8(2, 5, 6);
+    WHITTLE_TILE_MULTIPLY_U8_S8(3, 5, 7);
   }
   WHITTLE_TILE_RELEASE();
   return rounds * 4 * 16 * 16 * 64 * 2;

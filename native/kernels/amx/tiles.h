@@ -10,7 +10,7 @@
 #define WHITTLE_TILE_ZERO(tile) _tile_zero(tile)
 #define WHITTLE_TILE_LOAD(tile, from, stride) _tile_loadd(tile, from, stride)
 #define WHITTLE_TILE_STORE(tile, to, stride) _tile_stored(tile, to, stride)
-#define WHITTLE_TILE_MULTIPLY_S8(sum, a, b) _tile_dpbssd(sum, a, b)
+#define WHITTLE_TILE_MULTIPLY_U8_S8(sum, a, b) _tile_dpbusd(sum, a, b)
 #define WHITTLE_TILE_MULTIPLY_BF16(sum, a, b) _tile_dpbf16ps(sum, a, b)
 #endif
 

@@ -5,6 +5,7 @@
 #include <immintrin.h>
 
 #include "kernels/avx2/exp.h"
+#include "kernels/normal_tail.h"
 
 namespace whittle::avx2 {
 
@@ -14,28 +15,37 @@ inline __m256 abs_ps(__m256 x) {
   return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x);
 }
 
-// erfc(z) for z >= 0 as exp(-z g(z)), with g of degree 9 fitted to -ln(erfc(z)) / z on [0, 4.3] for least absolute
-// error of erfc (9e-9) while the relative error stays below 1e-5 further out; beyond 4.3 it falls to 0. With float32
-// rounding the absolute error is below 2e-7.
-inline __m256 erfc_of_positive(__m256 z) {
-  __m256 g = _mm256_set1_ps(5.727035841118777e-07f);
-  g = _mm256_fmadd_ps(g, z, _mm256_set1_ps(-1.2391968084557448e-05f));
-  g = _mm256_fmadd_ps(g, z, _mm256_set1_ps(0.00011441068636486307f));
-  g = _mm256_fmadd_ps(g, z, _mm256_set1_ps(-0.0005732952849939466f));
-  g = _mm256_fmadd_ps(g, z, _mm256_set1_ps(0.001493537798523903f));
-  g = _mm256_fmadd_ps(g, z, _mm256_set1_ps(7.698115950915962e-05f));
-  g = _mm256_fmadd_ps(g, z, _mm256_set1_ps(-0.019323593005537987f));
-  g = _mm256_fmadd_ps(g, z, _mm256_set1_ps(0.10284074395895004f));
-  g = _mm256_fmadd_ps(g, z, _mm256_set1_ps(0.6366088390350342f));
-  g = _mm256_fmadd_ps(g, z, _mm256_set1_ps(1.1283797025680542f));
-  return exp_of_negative(_mm256_mul_ps(_mm256_sub_ps(_mm256_setzero_ps(), z), g));
-}
+// Element n of a table of 32, for 8 whole numbers n.
+struct Lookup {
+  __m256i n;                        // the lowest three bits choose within eight
+  __m256 second_eight, upper_half;  // masks by bits 3 and 4
 
-// The standard normal distribution function (1 + erf(x / sqrt 2)) / 2, absolute error below 1e-7: gelu(x) = x * it.
+  explicit Lookup(__m256i n)
+      : n(n),
+        second_eight(_mm256_castsi256_ps(_mm256_slli_epi32(n, 28))),
+        upper_half(_mm256_castsi256_ps(_mm256_slli_epi32(n, 27))) {}
+  __m256 operator()(const float* table) const {
+    const auto eight = [&](int part) { return _mm256_permutevar8x32_ps(_mm256_load_ps(table + 8 * part), n); };
+    return _mm256_blendv_ps(_mm256_blendv_ps(eight(0), eight(1), second_eight),
+                            _mm256_blendv_ps(eight(2), eight(3), second_eight), upper_half);
+  }
+};
+
+// The standard normal distribution function (1 + erf(x / sqrt 2)) / 2: gelu(x) = x * it. Absolute error below 7e-8;
+// relative error below 8e-6 down to x = -5. The same bits as AVX-512's.
 inline __m256 normal_cdf_ps(__m256 x) {
-  __m256 z = _mm256_mul_ps(abs_ps(x), _mm256_set1_ps(0.70710678118654752440f));
-  __m256 tail = _mm256_mul_ps(_mm256_set1_ps(0.5f), erfc_of_positive(z));
-  return _mm256_blendv_ps(_mm256_sub_ps(_mm256_set1_ps(1.0f), tail), tail, x);  // by the sign of x
+  const __m256 pieces = _mm256_set1_ps(kNormalTailPieces), round = _mm256_set1_ps(kRoundingShift);
+  const __m256 z = _mm256_min_ps(abs_ps(x), _mm256_set1_ps(kNormalTailEnd));
+  const __m256 rounded = _mm256_fmadd_ps(z, pieces, round);
+  const __m256 t = _mm256_fmsub_ps(z, pieces, _mm256_sub_ps(rounded, round));
+  const Lookup coefficient(_mm256_castps_si256(rounded));
+  __m256 tail = coefficient(kNormalTail[4]);
+  tail = _mm256_fmadd_ps(tail, t, coefficient(kNormalTail[3]));
+  tail = _mm256_fmadd_ps(tail, t, coefficient(kNormalTail[2]));
+  tail = _mm256_fmadd_ps(tail, t, coefficient(kNormalTail[1]));
+  tail = _mm256_fmadd_ps(tail, t, coefficient(kNormalTail[0]));
+  const __m256 positive = _mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_GE_OQ);
+  return _mm256_blendv_ps(tail, _mm256_sub_ps(_mm256_set1_ps(1.0f), tail), positive);
 }
 
 inline __m256 gelu_ps(__m256 x) {

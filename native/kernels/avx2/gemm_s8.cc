@@ -92,7 +92,7 @@ using Multiply = void (*)(const int16_t*, const int8_t*, int64_t, int32_t*, int6
 constexpr Multiply kMultiply[kRows + 1] = {nullptr,     multiply<1>, multiply<2>, multiply<3>,
                                            multiply<4>, multiply<5>, multiply<6>};
 
-void run(const int8_t* a, int64_t a_stride, const void* packed, int64_t m, int64_t, int64_t k, int64_t n_begin,
+void run(const uint8_t* a, int64_t a_stride, const void* packed, int64_t m, int64_t, int64_t k, int64_t n_begin,
          int64_t n_end, int32_t* c, int64_t c_stride, bool accumulate) {
   alignas(32) int16_t wide[kRows * kDepth];
   int64_t blocks = (m + kRows - 1) / kRows;
@@ -103,9 +103,10 @@ void run(const int8_t* a, int64_t a_stride, const void* packed, int64_t m, int64
       // Reads up to padded_k(k) columns, which exist.
       for (int64_t i = 0; i < rows; ++i) {
         for (int64_t l = 0; l < depth; l += 16) {
-          const int8_t* from = a + (row + i) * a_stride + begin + l;
+          const uint8_t* from = a + (row + i) * a_stride + begin + l;
+          const __m256i values = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
           _mm256_store_si256(reinterpret_cast<__m256i*>(wide + i * kDepth + l),
-                             _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
+                             _mm256_sub_epi16(values, _mm256_set1_epi16(128)));
         }
       }
       for (int64_t j = n_begin; j < n_end; j += kPanel) {

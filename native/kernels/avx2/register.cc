@@ -5,8 +5,11 @@
   ADD(gemm_s8)               \
   ADD(gemm_f32)              \
   ADD(quantize_rows_s8)      \
-  ADD(find_outliers)         \
-  ADD(add_columns_s8)        \
+  ADD(quantize_rows_u8)      \
+  ADD(quantize_gelu_u8)      \
+  ADD(layer_norm_u8)         \
+  ADD(widen)                 \
+  ADD(convert_f32_bf16)      \
   ADD(transpose_f32)         \
   ADD(epilogue_s8)           \
   ADD(epilogue_f32)          \
@@ -17,6 +20,7 @@
   ADD(gelu)                  \
   ADD(gelu_backward)         \
   ADD(attention)             \
+  ADD(attention_rows_bf16)   \
   ADD(attention_backward)    \
   ADD(dropout_bits)          \
   ADD(dropout)               \

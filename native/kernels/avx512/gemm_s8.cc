@@ -79,7 +79,7 @@ constexpr Multiply kMultiply[kRows + 1] = {nullptr,      multiply<1>,  multiply<
                                            multiply<5>,  multiply<6>,  multiply<7>, multiply<8>, multiply<9>,
                                            multiply<10>, multiply<11>, multiply<12>};
 
-void run(const int8_t* a, int64_t a_stride, const void* packed, int64_t m, int64_t, int64_t k, int64_t n_begin,
+void run(const uint8_t* a, int64_t a_stride, const void* packed, int64_t m, int64_t, int64_t k, int64_t n_begin,
          int64_t n_end, int32_t* c, int64_t c_stride, bool accumulate) {
   alignas(64) int16_t wide[kRows * kDepth];
   int64_t blocks = (m + kRows - 1) / kRows;
@@ -90,9 +90,9 @@ void run(const int8_t* a, int64_t a_stride, const void* packed, int64_t m, int64
       // Reads up to padded_k(k) columns, which exist.
       for (int64_t i = 0; i < rows; ++i) {
         for (int64_t l = 0; l < depth; l += 32) {
-          const int8_t* from = a + (row + i) * a_stride + begin + l;
-          _mm512_store_si512(wide + i * kDepth + l,
-                             _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))));
+          const uint8_t* from = a + (row + i) * a_stride + begin + l;
+          const __m512i values = _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+          _mm512_store_si512(wide + i * kDepth + l, _mm512_sub_epi16(values, _mm512_set1_epi16(128)));
         }
       }
       for (int64_t j = n_begin; j < n_end; j += kPanel) {

@@ -5,8 +5,9 @@
   ADD(gemm_f32)              \
   ADD(gemm_s8)               \
   ADD(quantize_rows_s8)      \
-  ADD(find_outliers)         \
-  ADD(add_columns_s8)        \
+  ADD(quantize_rows_u8)      \
+  ADD(quantize_gelu_u8)      \
+  ADD(layer_norm_u8)         \
   ADD(convert_f32_bf16)      \
   ADD(transpose_f32)         \
   ADD(epilogue_s8)           \
@@ -18,6 +19,7 @@
   ADD(gelu)                  \
   ADD(gelu_backward)         \
   ADD(attention)             \
+  ADD(attention_rows_bf16)   \
   ADD(attention_backward)    \
   ADD(dropout_bits)          \
   ADD(dropout)               \

@@ -1,20 +1,38 @@
+#include <cmath>
 #include <cstdint>
 
 #include "kernels/kernel_table.h"
+#include "kernels/normal_tail.h"
 #include "kernels/ref/activation.h"
 
 namespace whittle::ref {
 
 namespace {
 
-void epilogue_s8(const int32_t* c, int64_t c_stride, int64_t rows, int64_t cols, const float* row_scales,
-                 const float* column_scales, const float* bias, Activation act, const float* residual,
+// GELU with the bits of the vector kernels, from their table.
+float gelu_of_table(float x) {
+  const float z = std::fabs(x) < kNormalTailEnd ? std::fabs(x) : kNormalTailEnd;
+  const float rounded = std::fma(z, kNormalTailPieces, kRoundingShift) - kRoundingShift;
+  const float t = std::fma(z, kNormalTailPieces, -rounded);
+  const int piece = static_cast<int>(rounded);
+  float tail = kNormalTail[4][piece];
+  for (int power = 3; power >= 0; --power) tail = std::fma(tail, t, kNormalTail[power][piece]);
+  return x * (x >= 0 ? 1.0f - tail : tail);
+}
+
+void epilogue_s8(const SumsS8& s, int64_t rows, int64_t cols, const float* bias, Activation act, const float* residual,
                  int64_t residual_stride, float* y, int64_t y_stride) {
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t j = 0; j < cols; ++j) {
-      float value = static_cast<float>(c[r * c_stride + j]) * row_scales[r] * column_scales[j];
+      int32_t sum = s.sums[r * s.stride + j];
+      if (s.offsets) sum += s.offsets[r] * s.column_sums[j];
+      if (s.outliers) {
+        const RowOutliers& o = s.outliers[r];
+        for (int i = 0; i < o.count; ++i) sum += o.values[i] * s.columns[o.columns[i] * s.columns_stride + j];
+      }
+      float value = static_cast<float>(sum) * s.row_scales[r] * s.column_scales[j];
       if (bias) value += bias[j];
-      value = activate(value, act);
+      value = act == Activation::gelu ? gelu_of_table(value) : activate(value, act);
       if (residual) value += residual[r * residual_stride + j];
       y[r * y_stride + j] = value;
     }

@@ -26,7 +26,7 @@ void pack(const int8_t* w, int64_t row_stride, int64_t column_stride, int64_t n,
   }
 }
 
-void run(const int8_t* a, int64_t a_stride, const void* packed, int64_t m, int64_t, int64_t k, int64_t n_begin,
+void run(const uint8_t* a, int64_t a_stride, const void* packed, int64_t m, int64_t, int64_t k, int64_t n_begin,
          int64_t n_end, int32_t* c, int64_t c_stride, bool accumulate) {
   for (int64_t j = n_begin; j < n_end; j += kPanel) {
     const int8_t* panel = static_cast<const int8_t*>(packed) + j * k;
@@ -34,7 +34,7 @@ void run(const int8_t* a, int64_t a_stride, const void* packed, int64_t m, int64
     for (int64_t i = 0; i < m; ++i) {
       int32_t sums[kPanel] = {};
       for (int64_t l = 0; l < k; ++l) {
-        for (int64_t r = 0; r < kPanel; ++r) sums[r] += a[i * a_stride + l] * panel[l * kPanel + r];
+        for (int64_t r = 0; r < kPanel; ++r) sums[r] += (a[i * a_stride + l] - 128) * panel[l * kPanel + r];
       }
       int32_t* out = c + i * c_stride + (j - n_begin);
       for (int64_t r = 0; r < columns; ++r) out[r] = accumulate ? out[r] + sums[r] : sums[r];

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "kernels/vector/for_each_vector.h"
+#include "kernels/vector/sum_lanes.h"
 
 namespace whittle::vector {
 
@@ -14,23 +15,23 @@ void layer_norm(const float* x, int64_t x_stride, int64_t rows, int64_t cols, co
   for (int64_t r = 0; r < rows; ++r) {
     const float* in = x + r * x_stride;
     float* out = y + r * y_stride;
-    Register sum = F::zero(), squares = F::zero();
+    SumLanes<F, 16> sum, squares;
     for_each_vector<F>(
-        cols, [&](int64_t c) { sum = F::add(sum, F::load(in + c)); },
-        [&](int64_t c, int64_t lanes) { sum = F::add(sum, F::load_first(in + c, lanes)); });
-    const float center = F::sum(sum) * share;
+        cols, [&](int64_t c) { sum.add(c, F::load(in + c)); },
+        [&](int64_t c, int64_t lanes) { sum.add(c, F::load_first(in + c, lanes)); });
+    const float center = sum.total() * share;
     const Register all_center = F::all(center);
     for_each_vector<F>(
         cols,
         [&](int64_t c) {
           Register d = F::subtract(F::load(in + c), all_center);
-          squares = F::multiply_add(d, d, squares);
+          squares.add_square(c, d);
         },
         [&](int64_t c, int64_t lanes) {
           Register d = F::first_of(lanes, F::subtract(F::load_first(in + c, lanes), all_center), F::zero());
-          squares = F::multiply_add(d, d, squares);
+          squares.add_square(c, d);
         });
-    const float scale = 1 / std::sqrt(F::sum(squares) * share + eps);
+    const float scale = 1 / std::sqrt(squares.total() * share + eps);
     const Register all_scale = F::all(scale);
     for_each_vector<F>(
         cols,

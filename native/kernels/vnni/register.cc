@@ -9,6 +9,7 @@
   ADD(convert_f32_bf16)           \
   ADD(transpose_f32_bf16)         \
   ADD(attention_bf16)             \
+  ADD(attention_rows_bf16)        \
   ADD(peak_bf16)
 
 namespace whittle {

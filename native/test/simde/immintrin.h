@@ -122,8 +122,45 @@ inline __mmask16 test_bytes(__m128i a, __m128i b) {
   return static_cast<__mmask16>(mask);
 }
 
+// `Lane`s whose bit in the mask is set; memory of others is not read.
+template <typename Lane, int N, typename Vector>
+Vector maskz_load_lanes(uint64_t mask, const void* from) {
+  Lanes<Lane, N> lanes = {};
+  for (int i = 0; i < N; ++i) {
+    if (mask >> i & 1) std::memcpy(&lanes.of[i], static_cast<const char*>(from) + i * sizeof(Lane), sizeof(Lane));
+  }
+  return bits_as<Vector>(lanes);
+}
+
+inline __m512 mask_load(__m512 before, __mmask16 mask, const void* from) {
+  auto lanes = bits_as<Lanes<float, 16>>(before);
+  for (int i = 0; i < 16; ++i) {
+    if (mask >> i & 1) std::memcpy(&lanes.of[i], static_cast<const char*>(from) + i * 4, 4);
+  }
+  return bits_as<__m512>(lanes);
+}
+
+inline __m512i widened_bytes(__m256i x) {
+  auto from = bits_as<Lanes<uint8_t, 32>>(x);
+  Lanes<uint16_t, 32> wide;
+  for (int i = 0; i < 32; ++i) wide.of[i] = from.of[i];
+  return bits_as<__m512i>(wide);
+}
+
+// Within each four lanes, as _mm512_permute_ps.
+inline __m512 permuted(__m512 x, int order) {
+  auto from = bits_as<Lanes<float, 16>>(x), to = from;
+  for (int i = 0; i < 16; ++i) to.of[i] = from.of[i / 4 * 4 + (order >> (i % 4 * 2) & 3)];
+  return bits_as<__m512>(to);
+}
+
 }  // namespace whittle::simde_missing
 
+#define _mm512_maskz_loadu_epi16(mask, from) whittle::simde_missing::maskz_load_lanes<uint16_t, 32, __m512i>(mask, from)
+#define _mm_maskz_loadu_epi8(mask, from) whittle::simde_missing::maskz_load_lanes<uint8_t, 16, __m128i>(mask, from)
+#define _mm512_mask_loadu_ps(before, mask, from) whittle::simde_missing::mask_load(before, mask, from)
+#define _mm512_cvtepu8_epi16(x) whittle::simde_missing::widened_bytes(x)
+#define _mm512_permute_ps(x, order) whittle::simde_missing::permuted(x, order)
 #define _mm512_maskz_loadu_epi32(mask, from) whittle::simde_missing::maskz_load(mask, from)
 #define _mm512_maskz_loadu_ps(mask, from) _mm512_castsi512_ps(whittle::simde_missing::maskz_load(mask, from))
 #define _mm512_mask_storeu_epi32(to, mask, x) whittle::simde_missing::mask_store(to, mask, x)

@@ -1,15 +1,17 @@
+// The outliers of one row, see kernels/outliers.h.
+#pragma once
+
 #include <immintrin.h>
 
 #include <cstdint>
 
-#include "kernels/kernel_table.h"
 #include "kernels/outliers.h"
 
 namespace whittle::avx512 {
 
 namespace {
 
-__m512 magnitudes(const float* x, int64_t left) {
+inline __m512 magnitudes(const float* x, int64_t left) {
   const __mmask16 lanes = left >= 16 ? 0xffff : static_cast<__mmask16>((1u << left) - 1);
   return _mm512_abs_ps(_mm512_maskz_loadu_ps(lanes, x));
 }
@@ -60,7 +62,7 @@ void largest_two(const float* x, int64_t cols, float* largest, float* next) {
   for (int i = 1; i < count; ++i) *next = lanes.pop();
 }
 
-int find_outliers(const float* x, int64_t cols, int most, float* limit, int32_t* columns) {
+inline int find_outliers(const float* x, int64_t cols, int most, float* limit, int32_t* columns) {
   using Find = void (*)(const float*, int64_t, float*, float*);
   constexpr Find find[] = {largest_two<1>, largest_two<2>, largest_two<3>, largest_two<4>, largest_two<5>,
                            largest_two<6>, largest_two<7>, largest_two<8>, largest_two<9>};
@@ -68,7 +70,7 @@ int find_outliers(const float* x, int64_t cols, int most, float* limit, int32_t*
   float largest, next;
   find[most](x, cols, &largest, &next);
   *limit = largest;
-  if (cols <= most || !outlier_limit(largest, next, limit)) return 0;
+  if (cols <= most || !outlier_limit(largest, next, limit, kMostOutlierRatio)) return 0;
   const __m512 bound = _mm512_set1_ps(*limit);
   int found = 0;
   for (int64_t c = 0; c < cols; c += 16) {
@@ -79,9 +81,5 @@ int find_outliers(const float* x, int64_t cols, int most, float* limit, int32_t*
 }
 
 }  // namespace
-
-void add_find_outliers(KernelTable& table) {
-  table.find_outliers = find_outliers;
-}
 
 }  // namespace whittle::avx512

@@ -1,14 +1,16 @@
+// The outliers of one row, see kernels/outliers.h.
+#pragma once
+
 #include <cmath>
 #include <cstdint>
 
-#include "kernels/kernel_table.h"
 #include "kernels/outliers.h"
 
 namespace whittle::ref {
 
 namespace {
 
-int find_outliers(const float* x, int64_t cols, int most, float* limit, int32_t* columns) {
+inline int find_outliers(const float* x, int64_t cols, int most, float* limit, int32_t* columns) {
   float top[kMostOutliers + 1] = {};  // the most + 1 largest magnitudes, largest first
   for (int64_t c = 0; c < cols; ++c) {
     float rest = std::fabs(x[c]);
@@ -19,7 +21,7 @@ int find_outliers(const float* x, int64_t cols, int most, float* limit, int32_t*
     }
   }
   *limit = top[0];
-  if (cols <= most || !outlier_limit(top[0], top[most], limit)) return 0;
+  if (cols <= most || !outlier_limit(top[0], top[most], limit, kMostOutlierRatio)) return 0;
   int found = 0;
   for (int64_t c = 0; c < cols; ++c) {
     if (std::fabs(x[c]) > *limit) columns[found++] = static_cast<int32_t>(c);
@@ -28,9 +30,5 @@ int find_outliers(const float* x, int64_t cols, int most, float* limit, int32_t*
 }
 
 }  // namespace
-
-void add_find_outliers(KernelTable& table) {
-  table.find_outliers = find_outliers;
-}
 
 }  // namespace whittle::ref

@@ -1,16 +1,18 @@
+// The outliers of one row, see kernels/outliers.h.
+#pragma once
+
 #include <immintrin.h>
 
 #include <cstdint>
 
 #include "kernels/avx2/masks.h"
-#include "kernels/kernel_table.h"
 #include "kernels/outliers.h"
 
 namespace whittle::avx2 {
 
 namespace {
 
-__m256 magnitudes(const float* x, int64_t left) {
+inline __m256 magnitudes(const float* x, int64_t left) {
   const __m256 values = left >= 8 ? _mm256_loadu_ps(x) : _mm256_maskload_ps(x, first_lanes(left));
   return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), values);
 }
@@ -43,7 +45,7 @@ void largest_two(const float* x, int64_t cols, float* largest, float* next) {
   }
 }
 
-int find_outliers(const float* x, int64_t cols, int most, float* limit, int32_t* columns) {
+inline int find_outliers(const float* x, int64_t cols, int most, float* limit, int32_t* columns) {
   using Find = void (*)(const float*, int64_t, float*, float*);
   constexpr Find find[] = {largest_two<1>, largest_two<2>, largest_two<3>, largest_two<4>, largest_two<5>,
                            largest_two<6>, largest_two<7>, largest_two<8>, largest_two<9>};
@@ -51,7 +53,7 @@ int find_outliers(const float* x, int64_t cols, int most, float* limit, int32_t*
   float largest, next;
   find[most](x, cols, &largest, &next);
   *limit = largest;
-  if (cols <= most || !outlier_limit(largest, next, limit)) return 0;
+  if (cols <= most || !outlier_limit(largest, next, limit, kMostOutlierRatio)) return 0;
   const __m256 bound = _mm256_set1_ps(*limit);
   int found = 0;
   for (int64_t c = 0; c < cols; c += 8) {
@@ -63,9 +65,5 @@ int find_outliers(const float* x, int64_t cols, int most, float* limit, int32_t*
 }
 
 }  // namespace
-
-void add_find_outliers(KernelTable& table) {
-  table.find_outliers = find_outliers;
-}
 
 }  // namespace whittle::avx2

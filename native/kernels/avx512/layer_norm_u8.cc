@@ -1,0 +1,25 @@
+#include "kernels/avx512/floats.h"
+#include "kernels/avx512/quantize_row_u8.h"
+#include "kernels/vector/layer_norm.h"
+
+namespace whittle::avx512 {
+
+namespace {
+
+void layer_norm_u8(const float* x, int64_t x_stride, int64_t rows, int64_t cols, const float* gamma, const float* beta,
+                   float eps, float* y, int64_t y_stride, int most, uint8_t* q, int64_t q_stride, float* scales,
+                   RowOutliers* outliers) {
+  for (int64_t r = 0; r < rows; ++r) {
+    float* out = y + r * y_stride;
+    vector::layer_norm<Floats>(x + r * x_stride, x_stride, 1, cols, gamma, beta, eps, out, y_stride, nullptr, nullptr);
+    quantize_row_u8(out, cols, most, q + r * q_stride, scales + r, most > 0 ? outliers + r : nullptr);
+  }
+}
+
+}  // namespace
+
+void add_layer_norm_u8(KernelTable& table) {
+  table.layer_norm_u8 = layer_norm_u8;
+}
+
+}  // namespace whittle::avx512
