@@ -44,10 +44,11 @@ void pack(const int8_t* w, int64_t row_stride, int64_t column_stride, int64_t n,
 typedef int32_t Lanes __attribute__((vector_size(64)));
 
 // C[R, V * 16] (+)= A[R, depth] * W^T for V / 2 adjacent panels, `panel_stride` bytes apart; masks: which columns of
-// each 16 exist.
+// each 16 exist. From `ahead` on, memory is fetched into the second-level cache, `ahead_step` bytes a step: a part of
+// the panel that comes next, which no prefetcher of the CPU knows of while this one is multiplied again and again.
 template <int R, int V>
 void multiply(const uint8_t* a, int64_t a_stride, const int8_t* w, int64_t panel_stride, int64_t depth, int32_t* c,
-              int64_t c_stride, const __mmask16* masks, bool accumulate) {
+              int64_t c_stride, const __mmask16* masks, bool accumulate, const char* ahead, int64_t ahead_step) {
   Lanes sums[R][V];
 #pragma GCC unroll 8
   for (int v = 0; v < V; ++v) {
@@ -56,7 +57,8 @@ void multiply(const uint8_t* a, int64_t a_stride, const int8_t* w, int64_t panel
     for (int i = 0; i < R; ++i) sums[i][v] = (Lanes)begin;
   }
   w += kPanel * static_cast<int64_t>(sizeof(int32_t));
-  for (int64_t l = 0; l < depth; l += 4) {
+  for (int64_t l = 0; l < depth; l += 4, ahead += ahead_step) {
+    _mm_prefetch(ahead, _MM_HINT_T1);
     __m512i columns[V];
 #pragma GCC unroll 8
     for (int v = 0; v < V; ++v) columns[v] = _mm512_load_si512(w + v / 2 * panel_stride + l * kPanel + v % 2 * 64);
@@ -83,7 +85,7 @@ void multiply(const uint8_t* a, int64_t a_stride, const int8_t* w, int64_t panel
 }
 
 using Multiply = void (*)(const uint8_t*, int64_t, const int8_t*, int64_t, int64_t, int32_t*, int64_t, const __mmask16*,
-                          bool);
+                          bool, const char*, int64_t);
 constexpr Multiply kOnePanel[kRows + 1] = {
     nullptr,        multiply<1, 2>, multiply<2, 2>, multiply<3, 2>,  multiply<4, 2>,  multiply<5, 2>, multiply<6, 2>,
     multiply<7, 2>, multiply<8, 2>, multiply<9, 2>, multiply<10, 2>, multiply<11, 2>, multiply<12, 2>};
@@ -108,10 +110,14 @@ void run(const uint8_t* a, int64_t a_stride, const void* packed, int64_t m, int6
       masks[v] = columns >= 16 ? 0xffff : columns > 0 ? static_cast<__mmask16>((1u << columns) - 1) : 0;
     }
     const Multiply* multiply_rows = together == 4 ? kFourPanels : together == 2 ? kTwoPanels : kOnePanel;
+    const int8_t* panel = panels + j / kPanel * panel_stride;
+    // The last panel's successor is another matrix or nothing: fetching is harmless.
+    const char* next = reinterpret_cast<const char*>(panel + together * panel_stride);
+    const int64_t fetched = together * panel_stride / blocks;  // by each block of rows
     for (int64_t block = 0; block < blocks; ++block) {
       int64_t row = m * block / blocks, rows = m * (block + 1) / blocks - row;
-      multiply_rows[rows](a + row * a_stride, a_stride, panels + j / kPanel * panel_stride, panel_stride, depth,
-                          c + row * c_stride + (j - n_begin), c_stride, masks, accumulate);
+      multiply_rows[rows](a + row * a_stride, a_stride, panel, panel_stride, depth, c + row * c_stride + (j - n_begin),
+                          c_stride, masks, accumulate, next + block * fetched, fetched * 4 / depth);
     }
     j += together * kPanel;
   }
