@@ -14,16 +14,16 @@ import { readRows } from './tokenize/texts.js';
 const here = join(dirname(fileURLToPath(import.meta.url)), 'tokenize');
 
 export const benchmark: Benchmark = {
-  summary: 'WordPiece tokens/s beside Hugging Face, and equality of all tokens [speed|parity]',
+  summary: 'WordPiece tokens/s beside Hugging Face, and equality of all tokens [speed | parity [WORD]]',
   async run(options) {
-    const [only] = options.args;
+    const [only, word = ''] = options.args;
     const rows = only === 'parity' ? [] : await speeds(options);
     if (only === 'speed') return { rows };
     if (!options.python) {
       console.log('SKIPPED: equality with the Rust library, since there is no Python with tokenizers (--python)');
       return { rows };
     }
-    const found = compareAll(options.shared, options.python, ({ name, inputs, differences, different }) => {
+    const found = compareAll(options.shared, options.python, word, ({ name, inputs, differences, different }) => {
       console.log(
         `${differences ? 'DIFFERENT' : 'equal'}: ${name}: ${inputs} inputs, ${differences} of them different`,
       );

@@ -47,9 +47,12 @@ export function codePointsAlone(): string[] {
   return texts;
 }
 
-/** Every code point of all planes between letters, after one, before a space, twice, and beside an accent. */
+/** Every code point of all planes between letters, after one, alone, twice, and beside an accent; 32 of them a text. */
 export function codePointsInContext(): string[] {
-  return codePointsAlone().map((c) => `a${c}b e${c} ${c}${c} n${c}\u0301o \u0301${c}`);
+  const contexts = codePointsAlone().map((c) => `a${c}b e${c} ${c} ${c}${c} n${c}\u0301o \u0301${c}`);
+  return Array.from({ length: Math.ceil(contexts.length / 32) }, (_, at) =>
+    contexts.slice(32 * at, 32 * at + 32).join(' '),
+  );
 }
 
 const pieces = [
