@@ -1,7 +1,25 @@
-/** Ctrl-C and SIGTERM: the first asks the work to stop cleanly, the second, or some seconds, end the process. */
+/**
+ * Ctrl-C and SIGTERM: the first asks the work to stop cleanly, the second, or some seconds, end the process. A reader of
+ * the output that goes away (`whittle run --json | head`) asks for the same.
+ */
 
 /** Exit code of a process that Ctrl-C stopped, as shells have it: 128 + SIGINT. */
 export const interruptedExitCode = 130;
+
+/** Exit code of a process whose reader went away, as shells have it: 128 + SIGPIPE. */
+const readerGoneExitCode = 141;
+
+const outputs = [process.stdout, process.stderr];
+
+/** Lets a reader of the output go away without an error; what was at work is stopped by `abortOnInterrupt`. */
+export function allowReaderToLeave(): void {
+  for (const stream of outputs) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error;
+      process.exitCode = readerGoneExitCode;
+    });
+  }
+}
 
 /** How long work that was asked to stop may take for it. */
 const secondsToStop = 10;
@@ -21,6 +39,7 @@ export function abortOnInterrupt(): { signal: AbortSignal; release: () => void }
   const release = () => {
     clearTimeout(timer);
     process.off('SIGINT', stop).off('SIGTERM', stop);
+    for (const stream of outputs) stream.off('error', stopWithReader);
   };
   const end = (name: NodeJS.Signals) => {
     release();
@@ -31,6 +50,10 @@ export function abortOnInterrupt(): { signal: AbortSignal; release: () => void }
     timer = setTimeout(end, secondsToStop * 1000, name).unref();
     controller.abort();
   };
+  const stopWithReader = (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') controller.abort();
+  };
   process.on('SIGINT', stop).on('SIGTERM', stop);
+  for (const stream of outputs) stream.on('error', stopWithReader);
   return { signal: controller.signal, release };
 }

@@ -5,7 +5,7 @@ import { Command, CommanderError } from 'commander';
 import { WhittleError } from '../../bindings/errors.js';
 import { addDoctor, packageFile } from './doctor.js';
 import { addEvaluate } from './evaluate.js';
-import { interruptedExitCode } from './interrupt.js';
+import { allowReaderToLeave, interruptedExitCode } from './interrupt.js';
 import { addPredict } from './predict.js';
 import { addRun } from './run.js';
 import { addTune } from './tune.js';
@@ -22,10 +22,12 @@ for (const add of [addRun, addTune, addPredict, addEvaluate, addDoctor]) {
   add(program).exitOverride().option('--verbose', 'show the stack trace of an error');
 }
 
+allowReaderToLeave();
 try {
   await program.parseAsync();
 } catch (error) {
-  process.exitCode = report(error);
+  const code = report(error);
+  process.exitCode ??= code; // a reader that went away has set its own
 }
 
 /** Tells what went wrong in one line, and the exit code that follows from it. */

@@ -46,8 +46,9 @@ export async function* readInput(file: string, options: InputOptions): AsyncGene
 }
 
 async function* readTexts(file: string, onBadRow: InputOptions['onBadRow']): AsyncGenerator<InputRow, void, undefined> {
-  for await (const { text, number } of readLines(file)) {
-    if (text.trim() !== '') yield { line: number, fields: { text }, input: text };
+  for await (const { text, number, error } of readLines(file, { badLines: true })) {
+    if (error) onBadRow(number, error);
+    else if (text.trim() !== '') yield { line: number, fields: { text }, input: text };
     else onBadRow(number, new WhittleError('BAD_DATA', `${file}:${number}: expected a text but found an empty line`));
   }
 }

@@ -23,6 +23,8 @@ export interface TerminalOptions {
 const redrawMilliseconds = 100;
 const plainMilliseconds = 15_000;
 const barCells = 20;
+const fewestBarCells = 6;
+const shortestTitle = 12;
 
 export class Terminal {
   readonly json: boolean;
@@ -93,13 +95,25 @@ export class Terminal {
   }
 }
 
-/** `finetune: head  ████░░  45 %  loss 0.42  12 s left`, cut to a width. */
+/**
+ * `finetune: head  ████░░  45 %  loss 0.42  12 s left`. Where that is wider than `width`, the bar is shorter, then the
+ * title is cut, and last the notes.
+ */
 export function formatBar({ title, done, total, notes }: BarState, width: number, withCells: boolean): string {
   const share = total > 0 ? Math.min(1, done / total) : 1;
-  const full = Math.round(share * barCells);
-  const cells = withCells ? `  ${'█'.repeat(full)}${'░'.repeat(barCells - full)}` : '';
-  const text = `${title}${cells}  ${String(Math.floor(share * 100)).padStart(3)} %${notes.map((note) => `  ${note}`).join('')}`;
-  return text.length > width ? text.slice(0, width) : text;
+  const rest = `  ${String(Math.floor(share * 100)).padStart(3)} %${notes.map((note) => `  ${note}`).join('')}`;
+  const room = Math.min(barCells, width - title.length - rest.length - 2);
+  const size = withCells && room >= fewestBarCells ? room : 0;
+  const full = Math.round(share * size);
+  const cells = size > 0 ? `  ${'█'.repeat(full)}${'░'.repeat(size - full)}` : '';
+  const titleRoom = Math.max(shortestTitle, width - cells.length - rest.length);
+  const shown = title.length > titleRoom ? `${title.slice(0, titleRoom - 1)}…` : title;
+  return `${shown}${cells}${rest}`.slice(0, width);
+}
+
+/** `2.0e-4`, as recipes have it. */
+function formatRate(rate: number): string {
+  return rate === 0 ? '0' : rate.toExponential(1);
 }
 
 /** Shows the events of a run. */
@@ -120,6 +134,7 @@ export function runDisplay(terminal: Terminal): (event: RunEvent) => void {
       const notes = [
         event.loss === undefined ? undefined : `loss ${formatSmall(event.loss)}`,
         score ?? lastScores.get(event.step),
+        event.learningRate === undefined ? undefined : `rate ${formatRate(event.learningRate)}`,
         event.tokensPerSecond === undefined ? undefined : `${formatCount(event.tokensPerSecond)} tokens/s`,
         event.secondsLeft === undefined || event.done >= event.total
           ? undefined

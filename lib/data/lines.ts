@@ -10,6 +10,8 @@ export interface Line {
   text: string;
   /** 1-based. */
   number: number;
+  /** Of a line that is not UTF-8, whose text is then empty. */
+  error?: WhittleError;
 }
 
 const newline = 0x0a;
@@ -20,9 +22,15 @@ const byteOrderMark = '\ufeff';
  * The lines of a UTF-8 file, without their ends (`\n` or `\r\n`) and without a byte order mark, at most some hundred
  * kilobytes at a time in memory (or one line, if that is longer).
  *
+ * @param options.badLines whether lines that are not UTF-8 come with their error, instead of ending the reading.
  * @throws WhittleError `BAD_DATA` if the file does not exist or a line is not UTF-8, `IO` if reading fails.
+ * @example
+ * for await (const { text, number } of readLines('questions.txt')) console.log(number, text);
  */
-export async function* readLines(file: string): AsyncGenerator<Line, void, undefined> {
+export async function* readLines(
+  file: string,
+  { badLines = false }: { badLines?: boolean } = {},
+): AsyncGenerator<Line, void, undefined> {
   let number = 1;
   /** The beginning of a line whose end has not been read. */
   let rest: Buffer[] = [];
@@ -34,11 +42,17 @@ export async function* readLines(file: string): AsyncGenerator<Line, void, undef
     }
     const block = rest.length > 0 ? Buffer.concat([...rest, chunk.subarray(0, end)]) : chunk.subarray(0, end);
     rest = end < chunk.length ? [chunk.subarray(end)] : [];
-    const lines = decode(block.subarray(0, -1), file, number).split('\n');
-    for (const text of lines) yield { text: trimLine(text, number), number: number++ };
+    for (const line of linesOf(block.subarray(0, -1), file, number)) {
+      if (line.error && !badLines) throw line.error;
+      yield line;
+      number++;
+    }
   }
   const last = Buffer.concat(rest);
-  if (last.length > 0) yield { text: trimLine(decode(last, file, number), number), number };
+  if (last.length === 0) return;
+  const line = checkedLine(last, file, number);
+  if (line.error && !badLines) throw line.error;
+  yield line;
 }
 
 /**
@@ -68,17 +82,25 @@ function unpacked(bytes: Readable): Readable {
   return bytes.pipe(unpacker);
 }
 
-function decode(block: Buffer, file: string, firstLine: number): string {
-  if (isUtf8(block)) return block.toString('utf8');
-  let line = firstLine;
-  for (let start = 0; ; line++) {
-    const end = block.indexOf(newline, start);
-    const bytes = block.subarray(start, end < 0 ? block.length : end);
-    if (!isUtf8(bytes) || end < 0) {
-      throw new WhittleError('BAD_DATA', `${file}:${line}: expected UTF-8 text but found other bytes`);
-    }
+/** The lines of a block, which does not end in a newline. */
+function* linesOf(block: Buffer, file: string, firstLine: number): Generator<Line, void, undefined> {
+  let number = firstLine;
+  if (isUtf8(block)) {
+    for (const text of block.toString('utf8').split('\n')) yield { text: trimLine(text, number), number: number++ };
+    return;
+  }
+  for (let start = 0; start <= block.length; number++) {
+    const found = block.indexOf(newline, start);
+    const end = found < 0 ? block.length : found;
+    yield checkedLine(block.subarray(start, end), file, number);
     start = end + 1;
   }
+}
+
+function checkedLine(bytes: Buffer, file: string, number: number): Line {
+  if (isUtf8(bytes)) return { text: trimLine(bytes.toString('utf8'), number), number };
+  const error = new WhittleError('BAD_DATA', `${file}:${number}: expected UTF-8 text but found other bytes`);
+  return { text: '', number, error };
 }
 
 function trimLine(text: string, number: number): string {

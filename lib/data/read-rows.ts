@@ -140,17 +140,17 @@ function neededColumns({ text, textPair, label, tokens, tags }: ColumnNames, lab
 }
 
 async function* readJsonl(file: string): Records {
-  for await (const { text, number } of readLines(file)) {
-    if (text.trim() !== '') yield { line: number, read: () => parseJson(text, `${file}:${number}`) };
+  for await (const { text, number, error } of readLines(file, { badLines: true })) {
+    if (error || text.trim() !== '') yield { line: number, read: () => parseJson(text, `${file}:${number}`, error) };
   }
 }
 
-function parseJson(text: string, place: string): unknown {
+function parseJson(text: string, place: string, error: WhittleError | undefined): unknown {
+  if (error) throw error;
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw new WhittleError('BAD_DATA', `${place}: expected a JSON object but found ${(cause as Error).message}`, {
-      cause,
-    });
+    const { message } = cause as Error;
+    throw new WhittleError('BAD_DATA', `${place}: expected a JSON object but the line is none: ${message}`, { cause });
   }
 }

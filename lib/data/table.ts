@@ -21,19 +21,20 @@ const mostLinesOfRecord = 10_000;
 /** @throws WhittleError `BAD_DATA` for a header without the needed columns or with one twice. */
 export async function* readTable(file: string, options: TableOptions): Records {
   const { format, needed, onHeader } = options;
-  const lines = new LineBuffer(readLines(file));
+  const lines = new LineBuffer(readLines(file, { badLines: true }));
   let separator = options.separator ?? (format === 'tsv' ? '\t' : undefined);
   let columns: string[] | undefined;
   try {
     for (let line = await lines.next(); line; line = await lines.next()) {
-      if (line.text === '') continue;
+      if (line.text === '' && !line.error) continue;
       separator ??= findSeparator(line.text, needed);
       const place = `${file}:${line.number}`;
       const { cells, problem } =
         format === 'tsv' ? { cells: line.text.split(separator) } : await readCsvRecord(line, lines, separator);
+      const error = line.error ?? (problem === undefined ? undefined : badQuote(place, problem));
       if (columns !== undefined) {
-        yield { line: line.number, read: tableRow.bind(undefined, cells, columns, place, problem) };
-      } else if (problem !== undefined) throw badQuote(place, problem);
+        yield { line: line.number, read: tableRow.bind(undefined, cells, columns, place, error) };
+      } else if (error !== undefined) throw error;
       else {
         columns = readHeader(cells, needed, place);
         onHeader?.(columns);
@@ -67,7 +68,8 @@ async function readCsvRecord(
     const line = taken.length < mostLinesOfRecord ? await lines.next() : undefined;
     if (line === undefined) record.problem = 'a closing quote to every opening one';
     else taken.push(line);
-    isComplete = line === undefined || record.add(line.text);
+    if (line?.error) record.problem = 'UTF-8 text up to the closing quote';
+    isComplete = record.problem !== undefined || record.add(line!.text);
   }
   if (record.problem === undefined) return { cells: record.cells };
   lines.putBack(taken);
@@ -125,9 +127,9 @@ function tableRow(
   record: string[],
   columns: string[],
   place: string,
-  problem: string | undefined,
+  error: WhittleError | undefined,
 ): Record<string, string> {
-  if (problem !== undefined) throw badQuote(place, problem);
+  if (error !== undefined) throw error;
   if (record.length !== columns.length) {
     throw new WhittleError(
       'BAD_DATA',

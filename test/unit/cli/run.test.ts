@@ -4,6 +4,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { finetune, loadDataset, Predictor, quantize, run, stepContext } from '../../../lib/index.js';
 import { expectError, root, skip, temporaryFolder } from '../../harness.js';
+import { formatBar } from '../../../lib/cli/terminal.js';
 import { whittle, whittleOnFullDisk, whittleOnTinyDisk } from './command-line.js';
 
 const model = join(root, 'test', 'fixtures', 'tiny-bert');
@@ -130,6 +131,29 @@ test('Ctrl-C in the middle of training saves it, leaves nothing half-written, an
     again.stdout,
     new RegExp(`"goes on from the training checkpoint of step \\\\"finetune\\\\" after stage 1, step ${stopped[1]}"`),
   );
+});
+
+test('a reader that goes away stops the run as Ctrl-C does', async () => {
+  const folder = recipeFolder(short.replace('epochs: 4', 'epochs: 10000'));
+  const args = ['run', join(folder, 'recipe.yaml'), '--folder', join(folder, 'run'), '--json'];
+  const { code, stderr } = await whittle(args, (printed, child) => {
+    if (printed.includes('"loss"')) child.stdout!.destroy();
+  });
+  assert.is(code, 141, stderr);
+  assert.match(stderr, /^whittle: stopped in step "finetune" after stage 1, step \d+; [^\n]*\n$/);
+  assert.equal(readdirSync(join(folder, 'run', 'finetune.training')).length, 1);
+});
+
+test('bars fit the terminal: cells go first, then the title is cut', () => {
+  const state = { title: 'finetune: stage 2 of 3 (all)', done: 1, total: 4, notes: ['loss 0.5', '12 s left'] };
+  assert.is(
+    formatBar(state, 100, true),
+    `finetune: stage 2 of 3 (all)  ${'█'.repeat(5)}${'░'.repeat(15)}   25 %  loss 0.5  12 s left`,
+  );
+  assert.is(formatBar(state, 66, true), `finetune: stage 2 of 3 (all)  ██░░░░░░   25 %  loss 0.5  12 s left`);
+  assert.is(formatBar(state, 60, true), `finetune: stage 2 of 3 (all)   25 %  loss 0.5  12 s left`);
+  assert.is(formatBar(state, 50, true), `finetune: stage 2 of …   25 %  loss 0.5  12 s left`);
+  assert.is(formatBar(state, Infinity, false), `finetune: stage 2 of 3 (all)   25 %  loss 0.5  12 s left`);
 });
 
 test('a full disk is one sentence, and no step is left half-written', async () => {

@@ -95,7 +95,7 @@ const bad: [what: string, name: string, content: string | Uint8Array, task: Task
     'x.jsonl',
     '{"text":"a","label":"x"}\n{"text":',
     texts,
-    /x\.jsonl:2: expected a JSON object but found .*JSON/,
+    /x\.jsonl:2: expected a JSON object but the line is none: .*JSON/,
   ],
   ['no object', 'x.jsonl', '[1]', texts, /x\.jsonl:1: expected a JSON object but found an array of 1/],
   ['no text', 'x.jsonl', '{"label":"x"}', texts, /x\.jsonl:1: expected "text" to be a string but found none/],
@@ -257,6 +257,28 @@ test('bad rows are put aside on request, and the others come', async () => {
       name,
     );
     assert.equal(lines, name === 'mixed.jsonl' ? [2, 3] : [3, 4], name);
+  }
+});
+
+test('lines that are not UTF-8 are put aside too, alone', async () => {
+  for (const [name, content, expected] of [
+    ['latin.jsonl', '{"text":"a"}\n{"text":"caf\xe9"}\n\n{"text":"b"}\n{"text":"\xe9"}', [2, 5]],
+    ['latin.tsv', 'text\na\ncaf\xe9\nb\n', [3]],
+    ['latin.csv', 'text\na\ncaf\xe9\n"x\n\xff"\nb\n', [3, 4, 5]],
+  ] as const) {
+    const lines: number[] = [];
+    const rows = await read(file(name, Buffer.from(content, 'latin1')), texts, {
+      onBadRow: (error, line) => {
+        lines.push(line);
+        assert.match(error.message, new RegExp(`${name}:${line}: expected .*UTF-8|quot`));
+      },
+    });
+    assert.equal(
+      rows.map(({ row }) => (row as { text: string }).text),
+      ['a', 'b'],
+      name,
+    );
+    assert.equal(lines, expected, name);
   }
 });
 
