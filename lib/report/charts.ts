@@ -16,8 +16,8 @@ export interface LineChart {
   formatY?: (y: number) => string;
 }
 
-const [width, height] = [640, 260];
-const margin = { left: 58, right: 22, top: 14, bottom: 34 };
+const [width, height] = [640, 270];
+const margin = { left: 66, right: 22, top: 18, bottom: 46 };
 
 /** A line chart with axes. Empty for charts without points. */
 export function renderLineChart({ title, xTitle, series, marks = [], formatY = formatSmall }: LineChart): string {
@@ -35,10 +35,10 @@ export function renderLineChart({ title, xTitle, series, marks = [], formatY = f
   const parts = [
     ...ys.ticks.map((tick) => line('grid', margin.left, toY(tick), right, toY(tick))),
     ...ys.ticks.map((tick) => text(margin.left - 6, toY(tick) + 4, 'end', formatY(tick))),
-    ...xs.ticks.map((tick) => text(toX(tick), bottom + 16, 'middle', tick.toLocaleString('en-US'))),
-    text((right + margin.left) / 2, height - 3, 'middle', xTitle),
+    ...xs.ticks.map((tick) => text(toX(tick), bottom + 19, 'middle', tick.toLocaleString('en-US'))),
+    text((right + margin.left) / 2, height - 5, 'middle', xTitle),
     ...marks.map(({ x }) => line('mark', toX(x), margin.top, toX(x), bottom)),
-    ...marks.map(({ x, name }) => text(toX(x) + 4, margin.top + 10, 'start', name)),
+    ...marks.map(({ x, name }) => text(toX(x) + 4, margin.top + 14, 'start', name)),
     ...series.map(({ points }, index) => renderSeries(points, index, toX, toY)),
   ];
   const keys = series.map(({ name }, index) => `<span class="key s${index % 4}">${escapeHtml(name)}</span>`);

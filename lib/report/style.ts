@@ -25,6 +25,7 @@ td small.down { color: var(--s1); }
 figure { margin: .8rem 0; }
 svg { width: 100%; height: auto; }
 svg text { fill: var(--faint); font-size: 11px; }
+@media screen and (max-width: 36rem) { svg text { font-size: 18px; } }
 polyline { fill: none; stroke-width: 1.8; }
 line.grid { stroke: var(--line); }
 line.mark { stroke: var(--faint); stroke-dasharray: 3 3; }
