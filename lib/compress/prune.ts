@@ -1,4 +1,5 @@
 /** The prune step: takes weights away, then trains what is left. */
+import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import { WhittleError } from '../../bindings/errors.js';
 import { native } from '../../bindings/load.js';
@@ -96,6 +97,7 @@ async function recover(
   const session = await openSession(pruned, {
     ...{ data, seed, maxLength, precision, device },
     task: taskOptionsOf(options),
+    scratchFolder: dirname(resolve(context.folder)),
   });
   const { model } = session;
   try {
@@ -121,6 +123,7 @@ async function recover(
     return { ...result, metrics };
   } finally {
     model.dispose();
+    session.close();
   }
 }
 

@@ -60,6 +60,11 @@ export const datasetSchema = z
     limit: z
       .union([count, z.strictObject({ train: count.optional(), dev: count.optional(), test: count.optional() })])
       .optional(),
+    /**
+     * For train files larger than memory: their rows are read once to be checked, once to be tokenized, and never held;
+     * token ids go to a temporary file. Splits that have no file are dealt out by a hash of the text, or of `groupBy`.
+     */
+    stream: z.boolean().default(false),
     /** The classes, or the types of entities, in the order that the model has them. By default those of train, sorted. */
     labels: z.array(name).min(1).optional(),
     /**
@@ -90,6 +95,18 @@ export const datasetSchema = z
   .refine(
     ({ path, train }) => path !== undefined || train !== undefined,
     'Expected "path", a folder or file, or "train", a file, but found neither',
+  )
+  .refine(
+    ({ stream, limit }) => !stream || (typeof limit !== 'number' && limit?.train === undefined),
+    'Expected no "limit" of train rows beside "stream: true"',
+  )
+  .refine(
+    ({ stream, split }) => !stream || split.stratified !== true,
+    'Expected no "stratified: true" beside "stream: true", which deals rows out by a hash',
+  )
+  .refine(
+    ({ stream, task }) => !stream || task !== 'embedding',
+    'Expected no "stream: true" for the task embedding, whose pairs are chosen in memory',
   )
   .refine(({ labels }) => !labels || new Set(labels).size === labels.length, 'Expected labels that differ');
 

@@ -1,5 +1,6 @@
 /** Rows as users have them, before tokenization. */
 import type { Preprocessing } from './preprocess/preprocessing.js';
+import type { StreamedRows } from './streamed-rows.js';
 
 /** What a model does with a text. One entry here, and every step, reader and report knows of it. */
 export const tasks = [
@@ -65,6 +66,8 @@ export interface Split<R extends Row = Row> {
   lines: number[];
   /** Where there are several files: all of them, and which one each row is from. */
   files?: { names: readonly string[]; of: number[] };
+  /** Where the rows are not in memory (`stream: true`): where they come from. `rows` and `lines` are empty then. */
+  source?: StreamedRows;
 }
 
 /** `train.jsonl:17` */

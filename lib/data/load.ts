@@ -18,11 +18,11 @@ import { Preprocessing } from './preprocess/preprocessing.js';
 import { readRows, type ReadOptions } from './read-rows.js';
 import { defaultColumns, describeValue } from './rows.js';
 import { labelsOf, sampleRows, splitRows, stratumOf } from './split.js';
+import { streamSplits, type SplitName } from './streamed-rows.js';
 
 export { datasetSchema, type DatasetOptions } from './dataset-options.js';
 
 const splitNames = ['train', 'dev', 'test'] as const;
-type SplitName = (typeof splitNames)[number];
 
 /**
  * Reads and checks a labelled dataset.
@@ -43,16 +43,35 @@ export async function loadDataset(options: DatasetOptions): Promise<Dataset> {
   const checked = checkOptions(datasetSchema, options, 'data');
   const files = locateSplits(checked);
   const task = checked.task ?? (await guessTask(files.train[0]!, checked));
+  const carved = splitNames.filter((name) => files[name] === undefined);
+  if (checked.stream) return loadStreamed(files, task, checked);
   const groups: unknown[] = [];
   const splits = { train: await readSplit('train', files.train, task, checked, groups) } as Record<SplitName, Split>;
   for (const name of ['dev', 'test'] as const) {
     if (files[name] !== undefined) splits[name] = await readSplit(name, files[name], task, checked);
   }
-  const carved = splitNames.filter((name) => files[name] === undefined);
   if (carved.length > 0) carveMissing(splits, task, checked, groups);
   for (const name of splitNames) splits[name] = limitSplit(splits[name], checked);
   const labels = collectLabels(splits, task, checked.labels);
   return { task, labels, ...splits, ...(await preprocessingFor(task, checked)) };
+}
+
+/** Train stays in its files; what is dealt out of them, or has files of its own, is in memory. */
+async function loadStreamed(files: SplitFiles, task: Task, options: CheckedOptions): Promise<Dataset> {
+  const shares = splitShares(options.split);
+  const parts = splitNames.filter((name) => name === 'train' || files[name] === undefined);
+  const whole = parts.reduce((sum, name) => sum + shares[name], 0);
+  const limits = typeof options.limit === 'object' ? options.limit : {};
+  const { splits, labels: found } = await streamSplits({
+    ...{ files: files.train, task, read: readOptions(options), seed: options.seed, limits },
+    groupBy: options.split.groupBy,
+    shares: Object.fromEntries(parts.map((name) => [name, shares[name] / whole])),
+  });
+  for (const name of ['dev', 'test'] as const)
+    splits[name] ??= limitSplit(await readSplit(name, files[name]!, task, options), options);
+  const all = splits as Record<SplitName, Split>;
+  const labels = collectLabels(all, task, options.labels, found);
+  return { task, labels, ...all, ...(await preprocessingFor(task, options)) };
 }
 
 async function preprocessingFor(task: Task, options: CheckedOptions): Promise<Pick<Dataset, 'preprocessing'>> {
@@ -205,10 +224,15 @@ function takeRows(split: Split, indices: readonly number[]): Split {
 }
 
 /** The labels given, or those of train, sorted; all of the other splits must be among them. */
-function collectLabels(splits: Record<SplitName, Split>, task: Task, given: readonly string[] | undefined): string[] {
+function collectLabels(
+  splits: Record<SplitName, Split>,
+  task: Task,
+  given: readonly string[] | undefined,
+  ofTrain: Iterable<string> = splits.train.rows.flatMap(labelsOf),
+): string[] {
   if (task === 'regression') return ['score'];
   if (task === 'embedding') return [];
-  const known = given ?? [...new Set(splits.train.rows.flatMap(labelsOf))].sort();
+  const known = given ?? [...new Set(ofTrain)].sort();
   const checked = new Set(known);
   const what = task === 'token-classification' ? 'entity type' : 'label';
   for (const split of given ? [splits.train, splits.dev, splits.test] : [splits.dev, splits.test]) {

@@ -5,6 +5,8 @@ import type { Dataset, Split } from './dataset.js';
 export interface SplitRecord {
   rows: number;
   lines: Record<string, string>;
+  /** Of streamed rows, whose lines are not listed. */
+  hash?: string;
 }
 
 /**
@@ -15,7 +17,8 @@ export function describeSplits({ train, dev, test }: Dataset): Record<string, Sp
   return { train: describeSplit(train), dev: describeSplit(dev), test: describeSplit(test) };
 }
 
-function describeSplit({ file, files, lines }: Split): SplitRecord {
+function describeSplit({ file, files, lines, source }: Split): SplitRecord {
+  if (source) return { rows: source.count, lines: {}, hash: source.hash };
   const byFile = new Map<string, number[]>();
   lines.forEach((line, row) => {
     const name = files ? files.names[files.of[row]!]! : file;

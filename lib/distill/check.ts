@@ -1,4 +1,5 @@
 /** Checks of distill options against the descriptions of teachers and student. */
+import { expectInMemory } from '../data/streamed-rows.js';
 import type { ModelFacts, StepCheck } from '../step.js';
 import { checkTraining } from '../training/check.js';
 import { stageOf } from '../training/single-stage.js';
@@ -17,6 +18,7 @@ export async function checkDistill(
   input: ModelFacts,
   check: StepCheck,
 ): Promise<ModelFacts> {
+  check.at([], () => expectInMemory(check.data.train, 'distill'));
   const factsOf = async (name: string) => check.models.get(name) ?? (await check.describe(name));
   const names = options.teachers.map((teacher) => (typeof teacher === 'string' ? teacher : teacher.from));
   const teachers = await Promise.all(names.map(factsOf));

@@ -1,5 +1,6 @@
 /** The distill step: a student learns from its teachers' soft labels beside the hard ones. */
 import { checkOptions } from '../options.js';
+import { expectInMemory } from '../data/streamed-rows.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
 import type { StepContext, StepResult } from '../step.js';
 import { WhittleError } from '../../bindings/errors.js';
@@ -44,6 +45,7 @@ export async function distill(checkpoint: string, options: DistillOptions, conte
   const teachers = await openTeachers(checked, context);
   const student = await openStudent(checkpoint, checked, teachers[0]!, context);
   const { temperature, alpha, batchSize, maxLength, precision, device } = checked;
+  expectInMemory(data.train, 'distill');
   const session = await openSession(student, {
     ...{ data, seed, maxLength, precision, device },
     task: taskOptions(checked, data),

@@ -7,6 +7,7 @@ import type { Example } from '../data/batch.js';
 import { placeOf, type Dataset, type Row, type Split, type Task } from '../data/dataset.js';
 import { encodeRows } from '../data/encode.js';
 import { describeValue } from '../data/rows.js';
+import { expectInMemory } from '../data/streamed-rows.js';
 import { checkOptions } from '../options.js';
 import { Predictor } from '../predict/predictor.js';
 import type { StepContext, StepResult } from '../step.js';
@@ -150,7 +151,10 @@ export async function evaluateStep(
 function splitOf(data: Dataset | readonly Row[], on: keyof Pick<Dataset, 'train' | 'dev' | 'test'>): Split {
   if (Array.isArray(data)) return rowsAsSplit(data as readonly Row[]);
   const split = (data as Partial<Dataset> | undefined)?.[on];
-  if (Array.isArray(split?.rows)) return split;
+  if (split && Array.isArray(split.rows)) {
+    expectInMemory(split, `evaluate, on "${on}"`);
+    return split;
+  }
   throw new WhittleError(
     'BAD_OPTION',
     `evaluate: expected a dataset, as loadDataset gives, or an array of rows before the options but found ${describeValue(data)}`,

@@ -15,7 +15,13 @@ export interface InputHashes {
 export async function hashInputs(recipe: ResolvedRecipe, data: Dataset): Promise<InputHashes> {
   return {
     model: sha256(JSON.stringify(await listFiles(recipe.model))),
-    data: sha256(JSON.stringify([data.labels, data.train.rows, data.dev.rows, data.test.rows, data.preprocessing])),
+    data: sha256(
+      JSON.stringify([
+        data.labels,
+        data.train.source?.hash ?? data.train.rows,
+        ...[data.dev.rows, data.test.rows, data.preprocessing],
+      ]),
+    ),
   };
 }
 

@@ -1,6 +1,7 @@
 /** The finetune step: a checkpoint and labelled data in, a trained checkpoint out. */
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { WhittleError } from '../../bindings/errors.js';
+import { rowCount } from '../data/streamed-rows.js';
 import { checkOptions } from '../options.js';
 import type { StepContext, StepResult } from '../step.js';
 import { finishTraining, trainWithCheckpoints } from './checkpointed-training.js';
@@ -29,6 +30,7 @@ export async function finetune(folder: string, options: FinetuneOptions, context
   const session = await openSession(folder, {
     ...{ data, seed, maxLength, precision, device, threads },
     task: taskOptionsOf(checked),
+    scratchFolder: dirname(resolve(context.folder)),
   });
   const { model, trainExamples, task } = session;
   try {
@@ -54,13 +56,14 @@ export async function finetune(folder: string, options: FinetuneOptions, context
       stages,
       precision: session.precision,
       device: session.device,
-      trainRows: task.train.rows.length,
+      trainRows: rowCount(task.train),
       trainExamples: trainExamples.length,
       truncatedRows: session.truncated,
     };
     return { checkpoint: context.folder, metrics: finalMetrics, record };
   } finally {
     model.dispose();
+    session.close();
   }
 }
 

@@ -2,11 +2,14 @@
 import { WhittleError } from '../../bindings/errors.js';
 import { native } from '../../bindings/load.js';
 import type { TrainingPrecision } from '../../bindings/native.js';
+import { makeFolder } from '../atomic.js';
 import { openDevice, type TrainingDevice } from '../backend/devices.js';
 import type { Example } from '../data/batch.js';
 import type { Examples } from '../data/examples.js';
 import { placeOf, type Dataset, type MultiLabelRow, type Split } from '../data/dataset.js';
 import { encodeRows, type EncodedRows } from '../data/encode.js';
+import { StoredExamples } from '../data/stored-examples.js';
+import type { PlacedRow } from '../data/streamed-rows.js';
 import { preprocessingFile } from '../data/preprocess/preprocessing.js';
 import { loadTokenizer, type Tokenizer } from '../data/tokenizer/tokenizer.js';
 import { leftByNewHead } from '../models/architectures.js';
@@ -37,6 +40,8 @@ export interface SessionOptions {
   threads?: number;
   /** What hangs on the task. */
   task?: Partial<TaskOptions>;
+  /** An existing folder on a disk with room for the token ids of streamed rows; the system's temporary one by default. */
+  scratchFolder?: string;
 }
 
 /** A checkpoint opened for training on a dataset. */
@@ -64,6 +69,8 @@ export interface TrainingSession {
    * @returns the same, or those with the thresholds found.
    */
   finish: (metrics: Record<string, number>) => Promise<Record<string, number>>;
+  /** Gives back the disk space of examples that lie there. The model must be disposed of by itself. */
+  close: () => void;
   /** Writes the model as it is now. */
   write: (folder: string, signal?: AbortSignal) => Promise<void>;
 }
@@ -86,7 +93,10 @@ export async function openSession(source: string | Checkpoint, options: SessionO
   const maxLength = checkedLength(options.maxLength ?? stored, checkpoint.description);
   const task = resolveTask(options.task ?? {}, data, checkpoint, maxLength);
   const { head } = task;
-  const [train, dev] = [task.train, data.dev].map((split) => encode(split, task, tokenizer, maxLength));
+  const dev = encode(data.dev, task, tokenizer, maxLength);
+  const train = task.train.source
+    ? await encodeToDisk(task.train, task, tokenizer, maxLength, options.scratchFolder)
+    : encode(task.train, task, tokenizer, maxLength);
   const parameters = await checkpoint.readParameters();
   const oldKind = checkpoint.head ? headKind(checkpoint.head.task) : 'none';
   if (head !== checkpoint.head)
@@ -103,7 +113,7 @@ export async function openSession(source: string | Checkpoint, options: SessionO
     form: device === 'cpu' ? 'fused' : 'composite',
     backend,
   });
-  const [trainExamples, devExamples] = [train!.examples, dev!.examples];
+  const [trainExamples, devExamples] = [train.examples, dev.examples];
   let settings: TaskSettings = task.settings;
   const kept = encoderPooler(checkpoint, head, parameters);
   return {
@@ -113,7 +123,7 @@ export async function openSession(source: string | Checkpoint, options: SessionO
     trainExamples,
     devExamples,
     maxLength,
-    truncated: train!.truncated + dev!.truncated,
+    truncated: train.truncated + dev.truncated,
     precision,
     device: openedDevice,
     task,
@@ -132,6 +142,9 @@ export async function openSession(source: string | Checkpoint, options: SessionO
       const probabilities = outputsOfRows(rows.length, devExamples, logits).map((row) => [...row].map(sigmoid));
       settings = { ...settings, thresholds: tuneThresholds(probabilities, labelIndicators(rows, head.labels)) };
       return { ...metrics, ...(await devMetricsFor(data.dev, devExamples, head, settings)(logits)) };
+    },
+    close: () => {
+      if (trainExamples instanceof StoredExamples) trainExamples.close();
     },
     write: (target, signal) =>
       writeCheckpoint(target, {
@@ -181,4 +194,40 @@ function encode(split: Split, task: ResolvedTask, tokenizer: Tokenizer, maxLengt
   const place = (row: number) => placeOf(split, row);
   const options = { tokenizer, labels: head.labels, maxLength, longTexts, stride, labelPieces, place };
   return encodeRows(split.rows, head.task, options);
+}
+
+/** Streamed rows that are tokenized at once. */
+const rowsAtOnce = 1000;
+
+async function encodeToDisk(
+  { source }: Split,
+  { head, longTexts, stride, labelPieces }: ResolvedTask,
+  tokenizer: Tokenizer,
+  maxLength: number,
+  folder?: string,
+): Promise<{ examples: StoredExamples; truncated: number }> {
+  let truncated = 0;
+  async function* batches() {
+    let rows: PlacedRow[] = [];
+    const flush = () => {
+      const place = (row: number) => rows[row]!.place;
+      const options = { tokenizer, labels: head.labels, maxLength, longTexts, stride, labelPieces, place };
+      const encoded = encodeRows(
+        rows.map(({ row }) => row),
+        head.task,
+        options,
+      );
+      truncated += encoded.truncated;
+      rows = [];
+      return encoded.examples;
+    };
+    for await (const row of source!.read()) {
+      rows.push(row);
+      if (rows.length === rowsAtOnce) yield flush();
+    }
+    if (rows.length > 0) yield flush();
+  }
+  if (folder !== undefined) await makeFolder(folder);
+  const examples = await StoredExamples.write(batches(), folder);
+  return { examples, truncated };
 }
