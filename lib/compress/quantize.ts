@@ -9,7 +9,7 @@ import { isLinearWeight, type Parameter, type QuantizedParameter } from '../mode
 import { writeCheckpoint } from '../models/write-checkpoint.js';
 import { checkOptions } from '../options.js';
 import type { StepContext, StepResult } from '../step.js';
-import { roundByCalibration } from '../training/calibrate.js';
+import { roundByCalibration, type InputMoments } from '../training/calibrate.js';
 import { matchParameters, patternsSchema } from './parameter-patterns.js';
 
 export const quantizeSchema = z.strictObject({
@@ -22,8 +22,8 @@ export const quantizeSchema = z.strictObject({
   keep: patternsSchema.default([]),
   /**
    * Rows of the train split on which the layers' inputs are measured, so that what rounding one weight costs is made up
-   * for by others (GPTQ; Frantar et al. 2023). 512 do; 0 rounds every weight to the nearest. Either way the checkpoint
-   * has the same form and runs at the same speed.
+   * for by others (GPTQ; Frantar et al. 2023) and by the biases. 512 do; 0 rounds every weight to the nearest. Either way
+   * the checkpoint has the same form and runs at the same speed. Rows should be of the kind that the model will meet.
    */
   calibration: z
     .int('expected a whole number of rows')
@@ -50,8 +50,8 @@ export type QuantizeContext = Pick<StepContext, 'folder' | 'threads' | 'onProgre
 /**
  * Writes a checkpoint whose linear weights (those of the layers, pooler and classifier) and word embeddings are int8:
  * symmetric, one scale an output row, scale = max |row| / 127, rounded half to even, or, in the layers and with
- * `calibration`, so that the layers' outputs on rows of the train split change little. Biases, LayerNorm, position and
- * token type embeddings stay as they are. Transformers with the package compressed-tensors loads it.
+ * `calibration`, scaled and rounded so that the layers' outputs on rows of the train split change little, with biases
+ * that make up for the mean change. All else stays as it is. Transformers with the package compressed-tensors loads it.
  *
  * A checkpoint that is int8 already is quantized again from its dequantized weights.
  *
@@ -79,7 +79,7 @@ export async function quantize(
   const original = await source.readParameters();
   const parameters = new Map<ParameterName, Parameter | QuantizedParameter>(original);
   const tensors: QuantizedTensorRecord[] = [];
-  const round = async (name: ParameterName, { shape, data }: Parameter, gram?: Float32Array) => {
+  const round = async (name: ParameterName, { shape, data }: Parameter, gram?: Float32Array): Promise<Parameter> => {
     const [rows, columns] = shape as [number, number];
     const { values, scales, relativeError } = await withAbortCell(context.signal, (abort) =>
       native.quantizeWeight(name, data, gram, rows, columns, context.threads, abort),
@@ -104,6 +104,13 @@ export async function quantize(
       );
     const { data, seed = 13 } = context;
     const inLayers = new Set(chosen.filter((name) => name.startsWith('layers.')));
+    const roundWithBias = async (name: ParameterName, weight: Parameter, inputs: InputMoments) => {
+      const rounded = await round(name, weight, inputs.gram);
+      const biasName = name.replace(/weight$/, 'bias');
+      const bias = correctedBias(original.get(biasName)!, weight, rounded, inputs.mean);
+      parameters.set(biasName, bias);
+      return { weight: rounded, bias };
+    };
     await roundByCalibration({
       checkpoint: source,
       parameters: original,
@@ -111,7 +118,7 @@ export async function quantize(
       rows: calibration,
       seed,
       chosen: inLayers,
-      round,
+      round: roundWithBias,
     });
   }
   for (const name of chosen) if (parameters.get(name) === original.get(name)) await round(name, original.get(name)!);
@@ -131,6 +138,19 @@ export async function quantize(
     metrics: {},
     record: { method, calibration, bytesBefore: source.bytes, bytesAfter, kept: [...kept], tensors },
   };
+}
+
+/** The bias with which a rounded weight gives the same as before for the mean input (Nagel et al. 2019, section 4.2). */
+function correctedBias(bias: Parameter, weight: Parameter, rounded: Parameter, mean: Float32Array): Parameter {
+  const data = bias.data.map((value, row) => {
+    let lost = 0;
+    for (let column = 0; column < mean.length; column++) {
+      const index = row * mean.length + column;
+      lost += (weight.data[index]! - rounded.data[index]!) * mean[column]!;
+    }
+    return value + lost;
+  });
+  return { shape: bias.shape, data };
 }
 
 function dequantized({ shape, data, scale }: QuantizedParameter): Parameter {

@@ -6,6 +6,7 @@ import { raggedBatch, type Example } from '../data/batch.js';
 import type { Dataset } from '../data/dataset.js';
 import { encodeRows } from '../data/encode.js';
 import { seededRandom, shuffle } from '../data/random.js';
+import { sampleStream } from '../data/streamed-rows.js';
 import { loadTokenizer } from '../data/tokenizer/tokenizer.js';
 import type { Checkpoint } from '../models/checkpoint.js';
 import type { ParameterName } from '../models/description.js';
@@ -25,6 +26,19 @@ const sharedInputs: Record<string, string[]> = {
   intermediate: ['intermediate'],
   output: ['output'],
 };
+/** Inputs that are measured in one pass over the rows: before the second, what the first measured has been rounded. */
+const passes = [
+  ['attention.query', 'attention.output'],
+  ['intermediate', 'output'],
+];
+
+/** Of the inputs x `[in]` of a linear layer. */
+export interface InputMoments {
+  /** `[in]` the mean m. */
+  mean: Float32Array;
+  /** `[in, in]` the sum of (x - m)ᵀ(x - m). */
+  gram: Float32Array;
+}
 
 export interface Calibration {
   checkpoint: Checkpoint;
@@ -34,10 +48,14 @@ export interface Calibration {
   rows: number;
   seed: number;
   /**
-   * Rounds one weight `[out, in]` given `gram` `[in, in]`, the sum of xᵀx over its inputs, and returns what it became;
-   * the layers above then see what that weight gives.
+   * Rounds one weight `[out, in]` and its bias `[out]`, and returns what they became; what comes after them in the model
+   * then sees what they give.
    */
-  round: (name: ParameterName, weight: Parameter, gram: Float32Array) => Promise<Parameter>;
+  round: (
+    name: ParameterName,
+    weight: Parameter,
+    inputs: InputMoments,
+  ) => Promise<{ weight: Parameter; bias: Parameter }>;
   /** Weights that are rounded at all. */
   chosen: ReadonlySet<ParameterName>;
 }
@@ -54,17 +72,13 @@ export async function roundByCalibration(calibration: Calibration): Promise<void
   const batches = equalLengthBatches(await calibrationExamples(calibration)).map(raggedBatch);
   useWhittleBackend();
   const weights = new Map<ParameterName, tf.Tensor>();
-  let grams: Map<string, tf.Tensor2D> | undefined;
+  let measured: Map<string, MomentSums> | undefined;
   const encoder = compositeEncoder({
     description,
     precision: 'float32',
     parameter: (name) => weights.get(name)!,
     observe: (name, x) => {
-      if (!grams || !(name in sharedInputs)) return;
-      const before = grams.get(name);
-      const product = tf.matMul(x, x, true, false);
-      grams.set(name, tf.keep(before ? tf.add(before, product) : product) as tf.Tensor2D);
-      before?.dispose();
+      measured?.get(name)?.add(x);
     },
   });
   const hold = (name: ParameterName, { shape, data }: Parameter) => {
@@ -78,17 +92,22 @@ export async function roundByCalibration(calibration: Calibration): Promise<void
     for (let layer = 0; layer < description.layers; layer++) {
       const prefix = `layers.${layer}.`;
       for (const [name, parameter] of parameters) if (name.startsWith(prefix)) hold(name, parameter);
-      grams = new Map();
-      for (const [index, batch] of batches.entries()) runLayer(encoder, states[index]!, batch.offsets, layer).dispose();
-      const measured = new Map([...grams].map(([name, gram]) => [name, gram.dataSync() as Float32Array]));
-      for (const gram of grams.values()) gram.dispose();
-      grams = undefined;
-      for (const [input, linears] of Object.entries(sharedInputs))
-        for (const linear of linears) {
-          const name = `${prefix}${linear}.weight`;
-          if (!chosen.has(name)) continue;
-          hold(name, await calibration.round(name, parameters.get(name)!, measured.get(input)!));
+      for (const inputs of passes) {
+        measured = new Map(inputs.map((input) => [input, new MomentSums()]));
+        for (const [index, { offsets }] of batches.entries())
+          runLayer(encoder, states[index]!, offsets, layer).dispose();
+        for (const input of inputs) {
+          const moments = measured.get(input)!.take();
+          for (const linear of sharedInputs[input]!) {
+            const name = `${prefix}${linear}`;
+            if (!chosen.has(`${name}.weight`)) continue;
+            const rounded = await calibration.round(`${name}.weight`, parameters.get(`${name}.weight`)!, moments);
+            hold(`${name}.weight`, rounded.weight);
+            hold(`${name}.bias`, rounded.bias);
+          }
         }
+        measured = undefined;
+      }
       for (const [index, batch] of batches.entries()) {
         const before = states[index]!;
         states[index] = runLayer(encoder, before, batch.offsets, layer);
@@ -99,7 +118,40 @@ export async function roundByCalibration(calibration: Calibration): Promise<void
   } finally {
     tf.dispose(states);
     for (const tensor of weights.values()) tensor.dispose();
-    for (const gram of grams?.values() ?? []) gram.dispose();
+    for (const sums of measured?.values() ?? []) sums.dispose();
+  }
+}
+
+/** Adds up the moments of one layer's inputs. */
+class MomentSums {
+  #rows = 0;
+  #sum: tf.Tensor1D | undefined;
+  #product: tf.Tensor2D | undefined;
+
+  /** @param x `[rows, in]` */
+  add(x: tf.Tensor2D): void {
+    const [sum, product] = [this.#sum, this.#product];
+    const more = tf.sum<tf.Tensor1D>(x, 0);
+    const moreProduct = tf.matMul<tf.Tensor2D>(x, x, true, false);
+    this.#rows += x.shape[0];
+    this.#sum = tf.keep(sum ? tf.add<tf.Tensor1D>(sum, more) : more);
+    this.#product = tf.keep(product ? tf.add<tf.Tensor2D>(product, moreProduct) : moreProduct);
+    tf.dispose([sum, product]);
+  }
+
+  /** The moments; the sums are disposed of. */
+  take(): InputMoments {
+    const mean = this.#sum!.dataSync<'float32'>().map((value) => value / this.#rows);
+    const gram = this.#product!.dataSync<'float32'>().slice();
+    this.dispose();
+    const width = mean.length;
+    for (let i = 0; i < width; i++)
+      for (let j = 0; j < width; j++) gram[i * width + j]! -= this.#rows * mean[i]! * mean[j]!;
+    return { mean, gram };
+  }
+
+  dispose(): void {
+    tf.dispose([this.#sum, this.#product]);
   }
 }
 
@@ -109,15 +161,17 @@ function runLayer(encoder: Encoder, hidden: tf.Tensor2D, offsets: Int32Array, la
 
 async function calibrationExamples({ checkpoint, data, rows, seed }: Calibration): Promise<Example[]> {
   const { positions, positionOffset } = checkpoint.description;
-  const indices = shuffle([...data.train.rows.keys()], seededRandom(seed)).slice(0, rows);
-  if (indices.length === 0)
+  const { source, rows: inMemory } = data.train;
+  const chosen = source
+    ? await sampleStream(source, rows, seed)
+    : shuffle([...inMemory.keys()], seededRandom(seed))
+        .slice(0, rows)
+        .map((index) => inMemory[index]!);
+  if (chosen.length === 0)
     throw new WhittleError('BAD_DATA', 'quantize options: calibration: expected rows to train on but found none');
   const tokenizer = await loadTokenizer(checkpoint.folder);
-  return encodeRows(
-    indices.map((index) => data.train.rows[index]!),
-    data.task,
-    { tokenizer, maxLength: Math.min(longestText, positions - positionOffset) },
-  ).examples;
+  return encodeRows(chosen, data.task, { tokenizer, maxLength: Math.min(longestText, positions - positionOffset) })
+    .examples;
 }
 
 /** Batches whose sequences are of one length, so that the composite encoder pads none. */

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <vector>
 
@@ -35,14 +36,58 @@ std::vector<int64_t> columns_by_weight(const float* gram, int64_t n) {
   return order;
 }
 
-Square damped(const std::string& name, const float* gram, const std::vector<int64_t>& order) {
-  const int64_t n = static_cast<int64_t>(order.size());
+// What is added to the diagonal of the gram matrix.
+double damping_of(const std::string& name, const float* gram, int64_t n) {
   double trace = 0;
   for (int64_t i = 0; i < n; ++i) trace += gram[i * n + i];
   if (!std::isfinite(trace))
     throw Error("BAD_DATA",
                 "Expected finite calibration inputs of tensor \"" + name + "\" but found a NaN or infinity");
-  const double damping = trace > 0 ? kDamping * trace / static_cast<double>(n) : 1;
+  return trace > 0 ? kDamping * trace / static_cast<double>(n) : 1;
+}
+
+// Candidates for a row's scale: (1 - i * kScaleStep) times the scale at which its largest weight is 127.
+constexpr int kScales = 21;
+constexpr float kScaleStep = 0.02f;
+
+// The candidate with the least sum over c of weights[c] * (w[c] - rounded w[c])^2, weights [cols] >= 0.
+float best_scale(const float* w, const float* weights, int64_t cols, float scale) {
+  float best = scale;
+  double least = std::numeric_limits<double>::infinity();
+  for (int i = 0; i < kScales; ++i) {
+    const float candidate = scale * (1 - static_cast<float>(i) * kScaleStep);
+    double sum = 0;
+    for (int64_t c = 0; c < cols; ++c) {
+      const float rounded = std::clamp(std::nearbyint(w[c] / candidate), -127.0f, 127.0f);
+      const float error = w[c] - rounded * candidate;
+      sum += static_cast<double>(weights[c]) * error * error;
+    }
+    if (sum < least) {
+      least = sum;
+      best = candidate;
+    }
+  }
+  return best;
+}
+
+// Rows whose scale is more than their largest weight asks for lie near an earlier grid (ops/weight_rows.h): those keep
+// it, since a scale that meets that grid would look best and take back what was learned since.
+void choose_scales(const float* w, const float* gram, double damping, int64_t rows, int64_t cols, float* scales,
+                   const Context& context) {
+  std::vector<float> weights(cols);
+  for (int64_t c = 0; c < cols; ++c) weights[c] = gram[c * cols + c] + static_cast<float>(damping);
+  context.pool.split(rows, kRowsPerTask, context.threads, [&](int64_t first, int64_t last) {
+    for (int64_t r = first; r < last; ++r) {
+      const float* row = w + r * cols;
+      float largest = 0;
+      for (int64_t c = 0; c < cols; ++c) largest = std::max(largest, std::fabs(row[c]));
+      if (scales[r] * 127 <= 1.001f * largest) scales[r] = best_scale(row, weights.data(), cols, scales[r]);
+    }
+  });
+}
+
+Square damped(const float* gram, const std::vector<int64_t>& order, double damping) {
+  const int64_t n = static_cast<int64_t>(order.size());
   Square result(n);
   for (int64_t i = 0; i < n; ++i) {
     for (int64_t j = 0; j < n; ++j) result.row(i)[j] = gram[order[i] * n + order[j]];
@@ -126,9 +171,11 @@ Square inverted_lower(const Square& l, const Context& context) {
 
 QuantizedWeight quantize_weight_compensated(const std::string& name, const float* w, const float* gram, int64_t rows,
                                             int64_t cols, int8_t* q, float* scales, const Context& context) {
-  quantize_weight(name, w, rows, cols, q, scales, context);  // the scales; refuses what is not finite
+  quantize_weight(name, w, rows, cols, q, scales, context);  // the first scales; refuses what is not finite
+  const double damping = damping_of(name, gram, cols);
+  choose_scales(w, gram, damping, rows, cols, scales, context);
   const std::vector<int64_t> order = columns_by_weight(gram, cols);
-  Square factor = damped(name, gram, order);
+  Square factor = damped(gram, order, damping);
   cholesky(name, factor, context);
   // With gram = L L^T, row c of L^-1 tells how columns before c make up for an error of column c.
   const Square inverse = inverted_lower(factor, context);

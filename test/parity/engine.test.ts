@@ -6,6 +6,8 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openCheckpoint } from '../../lib/models/checkpoint.js';
 import { native } from '../../bindings/load.js';
+import { quantize } from '../../lib/compress/quantize.js';
+import { loadDataset } from '../../lib/data/load.js';
 import { Engine, type EngineOptions } from '../../lib/models/engine.js';
 import { isLinearWeight, type Parameter, type QuantizedParameter } from '../../lib/models/parameters.js';
 import { writeCheckpoint } from '../../lib/models/write-checkpoint.js';
@@ -186,6 +188,26 @@ test('minilm-l6: int8 states have a cosine of 0.999 to float32 with the same wei
   assert.ok(original.mean >= 0.999, `mean cosine to the original is ${original.mean}`);
   const onLoading = await withEngine(minilm, { precision: 'int8' }, run);
   assert.equal(onLoading, int8, 'quantizing while loading gives what the quantized checkpoint gives');
+});
+
+test('minilm-l6: calibration on other texts brings int8 nearer to the original float32 weights', async () => {
+  const sets = ['banking77', 'ag_news', 'sst2'].map((name) => sharedFolder(`data/${name}`));
+  if (!minilm || !sets.every((set) => set !== undefined)) return skip('../shared is not there');
+  const { batch } = readGolden('minilm-l6.golden.json');
+  const run = (engine: Engine) => engine.run(batch, { output: 'hidden' });
+  const train = sets.map((set) => join(set, 'train.jsonl'));
+  const data = await loadDataset({ train, dev: train, test: train, task: 'text-classification' });
+  const exact = await withEngine(minilm, { precision: 'float32' }, run);
+  const found = async (calibration: number) => {
+    const folder = join(temporaryFolder(), 'int8');
+    await quantize(minilm, { calibration, keep: ['embeddings.word'] }, { folder, threads: 0, data });
+    return cosines(await withEngine(folder, {}, run), exact, batch.offsets, 384);
+  };
+  const [plain, calibrated] = [await found(0), await found(192)];
+  for (const [name, { smallest, mean }] of Object.entries({ plain, calibrated }))
+    console.log(`cosine of int8, ${name}: smallest ${smallest.toFixed(6)}, mean ${mean.toFixed(6)}`);
+  assert.ok(calibrated.smallest >= 0.998, `smallest cosine is ${calibrated.smallest}`);
+  assert.ok(1 - calibrated.mean < 0.75 * (1 - plain.mean), `mean cosine is ${calibrated.mean}, ${plain.mean} without`);
 });
 
 test('every instruction set of this machine gives the same answers', async () => {

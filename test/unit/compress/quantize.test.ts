@@ -206,6 +206,16 @@ test('calibration brings the states on the rows nearer to those of the original 
     [calibrated!, again!].map(async (to) => (await openCheckpoint(to)).readParameters()),
   );
   for (const [name, { data: values }] of one!) assert.equal(three!.get(name)!.data, values, name);
+  const before = await (await openCheckpoint(source)).readParameters();
+  for (const [name, { data: values }] of one!) {
+    const isCorrected = name.startsWith('layers.') && name.endsWith('.bias') && !name.includes('norm');
+    if (name.endsWith('.bias'))
+      assert.is(
+        values.every((value, i) => value === before.get(name)!.data[i]),
+        !isCorrected,
+        name,
+      );
+  }
 });
 
 test('calibration without data is refused', async () => {
