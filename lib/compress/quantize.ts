@@ -18,7 +18,10 @@ export const quantizeSchema = z.strictObject({
    * `weight-only`: int8 weights for a small file; the model computes in floating point.
    */
   method: z.enum(['dynamic', 'weight-only'], 'expected "dynamic" or "weight-only"').default('dynamic'),
-  /** Weights that stay floating point: names with `*` for any run of characters. */
+  /**
+   * Weights that stay floating point in the file: names with `*` for any run of characters. In `dynamic` models
+   * whittle's engine computes the layers' products in int8 all the same, and rounds such a weight as it loads it.
+   */
   keep: patternsSchema.default([]),
   /**
    * Rows of the train split on which the layers' inputs are measured, so that what rounding one weight costs is made up
