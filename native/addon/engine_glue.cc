@@ -16,7 +16,8 @@ namespace {
 class ModelUse {
  public:
   explicit ModelUse(std::shared_ptr<const PackedModel> model) : cpu_(std::move(model)) { ++users(); }
-  ModelUse(std::shared_ptr<CudaEngine> engine, std::string device) : gpu_(std::move(engine)), device_(std::move(device)) {
+  ModelUse(std::shared_ptr<CudaEngine> engine, std::string device)
+      : gpu_(std::move(engine)), device_(std::move(device)) {
     ++users();
   }
   ~ModelUse() { --users(); }

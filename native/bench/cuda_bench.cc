@@ -133,10 +133,17 @@ void time_attention(GpuDevice& device, int64_t sequences, int64_t length, int64_
 
 void time_rows(GpuDevice& device, int64_t rows, int64_t cols, std::mt19937_64& random, int rounds) {
   CudaBench bench(device);
-  cuda::Rows call{bench.put_one(static_cast<int32_t>(rows)), rows, cols, bench.put(random_floats(random, rows * cols)),
-                  cuda::Format::f32, {}};
-  call.result = {bench.put(random_floats(random, cols)), bench.put(random_floats(random, cols)), 1e-12f,
-                 bench.take<float>(rows * cols), {}};
+  cuda::Rows call{bench.put_one(static_cast<int32_t>(rows)),
+                  rows,
+                  cols,
+                  bench.put(random_floats(random, rows * cols)),
+                  cuda::Format::f32,
+                  {}};
+  call.result = {bench.put(random_floats(random, cols)),
+                 bench.put(random_floats(random, cols)),
+                 1e-12f,
+                 bench.take<float>(rows * cols),
+                 {}};
   call.result.operand.k = cols;
   call.result.operand.data = bench.take<uint8_t>(cuda::operand_bytes(cuda::Form::int8, rows, cols));
   call.result.operand.scales = bench.take<float>(rows);
@@ -162,7 +169,8 @@ void time_encoder(GpuDevice& device, const char* name, const SmallModelOptions& 
     engine.run(batch.batch(), Output::logits, out.data(), {});
     clock_gettime(CLOCK_MONOTONIC, &end);
     if (i >= 2)
-      seconds.push_back(static_cast<double>(end.tv_sec - begin.tv_sec) + 1e-9 * static_cast<double>(end.tv_nsec - begin.tv_nsec));
+      seconds.push_back(static_cast<double>(end.tv_sec - begin.tv_sec) +
+                        1e-9 * static_cast<double>(end.tv_nsec - begin.tv_nsec));
   }
   std::nth_element(seconds.begin(), seconds.begin() + 2, seconds.end());
   std::printf("%-28s %zu sequences, %ld tokens %10.1f sequences/s\n", name, lengths.size(),

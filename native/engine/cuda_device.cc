@@ -65,12 +65,14 @@ class CudaDevice : public GpuDevice {
   }
   void upload(void* to, const void* from, int64_t bytes, cuda::Stream stream) override {
     use();
-    check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, static_cast<cudaStream_t>(stream)),
+    check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyHostToDevice,
+                          static_cast<cudaStream_t>(stream)),
           "copying to it");
   }
   void download(void* to, const void* from, int64_t bytes, cuda::Stream stream) override {
     use();
-    check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost, static_cast<cudaStream_t>(stream)),
+    check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost,
+                          static_cast<cudaStream_t>(stream)),
           "copying from it");
   }
   void synchronize(cuda::Stream stream) override {
@@ -81,7 +83,8 @@ class CudaDevice : public GpuDevice {
   GpuGraph capture(cuda::Stream stream, const std::function<void()>& work) override {
     use();
     const auto on = static_cast<cudaStream_t>(stream);
-    check(cudaStreamBeginCapture(on, cudaStreamCaptureModeThreadLocal), "capturing a graph");
+    // Relaxed, since the first launch of a kernel may load it, which other modes could refuse.
+    check(cudaStreamBeginCapture(on, cudaStreamCaptureModeRelaxed), "capturing a graph");
     cudaGraph_t graph = nullptr;
     try {
       work();
@@ -162,9 +165,9 @@ GpuSupport find_cuda_devices() {
 
 std::unique_ptr<GpuDevice> make_cuda_device(const GpuInfo& info) {
   if (info.capability < kOldestCapability)
-    throw Error("UNSUPPORTED", "Expected a GPU of compute capability 8.0 or later but cuda:" + std::to_string(info.index) +
-                                   " (" + info.name + ") has " + std::to_string(info.capability / 10) + "." +
-                                   std::to_string(info.capability % 10));
+    throw Error("UNSUPPORTED", "Expected a GPU of compute capability 8.0 or later but cuda:" +
+                                   std::to_string(info.index) + " (" + info.name + ") has " +
+                                   std::to_string(info.capability / 10) + "." + std::to_string(info.capability % 10));
   return std::make_unique<CudaDevice>(info);
 }
 

@@ -29,7 +29,9 @@ class Slices {
  public:
   // A slice leaves each of the `gpus` its share, if that is worth a launch.
   Slices(const RaggedBatch& batch, int64_t gpus)
-      : batch_(batch), most_(std::max(kWorthwhileTokens, (batch.tokens() + gpus - 1) / gpus)), left_{0, batch.sequences} {}
+      : batch_(batch),
+        most_(std::max(kWorthwhileTokens, (batch.tokens() + gpus - 1) / gpus)),
+        left_{0, batch.sequences} {}
 
   // The next consecutive sequences of together at most `budget` tokens, at least one. False if none is left.
   bool next(int64_t budget, Chunk& chunk) {
@@ -42,7 +44,8 @@ class Slices {
     if (left_.first == left_.last) return false;
     budget = std::min(budget, most_);
     chunk = {left_.first, left_.first + 1};
-    while (chunk.last < left_.last && batch_.offsets[chunk.last + 1] - batch_.offsets[chunk.first] <= budget) ++chunk.last;
+    while (chunk.last < left_.last && batch_.offsets[chunk.last + 1] - batch_.offsets[chunk.first] <= budget)
+      ++chunk.last;
     left_.first = chunk.last;
     return true;
   }
@@ -171,8 +174,9 @@ CudaReplica::CudaReplica(GpuDevice& device, const ModelSpec& spec, const KernelT
   while (tokens > kFewestTokens && CudaLane::workspace_bytes(model_, tokens) > free) tokens /= 2;
   budget_ = tokens;
   for (int i = 0; i < kLanes; ++i) {
-    lanes_.push_back(std::make_unique<CudaLane>(
-        model_, [this](int64_t count, int64_t sequences, Output output) { return shape_of(model_, count, sequences, output); }));
+    lanes_.push_back(std::make_unique<CudaLane>(model_, [this](int64_t count, int64_t sequences, Output output) {
+      return shape_of(model_, count, sequences, output);
+    }));
     idle_.push_back(lanes_.back().get());
   }
 }

@@ -90,13 +90,14 @@ struct CudaLane::Memory {
 namespace {
 
 cuda::Form form_of(Precision precision) {
-  return precision == Precision::int8 ? cuda::Form::int8 : precision == Precision::bfloat16 ? cuda::Form::bf16 : cuda::Form::split;
+  return precision == Precision::int8       ? cuda::Form::int8
+         : precision == Precision::bfloat16 ? cuda::Form::bf16
+                                            : cuda::Form::split;
 }
 
 }  // namespace
 
-CudaLane::CudaLane(const CudaModel& model,
-                   const std::function<OutputShape(int64_t, int64_t, Output)>& shape)
+CudaLane::CudaLane(const CudaModel& model, const std::function<OutputShape(int64_t, int64_t, Output)>& shape)
     : model_(model), device_(model.device), shape_(shape), stream_(device_.create_stream()) {}
 
 CudaLane::~CudaLane() {
@@ -146,7 +147,8 @@ int64_t CudaLane::workspace_bytes(const CudaModel& model, int64_t tokens) {
   take_operand(layout, form, rows, model.hidden, kMostNormOutliers);
   take_operand(layout, form, rows, model.intermediate, 0);
   for (int i = 0; i < (form == cuda::Form::split ? 2 : 1); ++i) layout.take<uint16_t>(rows * 3 * model.hidden);
-  if (form == cuda::Form::int8) layout.take<uint16_t>(rows * model.hidden), layout.take<uint16_t>(rows * model.intermediate);
+  if (form == cuda::Form::int8)
+    layout.take<uint16_t>(rows * model.hidden), layout.take<uint16_t>(rows * model.intermediate);
   take_operand(layout, cuda::Form::split, rows, model.hidden, 0);
   layout.take<float>(rows);
   return layout.used();
@@ -215,9 +217,9 @@ void CudaLane::start(const RaggedBatch& batch, const Chunk& chunk, Output output
   stage(batch, chunk, bucket);
   device_.upload(memory.batch.counts, pinned_, batch_bytes, stream_);
   device_.launch(found->second, stream_);
-  const float* result = output == Output::hidden ? memory.x
-                        : output == Output::mean ? memory.pooled
-                        : output == Output::first ? memory.x
+  const float* result = output == Output::hidden   ? memory.x
+                        : output == Output::mean   ? memory.pooled
+                        : output == Output::first  ? memory.x
                         : output == Output::pooled ? memory.pooled
                                                    : memory.out;
   staged_bytes_ = batch_bytes;
@@ -371,8 +373,7 @@ void CudaLane::enqueue(const CudaBucket& bucket, const Memory& memory, Output ou
   embeddings.position = model_.position.as<float>();
   embeddings.type = model_.token_types > 0 ? model_.token_type.as<float>() : nullptr;
   embeddings.result = {model_.embedding_norm.gamma.as<float>(), model_.embedding_norm.beta.as<float>(),
-                       model_.norm_epsilon, memory.x,
-                       with_outliers(memory.a, model_.layers.front().qkv.most_outliers)};
+                       model_.norm_epsilon, memory.x, with_outliers(memory.a, model_.layers.front().qkv.most_outliers)};
   kernels.embedding(embeddings, stream_);
   for (size_t i = 0; i < model_.layers.size(); ++i) {
     const bool last = i + 1 == model_.layers.size();
@@ -381,7 +382,8 @@ void CudaLane::enqueue(const CudaBucket& bucket, const Memory& memory, Output ou
 
   const int32_t* sequences = batch.counts + 1;
   if (output == Output::mean)
-    kernels.pooling({sequences, bucket.sequences, model_.hidden, memory.x, batch.offsets, true, memory.pooled}, stream_);
+    kernels.pooling({sequences, bucket.sequences, model_.hidden, memory.x, batch.offsets, true, memory.pooled},
+                    stream_);
   if (output == Output::pooled || (output == Output::logits && model_.task == HeadTask::text_classification)) {
     const PoolerActivation kind = model_.pooler_activation;
     const cuda::Activation activation = kind == PoolerActivation::tanh   ? cuda::Activation::tanh

@@ -13,7 +13,8 @@
 
 namespace whittle {
 
-// Sizes that launches are made for; a slice has at most these. Few different ones, so that few graphs serve all batches.
+// Sizes that launches are made for; a slice has at most these. Few different ones, so that few graphs serve all
+// batches.
 struct CudaBucket {
   int64_t tokens, sequences, tiles;
   auto operator<=>(const CudaBucket&) const = default;
@@ -28,8 +29,8 @@ class CudaLane {
   CudaLane(const CudaLane&) = delete;
   CudaLane& operator=(const CudaLane&) = delete;
 
-  // Enqueues sequences [chunk.first, chunk.last) of a checked batch: copies, kernels, copies. Throws GpuOutOfMemory, and
-  // is then as before.
+  // Enqueues sequences [chunk.first, chunk.last) of a checked batch: copies, kernels, copies. Throws GpuOutOfMemory,
+  // and is then as before.
   void start(const RaggedBatch& batch, const Chunk& chunk, Output output);
   bool busy() const { return busy_; }
   // Waits for what was started, and writes its rows of the output of the whole batch. Returns the sequences done.

@@ -21,11 +21,11 @@ void fill_blocks(uint8_t* stored, cuda::Form form, int64_t n, int64_t k, int thr
       for (int64_t part = 0; part < parts; ++part)
         for (int64_t c = 0; c < k; ++c) {
           const T value = element(r, c, part);
-          std::memcpy(stored + cuda::operand_offset(cuda::stored_weight_row(r),
-                                                    part * part_blocks * cuda::kRowBytes +
-                                                        c * static_cast<int64_t>(sizeof(T)),
-                                                    parts * part_blocks),
-                      &value, sizeof(T));
+          std::memcpy(
+              stored + cuda::operand_offset(cuda::stored_weight_row(r),
+                                            part * part_blocks * cuda::kRowBytes + c * static_cast<int64_t>(sizeof(T)),
+                                            parts * part_blocks),
+              &value, sizeof(T));
         }
   });
 }
@@ -34,7 +34,12 @@ class Uploader {
  public:
   Uploader(GpuDevice& device, const ModelSpec& spec, const KernelTable& table, int threads,
            const std::function<void()>& check)
-      : device_(device), spec_(spec), table_(table), threads_(threads), check_(check), stream_(device.create_stream()) {}
+      : device_(device),
+        spec_(spec),
+        table_(table),
+        threads_(threads),
+        check_(check),
+        stream_(device.create_stream()) {}
   ~Uploader() { device_.destroy_stream(stream_); }
   Uploader(const Uploader&) = delete;
   Uploader& operator=(const Uploader&) = delete;
@@ -136,8 +141,9 @@ class Uploader {
   static void require_finite(const StoredTensor& tensor, const std::vector<float>& values) {
     for (size_t i = 0; i < values.size(); ++i)
       if (!std::isfinite(values[i]))
-        throw Error("BAD_CHECKPOINT", tensor.file + ": tensor " + tensor.name + ": expected finite numbers but element " +
-                                          std::to_string(i) + " is " + std::to_string(values[i]));
+        throw Error("BAD_CHECKPOINT", tensor.file + ": tensor " + tensor.name +
+                                          ": expected finite numbers but element " + std::to_string(i) + " is " +
+                                          std::to_string(values[i]));
   }
 
   std::vector<float> scales_of(const StoredParameter& parameter, int64_t rows) {
@@ -155,8 +161,7 @@ class Uploader {
     std::vector<int8_t> q;  // [linear.n, k]
     std::vector<float> scales;
     bool stored_s8 = true;
-    for (const std::string& name : names)
-      stored_s8 &= spec_.at(name + ".weight", {n, k}).tensor.dtype == Dtype::i8;
+    for (const std::string& name : names) stored_s8 &= spec_.at(name + ".weight", {n, k}).tensor.dtype == Dtype::i8;
     for (const std::string& name : names) {
       std::vector<int8_t> part(static_cast<size_t>(n * k));
       std::vector<float> part_scales(static_cast<size_t>(n));
@@ -188,7 +193,8 @@ class Uploader {
     linear.most_outliers = kMostNormOutliers;
     std::vector<int8_t> columns(q.size());
     for (int64_t r = 0; r < linear.n; ++r)
-      for (int64_t c = 0; c < k; ++c) columns[static_cast<size_t>(c * linear.n + r)] = q[static_cast<size_t>(r * k + c)];
+      for (int64_t c = 0; c < k; ++c)
+        columns[static_cast<size_t>(c * linear.n + r)] = q[static_cast<size_t>(r * k + c)];
     linear.columns = upload(columns);
   }
 
@@ -248,8 +254,7 @@ CudaModel::CudaModel(GpuDevice& gpu, const ModelSpec& spec, const KernelTable& t
   Uploader uploader(device, spec, table, threads, check);
   uploader.table("embeddings.word", vocabulary, hidden, *this);
   position = uploader.upload(uploader.floats("embeddings.position", {positions, hidden}));
-  if (token_types > 0)
-    token_type = uploader.upload(uploader.floats("embeddings.tokenType", {token_types, hidden}));
+  if (token_types > 0) token_type = uploader.upload(uploader.floats("embeddings.tokenType", {token_types, hidden}));
   if (!spec.position_buckets.empty()) position_bias = uploader.position_bias();
   embedding_norm = uploader.norm("embeddings.norm");
   for (int64_t i = 0; i < spec.layers; ++i) {
@@ -259,7 +264,8 @@ CudaModel::CudaModel(GpuDevice& gpu, const ModelSpec& spec, const KernelTable& t
                                 precision, Uploader::Input::norm);
     layer.attention_output = uploader.linear({attention + ".output"}, hidden, hidden, precision);
     layer.attention_norm = uploader.norm(attention + ".norm");
-    layer.intermediate = uploader.linear({name + ".intermediate"}, intermediate, hidden, precision, Uploader::Input::norm);
+    layer.intermediate =
+        uploader.linear({name + ".intermediate"}, intermediate, hidden, precision, Uploader::Input::norm);
     layer.output = uploader.linear({name + ".output"}, hidden, intermediate, precision, Uploader::Input::gelu);
     layer.output_norm = uploader.norm(name + ".output.norm");
     layers.push_back(std::move(layer));

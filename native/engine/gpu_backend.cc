@@ -29,8 +29,8 @@ GpuDevice& gpu_device(int index) {
     throw Error("UNSUPPORTED", "Expected a GPU for device cuda:" + std::to_string(index) + " but " + support.problem);
   const int count = static_cast<int>(support.devices.size());
   if (index >= count)
-    throw Error("UNSUPPORTED", "Expected a device from cuda:0 to cuda:" + std::to_string(count - 1) + " but found cuda:" +
-                                   std::to_string(index));
+    throw Error("UNSUPPORTED", "Expected a device from cuda:0 to cuda:" + std::to_string(count - 1) +
+                                   " but found cuda:" + std::to_string(index));
   // Never destroyed: engines may be released while the process exits.
   static std::mutex& mutex = *new std::mutex;
   static auto& devices = *new std::map<int, std::unique_ptr<GpuDevice>>;
@@ -44,7 +44,8 @@ GpuDevice& gpu_device(int index) {
 
 std::vector<int> parse_gpus(const std::string& device) {
   const auto refuse = [&] {
-    throw Error("BAD_OPTION", "Expected device cpu, cuda, cuda:N or several such as cuda:0,cuda:1 but found \"" + device + "\"");
+    throw Error("BAD_OPTION",
+                "Expected device cpu, cuda, cuda:N or several such as cuda:0,cuda:1 but found \"" + device + "\"");
   };
   if (device == "cuda") return {0};
   std::vector<int> found;

@@ -29,7 +29,8 @@ struct GpuInfo {
 
 using GpuGraph = void*;
 
-// Calls from several threads are fine as long as each uses streams of its own. All throw Error DEVICE if the GPU is lost.
+// Calls from several threads are fine as long as each uses streams of its own. All throw Error DEVICE if the GPU is
+// lost.
 class GpuDevice {
  public:
   virtual ~GpuDevice() = default;
@@ -37,7 +38,7 @@ class GpuDevice {
   virtual const cuda::KernelTable& kernels() const = 0;
 
   virtual int64_t free_memory() = 0;
-  virtual void* allocate(int64_t bytes) = 0;  // 1024-byte aligned; throws GpuOutOfMemory
+  virtual void* allocate(int64_t bytes) = 0;  // 256-byte aligned at least; throws GpuOutOfMemory
   virtual void release(void* memory) noexcept = 0;
   virtual void* allocate_pinned(int64_t bytes) = 0;  // of the host
   virtual void release_pinned(void* memory) noexcept = 0;

@@ -88,9 +88,8 @@ std::string key_of(const ModelSpec& spec, const KernelTable& kernels) {
 
 std::shared_ptr<const PackedModel> shared_model(const ModelSpec& spec, const KernelTable& kernels, int threads,
                                                 const std::function<void()>& check) {
-  return shared<const PackedModel>(key_of(spec, kernels), [&] {
-    return std::make_shared<const PackedModel>(spec, kernels, threads, check);
-  });
+  return shared<const PackedModel>(key_of(spec, kernels),
+                                   [&] { return std::make_shared<const PackedModel>(spec, kernels, threads, check); });
 }
 
 std::shared_ptr<CudaEngine> shared_cuda_engine(const ModelSpec& spec, const std::string& device,
@@ -102,9 +101,8 @@ std::shared_ptr<CudaEngine> shared_cuda_engine(const ModelSpec& spec, const std:
     devices.push_back(&gpu_device(index));
     key += std::to_string(index) + ' ';
   }
-  return shared<CudaEngine>(key + key_of(spec, kernels), [&] {
-    return std::make_shared<CudaEngine>(devices, spec, kernels, threads, check);
-  });
+  return shared<CudaEngine>(key + key_of(spec, kernels),
+                            [&] { return std::make_shared<CudaEngine>(devices, spec, kernels, threads, check); });
 }
 
 }  // namespace whittle

@@ -16,9 +16,9 @@ struct Case {
   int64_t heads, head_size;
   bool with_bias;
 };
-const std::vector<Case> kCases = {{{1}, 1, 32, false},          {{3, 1, 64, 65}, 2, 32, false}, {{17, 130}, 3, 64, true},
-                                  {{63, 2}, 1, 128, false},     {{70, 5}, 2, 16, true},         {{33, 128, 1}, 2, 20, false},
-                                  {{129, 15}, 1, 100, true}};
+const std::vector<Case> kCases = {
+    {{1}, 1, 32, false},    {{3, 1, 64, 65}, 2, 32, false}, {{17, 130}, 3, 64, true}, {{63, 2}, 1, 128, false},
+    {{70, 5}, 2, 16, true}, {{33, 128, 1}, 2, 20, false},   {{129, 15}, 1, 100, true}};
 
 }  // namespace
 

@@ -17,7 +17,8 @@ namespace {
 
 const std::function<void()> kNever = [] {};
 
-std::vector<float> run_engine(CudaEngine& engine, const SmallBatch& batch, Output output, const RunControl& control = {}) {
+std::vector<float> run_engine(CudaEngine& engine, const SmallBatch& batch, Output output,
+                              const RunControl& control = {}) {
   const OutputShape shape = engine.output_shape(batch.batch().tokens(), batch.batch().sequences, output);
   std::vector<float> out(static_cast<size_t>(shape.rows * shape.columns), NAN);
   engine.run(batch.batch(), output, out.data(), control);
@@ -55,9 +56,11 @@ struct Tolerance {
   double of_states;
 };
 // float32: three bf16 products leave 2^-16 of each factor. bfloat16: 2^-8 of each
-// factor, or twice what bfloat16 costs on the CPU, since some models make more of it. int8: where float32 sums differ in their last
-// bits, or float16 rounds what is quantized, some int8 is one step off: up to 0.8 % of the logits over five seeds.
-const std::vector<Tolerance> kTolerances = {{Precision::float32, 1e-4}, {Precision::bfloat16, 2e-2}, {Precision::int8, 1.5e-2}};
+// factor, or twice what bfloat16 costs on the CPU, since some models make more of it. int8: where float32 sums differ
+// in their last bits, or float16 rounds what is quantized, some int8 is one step off: up to 0.8 % of the logits over
+// five seeds.
+const std::vector<Tolerance> kTolerances = {
+    {Precision::float32, 1e-4}, {Precision::bfloat16, 2e-2}, {Precision::int8, 1.5e-2}};
 
 const std::vector<int64_t> kLengths = {1, 17, 64, 3, 65, 2, 31};
 
@@ -164,7 +167,8 @@ TEST(cuda_executor, several_devices_and_slices) {
     CHECK_EQUAL(total, 44);
     seen.push_back(done);
   };
-  const auto expected = run_engine(one, batch, Output::logits), actual = run_engine(several, batch, Output::logits, control);
+  const auto expected = run_engine(one, batch, Output::logits),
+             actual = run_engine(several, batch, Output::logits, control);
   for (size_t i = 0; i < actual.size(); ++i) CHECK_EQUAL(actual[i], expected[i]);
   CHECK(seen.size() > 1 && seen.back() == 44 && std::is_sorted(seen.begin(), seen.end()));
 }
@@ -211,7 +215,8 @@ TEST(cuda_executor, devices_by_name) {
   CHECK(parse_gpus("cuda") == std::vector<int>{0});
   CHECK(parse_gpus("cuda:3") == std::vector<int>{3});
   CHECK((parse_gpus("cuda:1,cuda:0") == std::vector<int>{1, 0}));
-  for (const char* wrong : {"", "gpu", "cuda:", "cuda:x", "cuda:0,", "cuda:0,cuda:0", "cuda:0;cuda:1", "cuda:-1", "cuda:99999999"}) {
+  for (const char* wrong :
+       {"", "gpu", "cuda:", "cuda:x", "cuda:0,", "cuda:0,cuda:0", "cuda:0;cuda:1", "cuda:-1", "cuda:99999999"}) {
     std::string code;
     try {
       parse_gpus(wrong);

@@ -40,11 +40,16 @@ StoredTensor stored_tensor(const std::string& folder, const std::vector<std::str
 ModelSpec read_spec(const std::string& folder, Precision precision) {
   ModelSpec spec;
   spec.precision = precision;
-  std::map<std::string, int64_t*> sizes = {
-      {"layers", &spec.layers},         {"hidden", &spec.hidden},       {"heads", &spec.heads},
-      {"intermediate", &spec.intermediate}, {"vocabulary", &spec.vocabulary}, {"positions", &spec.positions},
-      {"positionOffset", &spec.position_offset}, {"tokenTypes", &spec.token_types}, {"labels", &spec.labels},
-      {"positionBiasRows", &spec.position_bias_rows}};
+  std::map<std::string, int64_t*> sizes = {{"layers", &spec.layers},
+                                           {"hidden", &spec.hidden},
+                                           {"heads", &spec.heads},
+                                           {"intermediate", &spec.intermediate},
+                                           {"vocabulary", &spec.vocabulary},
+                                           {"positions", &spec.positions},
+                                           {"positionOffset", &spec.position_offset},
+                                           {"tokenTypes", &spec.token_types},
+                                           {"labels", &spec.labels},
+                                           {"positionBiasRows", &spec.position_bias_rows}};
   std::ifstream in(folder + "/model.txt");
   if (!in) WHITTLE_FAIL(folder << "/model.txt cannot be read");
   for (std::string line; std::getline(in, line);) {
@@ -125,7 +130,8 @@ TEST(cuda_fixture, a_real_model_agrees_with_the_cpu) {
       const auto [found, expected] = compare(Output::logits, "logits", labels);
       for (size_t at = 0; at < found.size(); at += labels) {
         const auto label = [&](const std::vector<float>& logits) {
-          return std::max_element(logits.begin() + static_cast<int64_t>(at), logits.begin() + static_cast<int64_t>(at + labels)) -
+          return std::max_element(logits.begin() + static_cast<int64_t>(at),
+                                  logits.begin() + static_cast<int64_t>(at + labels)) -
                  logits.begin();
         };
         CHECK_EQUAL(label(found), label(expected));

@@ -145,7 +145,8 @@ TEST(cuda_gemm, int8_with_everything_around_it) {
         }
         std::vector<int8_t> columns(static_cast<size_t>(n * k));
         for (int64_t j = 0; j < n; ++j)
-          for (int64_t l = 0; l < k; ++l) columns[static_cast<size_t>(l * n + j)] = product.w[static_cast<size_t>(j * k + l)];
+          for (int64_t l = 0; l < k; ++l)
+            columns[static_cast<size_t>(l * n + j)] = product.w[static_cast<size_t>(j * k + l)];
         // Some cases have outliers, some offsets, one both, one neither.
         const bool with_offsets = activation == cuda::Activation::gelu || activation == cuda::Activation::tanh;
         std::vector<int32_t> offsets, w_sums(static_cast<size_t>(n));
@@ -158,7 +159,8 @@ TEST(cuda_gemm, int8_with_everything_around_it) {
           call.w_sums = bench.put(w_sums);
           for (int64_t r = 0; r < m; ++r)
             for (int64_t j = 0; j < n; ++j)
-              product.sums[static_cast<size_t>(r * n + j)] += offsets[static_cast<size_t>(r)] * w_sums[static_cast<size_t>(j)];
+              product.sums[static_cast<size_t>(r * n + j)] +=
+                  offsets[static_cast<size_t>(r)] * w_sums[static_cast<size_t>(j)];
         }
         call.a.scales = bench.put(row_scales);
         call.a.most_outliers = most;

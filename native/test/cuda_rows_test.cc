@@ -34,7 +34,8 @@ cuda::Operand take_operand(CudaBench& bench, cuda::Form form, int64_t rows, int6
 template <typename T>
 T stored_element(const std::vector<uint8_t>& data, int64_t row, int64_t column, int64_t blocks) {
   T value;
-  std::memcpy(&value, &data[static_cast<size_t>(cuda::operand_offset(row, column * static_cast<int64_t>(sizeof(T)), blocks))],
+  std::memcpy(&value,
+              &data[static_cast<size_t>(cuda::operand_offset(row, column * static_cast<int64_t>(sizeof(T)), blocks))],
               sizeof(T));
   return value;
 }
@@ -141,7 +142,8 @@ TEST(cuda_rows, quantize_gelu_u8) {
         }
         cuda::Operand operand = take_operand(bench, cuda::Form::int8, rows, cols, 0);
         operand.offsets = bench.take<int32_t>(rows);
-        cuda::Rows call{bench.put_one(static_cast<int32_t>(rows)), rows, cols, bench.put(halves), cuda::Format::f16, {}};
+        cuda::Rows call{
+            bench.put_one(static_cast<int32_t>(rows)), rows, cols, bench.put(halves), cuda::Format::f16, {}};
         call.result.operand = operand;
         bench.kernels().quantize_gelu_u8(call, bench.stream());
         check_quantized(bench, operand, x, rows);
@@ -268,8 +270,8 @@ TEST(cuda_rows, pooling) {
         CudaBench bench(*device);
         const auto x = random_floats(random, 70 * cols);
         float* y = bench.take<float>(5 * cols);
-        bench.kernels().pooling(
-            {bench.put_one(int32_t{4}), 5, cols, bench.put(x), bench.put(offsets), mean, y}, bench.stream());
+        bench.kernels().pooling({bench.put_one(int32_t{4}), 5, cols, bench.put(x), bench.put(offsets), mean, y},
+                                bench.stream());
         const auto found = bench.get(y, 5 * cols);
         for (int64_t s = 0; s < 4; ++s)
           for (int64_t c = 0; c < cols; ++c) {

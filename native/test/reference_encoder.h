@@ -91,7 +91,8 @@ class ReferenceEncoder {
           const float b = bias[static_cast<size_t>(j)];
           if (!int8) {
             double sum = 0;
-            for (int64_t c = 0; c < k; ++c) sum += double{x[i][static_cast<size_t>(c)]} * w[static_cast<size_t>(j * k + c)];
+            for (int64_t c = 0; c < k; ++c)
+              sum += double{x[i][static_cast<size_t>(c)]} * w[static_cast<size_t>(j * k + c)];
             y[i].push_back(static_cast<float>(sum + b));
             continue;
           }
@@ -156,7 +157,8 @@ class ReferenceEncoder {
       for (int64_t c = 0; c < hidden; ++c) {
         float value = word[static_cast<size_t>(batch.input_ids[t] * hidden + c)];
         if (!type.empty()) value += type[static_cast<size_t>(batch.token_type_ids[t] * hidden + c)];
-        row.push_back(value + position[static_cast<size_t>((spec_.position_offset + t - batch.offsets[sequence]) * hidden + c)]);
+        row.push_back(
+            value + position[static_cast<size_t>((spec_.position_offset + t - batch.offsets[sequence]) * hidden + c)]);
       }
       x.push_back(row);
     }

@@ -29,8 +29,8 @@ inline QuantizedRow quantize_row(std::vector<float> x, int most) {
     const float inverse = 127.0f / limit;
     for (size_t c = 0; c < x.size(); ++c) {
       if (std::fabs(x[c]) <= limit) continue;
-      row.outliers.push_back({static_cast<int32_t>(c),
-                              static_cast<int32_t>(std::nearbyint(x[c] * inverse)) - (x[c] > 0 ? 127 : -127)});
+      row.outliers.push_back(
+          {static_cast<int32_t>(c), static_cast<int32_t>(std::nearbyint(x[c] * inverse)) - (x[c] > 0 ? 127 : -127)});
       x[c] = std::copysign(limit, x[c]);
     }
   }
@@ -49,7 +49,8 @@ inline QuantizedRow quantize_gelu_row(const std::vector<float>& x) {
   row.scale = range / 254.0f;
   row.offset = 128 - zero;
   for (const float value : x)
-    row.q.push_back(static_cast<int8_t>(std::max(-128, static_cast<int>(std::nearbyint(value * inverse)) + zero - 128)));
+    row.q.push_back(
+        static_cast<int8_t>(std::max(-128, static_cast<int>(std::nearbyint(value * inverse)) + zero - 128)));
   return row;
 }
 

@@ -20,7 +20,7 @@ struct SmallModelOptions {
   int64_t layers = 2, hidden = 64, heads = 2, intermediate = 128, vocabulary = 50, positions = 160, token_types = 2;
   HeadTask task = HeadTask::text_classification;
   int64_t labels = 5;
-  bool stored_s8 = false;       // linear weights and word embeddings
+  bool stored_s8 = false;  // linear weights and word embeddings
   bool position_bias = false;
   PoolerActivation activation = PoolerActivation::tanh;
 };
@@ -80,8 +80,8 @@ class SmallModel {
  private:
   template <typename T>
   StoredTensor write(const std::string& name, Dtype dtype, std::vector<int64_t> shape, const std::vector<T>& values) {
-    StoredTensor tensor{name, path_, dtype, std::move(shape), std::ftell(file_),
-                        static_cast<int64_t>(values.size() * sizeof(T))};
+    StoredTensor tensor{
+        name, path_, dtype, std::move(shape), std::ftell(file_), static_cast<int64_t>(values.size() * sizeof(T))};
     std::fwrite(values.data(), sizeof(T), values.size(), file_);
     return tensor;
   }
@@ -140,7 +140,8 @@ struct SmallBatch {
     for (const int64_t length : lengths) {
       for (int64_t t = 0; t < length; ++t) {
         ids.push_back(static_cast<int32_t>(random() % static_cast<uint64_t>(spec.vocabulary)));
-        types.push_back(spec.token_types > 0 ? static_cast<int32_t>(random() % static_cast<uint64_t>(spec.token_types)) : 0);
+        types.push_back(spec.token_types > 0 ? static_cast<int32_t>(random() % static_cast<uint64_t>(spec.token_types))
+                                             : 0);
       }
       offsets.push_back(static_cast<int32_t>(ids.size()));
     }

@@ -1,5 +1,5 @@
-// Attention over a ragged batch in one pass over the keys (Dao et al. 2022, FlashAttention): blocks of 64 queries of one
-// head against blocks of 64 keys, with the maximum and the sum of the softmax carried along.
+// Attention over a ragged batch in one pass over the keys (Dao et al. 2022, FlashAttention): blocks of 64 queries of
+// one head against blocks of 64 keys, with the maximum and the sum of the softmax carried along.
 #include "kernels/cuda/launch.cuh"
 
 namespace whittle::cuda {
@@ -13,9 +13,9 @@ constexpr float kLog2E = 1.4426950408889634f;
 // Rows of shared memory have 16 bytes more than their head, so that the 8 rows of a matrix lie in different banks.
 template <int kHead, bool kSplit>
 struct Tiles {
-  static constexpr int kStride = kHead + 8;                     // elements
-  static constexpr int kTile = kKeys * kStride;                 // elements of 64 rows
-  static constexpr int kParts = kSplit ? 2 : 1;                 // high and low
+  static constexpr int kStride = kHead + 8;                    // elements
+  static constexpr int kTile = kKeys * kStride;                // elements of 64 rows
+  static constexpr int kParts = kSplit ? 2 : 1;                // high and low
   static constexpr int kSharedBytes = 5 * kParts * kTile * 2;  // queries, and two stages of keys and values
   static_assert(kKeys == kAttentionQueries);
 
@@ -100,7 +100,7 @@ __device__ __forceinline__ void store_result(const Attention& a, int64_t row, in
   }
   const int64_t blocks = part_blocks(a.y_form, hidden);
   *reinterpret_cast<uint16_t*>(static_cast<uint8_t*>(a.y) + operand_offset(row, 2 * column + part * blocks * kRowBytes,
-                                                                          blocks * form_parts(a.y_form))) = bits;
+                                                                           blocks * form_parts(a.y_form))) = bits;
 }
 __device__ __forceinline__ void store_results(const Attention& a, int64_t row, int64_t column, int part,
                                               const uint4& eight) {
@@ -111,7 +111,7 @@ __device__ __forceinline__ void store_results(const Attention& a, int64_t row, i
   }
   const int64_t blocks = part_blocks(a.y_form, hidden);
   *reinterpret_cast<uint4*>(static_cast<uint8_t*>(a.y) + operand_offset(row, 2 * column + part * blocks * kRowBytes,
-                                                                       blocks * form_parts(a.y_form))) = eight;
+                                                                        blocks * form_parts(a.y_form))) = eight;
 }
 
 // Zeros behind the last column of an operand.

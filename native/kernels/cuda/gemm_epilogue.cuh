@@ -5,8 +5,8 @@
 
 namespace whittle::cuda {
 
-// Which blocks of A and W step `step` of the inner loop multiplies: split operands have two parts, and three of the four
-// products of parts matter.
+// Which blocks of A and W step `step` of the inner loop multiplies: split operands have two parts, and three of the
+// four products of parts matter.
 struct Steps {
   int blocks;  // of a part
   bool split;

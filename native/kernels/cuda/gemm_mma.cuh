@@ -89,8 +89,7 @@ __global__ void __launch_bounds__(kMmaThreads, 1) gemm_mma_kernel(const Gemm g) 
   for (int i = 0; i < 4; ++i)
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const TileRow row =
-          tile_row<Sum>(g, row_tile * kBlockRows + warp_row + i * 16 + half * 8 + lane / 4, rows);
+      const TileRow row = tile_row<Sum>(g, row_tile * kBlockRows + warp_row + i * 16 + half * 8 + lane / 4, rows);
       Sum eight[8];
 #pragma unroll
       for (int c = 0; c < 8; ++c) eight[c] = sums[i][c / 2][half * 2 + c % 2];

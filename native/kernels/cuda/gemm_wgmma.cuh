@@ -1,6 +1,6 @@
 // Products by wgmma (sm_90a): tiles of 128 x 256 or 128 x 128. One warp keeps the copy engine busy, which fills stages
-// of shared memory in bulk; two warpgroups multiply 64 rows each. Blocks are persistent and take tile after tile, so that
-// the first stages of a tile are on their way while the last one is stored.
+// of shared memory in bulk; two warpgroups multiply 64 rows each. Blocks are persistent and take tile after tile, so
+// that the first stages of a tile are on their way while the last one is stored.
 #pragma once
 
 #include "kernels/cuda/gemm_epilogue.cuh"
@@ -55,8 +55,8 @@ __device__ __forceinline__ void fill_stages(const Gemm& g, const TileWalk& walk,
       copy_bulk(stage, a + int64_t{steps.a(step)} * kBlockBytes, kBlockBytes, full + turn.stage);
 #pragma unroll
       for (int part = 0; part < kColumns / kBlockRows; ++part)
-        copy_bulk(stage + (part + 1) * kBlockBytes,
-                  w + (int64_t{part} * steps.stored() + steps.w(step)) * kBlockBytes, kBlockBytes, full + turn.stage);
+        copy_bulk(stage + (part + 1) * kBlockBytes, w + (int64_t{part} * steps.stored() + steps.w(step)) * kBlockBytes,
+                  kBlockBytes, full + turn.stage);
     }
   }
 }
@@ -70,6 +70,9 @@ __device__ __forceinline__ void multiply_tiles(const Gemm& g, const TileWalk& wa
   StageTurn<Shape::kStages> turn;
   for (int64_t tile = blockIdx.x; tile < walk.count; tile += gridDim.x) {
     Sum sums[kColumns / 2];
+#pragma unroll
+    for (int i = 0; i < kColumns / 2; ++i) sums[i] = 0;
+    hold_accumulators(sums);
     int last = 0;
     for (int step = 0; step < steps; ++step, turn.next()) {
       const uint8_t* stage = shared + turn.stage * Shape::kStageBytes;
@@ -87,6 +90,7 @@ __device__ __forceinline__ void multiply_tiles(const Gemm& g, const TileWalk& wa
       last = turn.stage;
     }
     wgmma_wait<0>();
+    hold_accumulators(sums);
     if (lane == 0) barrier_arrive(empty + last);
 
     const int64_t first_row = walk.row(tile) * kBlockRows + group * 64 + thread % 128 / 32 * 16 + lane / 4;
@@ -139,8 +143,8 @@ void launch_gemm_wgmma(const Gemm& g, int multiprocessors, Stream stream) {
   const int64_t tiles = (g.most_rows + kBlockRows - 1) / kBlockRows * ((g.n + kColumns - 1) / kColumns);
   const auto kernel = g.activation == Activation::gelu ? gemm_wgmma_kernel<kColumns, Sum, true>
                                                        : gemm_wgmma_kernel<kColumns, Sum, false>;
-  launch(kernel, {tiles < multiprocessors ? tiles : multiprocessors}, kWgmmaThreads,
-         WgmmaShape<kColumns>::kSharedBytes, stream, g);
+  launch(kernel, {tiles < multiprocessors ? tiles : multiprocessors}, kWgmmaThreads, WgmmaShape<kColumns>::kSharedBytes,
+         stream, g);
 }
 
 // Wide tiles read less per product; narrow ones waste less where n is no multiple of 256, and keep more multiprocessors
@@ -148,7 +152,8 @@ void launch_gemm_wgmma(const Gemm& g, int multiprocessors, Stream stream) {
 template <typename Sum>
 void run_gemm_wgmma(const Gemm& g, int multiprocessors, Stream stream) {
   const int64_t row_tiles = (g.most_rows + kBlockRows - 1) / kBlockRows;
-  const bool wide = g.n > 128 && row_tiles * ((g.n + 255) / 256) >= multiprocessors && (g.n + 255) / 256 * 256 * 10 <= g.n * 11;
+  const bool wide =
+      g.n > 128 && row_tiles * ((g.n + 255) / 256) >= multiprocessors && (g.n + 255) / 256 * 256 * 10 <= g.n * 11;
   if (wide)
     launch_gemm_wgmma<256, Sum>(g, multiprocessors, stream);
   else

@@ -10,10 +10,10 @@ namespace whittle::cuda {
 using Stream = void*;  // cudaStream_t, or the shim's
 
 // --- operands of products ------------------------------------------------------------------------------------------
-// Both operands of a product are stored in blocks of 128 rows by 128 bytes, one after the other: all blocks of rows 0 to
-// 127, then those of the next rows. A block is what one bulk copy moves and what wgmma reads: row r lies at r * 128, and
-// its 16-byte chunk c at place c ^ (r % 8) (the 128-byte swizzling). Bytes behind the last column are zero; rows behind
-// the last may hold anything.
+// Both operands of a product are stored in blocks of 128 rows by 128 bytes, one after the other: all blocks of rows 0
+// to 127, then those of the next rows. A block is what one bulk copy moves and what wgmma reads: row r lies at r * 128,
+// and its 16-byte chunk c at place c ^ (r % 8) (the 128-byte swizzling). Bytes behind the last column are zero; rows
+// behind the last may hold anything.
 inline constexpr int kBlockRows = 128, kRowBytes = 128, kBlockBytes = kBlockRows * kRowBytes;
 
 // int8; bf16; or float32 as the sum of two bf16, high and low, whose product is three: high high, high low, low high.
@@ -59,17 +59,17 @@ inline constexpr int kMostRowOutliers = 4;
 // No result of GELU is below -0.16998.
 inline constexpr float kGeluLowest = 0.17f;
 
-// Activations as a product reads them. int8 has a scale a row, and of each row its outliers, at most `most_outliers`; or,
-// for results of GELU, which are hardly ever negative, the int8 that stands for 0, with its sign changed.
+// Activations as a product reads them. int8 has a scale a row, and of each row its outliers, at most `most_outliers`;
+// or, for results of GELU, which are hardly ever negative, the int8 that stands for 0, with its sign changed.
 struct Operand {
   Form form = Form::int8;
   int64_t k = 0;
-  uint8_t* data = nullptr;           // operand_bytes(form, rows, k)
-  float* scales = nullptr;           // [rows]
-  int most_outliers = 0;             // of a row
+  uint8_t* data = nullptr;            // operand_bytes(form, rows, k)
+  float* scales = nullptr;            // [rows]
+  int most_outliers = 0;              // of a row
   int32_t* outlier_counts = nullptr;  // [rows]
-  Outlier* outliers = nullptr;       // [rows, most_outliers]
-  int32_t* offsets = nullptr;        // [rows], or null: 0 stands for 0
+  Outlier* outliers = nullptr;        // [rows, most_outliers]
+  int32_t* offsets = nullptr;         // [rows], or null: 0 stands for 0
 };
 
 enum class Activation : int { none = 0, gelu, tanh, relu };
@@ -81,18 +81,18 @@ struct Gemm {
   const int32_t* rows;
   int64_t most_rows;
   int64_t n;
-  Operand a;               // [rows, k]
-  const uint8_t* w;        // operand_bytes(form, padded n, k), rows stored as stored_weight_row says
-  const float* w_scales;   // [n], int8
-  const int8_t* columns;   // [k, n] W^T as it is, if rows of A may have outliers
-  const int32_t* w_sums;   // [n] sums of the rows of W, if A has offsets
-  const float* bias;       // [n] or null
+  Operand a;              // [rows, k]
+  const uint8_t* w;       // operand_bytes(form, padded n, k), rows stored as stored_weight_row says
+  const float* w_scales;  // [n], int8
+  const int8_t* columns;  // [k, n] W^T as it is, if rows of A may have outliers
+  const int32_t* w_sums;  // [n] sums of the rows of W, if A has offsets
+  const float* bias;      // [n] or null
   Activation activation;
-  const float* residual;   // [rows, n] or null, added after the activation
-  Format format;           // of y: float32 or float16 [rows, n], or the operand of the next product (bf16 or split)
+  const float* residual;  // [rows, n] or null, added after the activation
+  Format format;          // of y: float32 or float16 [rows, n], or the operand of the next product (bf16 or split)
   void* y;
-  uint16_t* y_low;         // float16 [rows, n] or null: y - float16(y)
-  Form y_form;             // if format is operand
+  uint16_t* y_low;  // float16 [rows, n] or null: y - float16(y)
+  Form y_form;      // if format is operand
 };
 
 // --- row by row -----------------------------------------------------------------------------------------------------
@@ -151,8 +151,8 @@ struct Attention {
   const uint16_t* qkv_low;     // or null
   const float* bias;           // [heads, 2 * max_distance - 1], as ops/attention.h has it, or null
   int64_t max_distance;
-  bool first_only;   // row s of the result is the first query of sequence s, else row t is token t
-  Format format;     // float16 [rows, heads * head_size], or operand (bf16 or split)
+  bool first_only;  // row s of the result is the first query of sequence s, else row t is token t
+  Format format;    // float16 [rows, heads * head_size], or operand (bf16 or split)
   void* y;
   Form y_form;
 };
@@ -171,13 +171,14 @@ struct Pooling {
 struct KernelTable {
   int capability;  // 10 * major + minor; 0: not set
   void (*gemm_s8)(const Gemm&, Stream);
-  void (*gemm_bf16)(const Gemm&, Stream);           // bf16 and split
-  void (*layer_norm)(const Rows&, Stream);          // in: float32; then quantized or rounded
-  void (*quantize_rows_s8)(const Rows&, Stream);    // no norm
+  void (*gemm_bf16)(const Gemm&, Stream);         // bf16 and split
+  void (*layer_norm)(const Rows&, Stream);        // in: float32; then quantized or rounded
+  void (*quantize_rows_s8)(const Rows&, Stream);  // no norm
   // x >= -kGeluLowest in all 255 steps between that and the row's maximum m (0 at least): with
-  // z = round(kGeluLowest * 254 / (m + kGeluLowest)), int8 = round(x * 254 / (m + kGeluLowest)) + z - 128, offset 128 - z.
+  // z = round(kGeluLowest * 254 / (m + kGeluLowest)), int8 = round(x * 254 / (m + kGeluLowest)) + z - 128, offset 128 -
+  // z.
   void (*quantize_gelu_u8)(const Rows&, Stream);
-  void (*convert_f32_bf16)(const Rows&, Stream);    // no norm
+  void (*convert_f32_bf16)(const Rows&, Stream);  // no norm
   void (*embedding)(const Embeddings&, Stream);
   void (*attention)(const Attention&, Stream);
   void (*pooling)(const Pooling&, Stream);

@@ -35,7 +35,7 @@ void launch(void (*kernel)(Parameters...), Grid grid, int threads, int shared_by
                                  shared_bytes);
   if (error == cudaSuccess) {
     kernel<<<dim3(static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y)), threads, shared_bytes,
-             static_cast<cudaStream_t>(stream)>>>(Parameters(arguments)...);
+             static_cast<cudaStream_t>(stream)> > >(Parameters(arguments)...);
     error = cudaGetLastError();
   }
   if (error != cudaSuccess)

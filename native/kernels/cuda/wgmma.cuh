@@ -1,5 +1,5 @@
-// Matrix products of a warpgroup, from shared memory (sm_90a): d[m64, n] (+)= A[64, 32 bytes] B[n, 32 bytes]^T with A and B
-// given by descriptors. The operands of an instruction cannot be a loop, so these lists are long.
+// Matrix products of a warpgroup, from shared memory (sm_90a): d[m64, n] (+)= A[64, 32 bytes] B[n, 32 bytes]^T with A
+// and B given by descriptors. The operands of an instruction cannot be a loop, so these lists are long.
 #pragma once
 
 // clang-format off

@@ -323,7 +323,8 @@ inline void read_matrix_row(uint64_t descriptor, int row, const uint8_t* shared,
   if (descriptor >> 62 != 1) shim::fault("the emulation knows matrices with 128-byte swizzling only");
   const uint64_t start = (descriptor & 0x3fff) << 4, stride = (descriptor >> 32 & 0x3fff) << 4;
   for (int chunk = 0; chunk < 2; ++chunk) {
-    const uint64_t address = start + static_cast<uint64_t>(row / 8) * stride + static_cast<uint64_t>(row % 8 * 128 + chunk * 16);
+    const uint64_t address =
+        start + static_cast<uint64_t>(row / 8) * stride + static_cast<uint64_t>(row % 8 * 128 + chunk * 16);
     std::memcpy(out + chunk * 16, shared + (address ^ (address >> 7 & 7) << 4), 16);
   }
 }
@@ -383,14 +384,15 @@ inline void wgmma_fence() {
   shim::together(shim::Scope::warpgroup, "wgmma_fence", nullptr, nullptr);
 }
 inline void wgmma_commit() {
-  shim::together(shim::Scope::warpgroup, "wgmma_commit", nullptr,
-                 [](void* const*, int) { shim::commit_matrices(); });
+  shim::together(shim::Scope::warpgroup, "wgmma_commit", nullptr, [](void* const*, int) { shim::commit_matrices(); });
 }
 template <int kGroupsLeft>
 void wgmma_wait() {
   shim::together(shim::Scope::warpgroup, "wgmma_wait", nullptr,
                  [](void* const*, int) { shim::wait_matrices(kGroupsLeft); });
 }
+template <typename Sum, int kCount>
+void hold_accumulators(Sum (&)[kCount]) {}
 template <int kCount>
 void take_registers() {}
 template <int kCount>

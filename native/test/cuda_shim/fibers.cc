@@ -180,7 +180,8 @@ void start(Fiber& fiber) {
 char* stack_of(size_t index) {
   static std::vector<char*> stacks;
   while (stacks.size() <= index) {
-    void* memory = mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* memory =
+        mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) fault("no memory for stacks");
     stacks.push_back(static_cast<char*>(memory));
   }
@@ -347,7 +348,8 @@ void wait_copies(int groups_left) {
   while (static_cast<int>(groups.size()) > groups_left) {
     for (const CopyOperation& copy : groups.front()) {
       std::memcpy(copy.to, copy.from, static_cast<size_t>(copy.valid_bytes));
-      std::memset(static_cast<char*>(copy.to) + copy.valid_bytes, 0, static_cast<size_t>(copy.bytes - copy.valid_bytes));
+      std::memset(static_cast<char*>(copy.to) + copy.valid_bytes, 0,
+                  static_cast<size_t>(copy.bytes - copy.valid_bytes));
     }
     groups.pop_front();
   }

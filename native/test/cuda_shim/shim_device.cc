@@ -62,7 +62,9 @@ class ShimDevice : public GpuDevice {
 
   cuda::Stream create_stream() override { return new ShimStream; }
   void destroy_stream(cuda::Stream stream) noexcept override { delete static_cast<ShimStream*>(stream); }
-  void upload(void* to, const void* from, int64_t bytes, cuda::Stream stream) override { copy(to, from, bytes, stream); }
+  void upload(void* to, const void* from, int64_t bytes, cuda::Stream stream) override {
+    copy(to, from, bytes, stream);
+  }
   void download(void* to, const void* from, int64_t bytes, cuda::Stream stream) override {
     copy(to, from, bytes, stream);
   }
