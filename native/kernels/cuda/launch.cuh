@@ -33,11 +33,16 @@ void launch(void (*kernel)(Parameters...), Grid grid, int threads, int shared_by
   if (shared_bytes > 48 * 1024)
     error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
                                  shared_bytes);
-  if (error == cudaSuccess) {
-    kernel<<<dim3(static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y)), threads, shared_bytes,
-             static_cast<cudaStream_t>(stream)> > >(Parameters(arguments)...);
-    error = cudaGetLastError();
-  }
+  // cudaLaunchKernel rather than the brackets of nvcc, which clang-format takes apart.
+  const auto call = [&](Parameters... values) {
+    void* pointers[] = {&values...};
+    return cudaLaunchKernel(reinterpret_cast<const void*>(kernel),
+                            dim3(static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y)),
+                            dim3(static_cast<unsigned>(threads)), pointers, static_cast<size_t>(shared_bytes),
+                            static_cast<cudaStream_t>(stream));
+  };
+  if (error == cudaSuccess) error = call(arguments...);
+  if (error == cudaSuccess) error = cudaGetLastError();
   if (error != cudaSuccess)
     throw Error("INTERNAL", std::string("A CUDA kernel could not be launched: ") + cudaGetErrorString(error));
 #endif
