@@ -28,7 +28,7 @@ export const benchmark: Benchmark = {
       const model = await benchmarkModel(options, float32);
       const work = `${name}, AG News to labels, peak of the process`;
       const texts = {
-        texts: sampleTexts(options.shared, 'ag_news', name === 'BERT-base' ? 256 : 2048),
+        texts: sampleTexts(options.shared, 'ag_news', name === 'BERT-base' ? 128 : 512),
         tokenizer: float32,
         maxLength: 512,
       };

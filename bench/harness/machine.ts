@@ -22,13 +22,13 @@ export function describeMachine(): string {
   return `${model}, ${cpus().length} CPUs, ${gigabytes} GB, Node ${process.versions.node}`;
 }
 
-/** Short hash of HEAD, with `-dirty` if the working tree differs from it; `unknown` outside a clone. */
+/** Short hash of HEAD, with `-dirty` if the working tree differs from it beyond results; `unknown` outside a clone. */
 export function describeCommit(): string {
+  const git = (...args: string[]) =>
+    execFileSync('git', args, { cwd: dirname(fileURLToPath(import.meta.url)), encoding: 'utf8' }).trim();
   try {
-    return execFileSync('git', ['describe', '--always', '--dirty', '--exclude=*'], {
-      cwd: dirname(fileURLToPath(import.meta.url)),
-      encoding: 'utf8',
-    }).trim();
+    const changed = git('status', '--porcelain', '--untracked-files=no', '--', ':/', ':(top,exclude)bench/results');
+    return git('rev-parse', '--short', 'HEAD') + (changed ? '-dirty' : '');
   } catch {
     return 'unknown';
   }
