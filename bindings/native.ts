@@ -361,6 +361,8 @@ export interface TensorBinding {
  * unless said so.
  */
 export interface TrainingBinding {
+  /** Bytes that native scratch memory has grown to: constant once a process has seen every size of its work. */
+  scratchBytes(): number;
   /** Length of `saved` for blockForward. */
   blockSavedFloats(spec: BlockSpec, tokens: number, sequences: number): number;
   /**

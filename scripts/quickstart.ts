@@ -1,6 +1,7 @@
 /**
  * The quick start, `npm start`: runs examples/quickstart/recipe.yaml, shows what each model scores, weighs and does a
- * second, and answers five questions with the int8 model. Called again, it keeps the steps that are finished.
+ * second, and answers five questions with the int8 model. Called again, it keeps the steps that are finished. The run's
+ * folder may be given; runs/quickstart by default.
  */
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -36,7 +37,7 @@ try {
 
 async function quickStart(): Promise<void> {
   const { checkpoint, report, reportFile } = await run(join(root, 'examples', 'quickstart', 'recipe.yaml'), {
-    folder: join(root, 'runs', 'quickstart'),
+    folder: process.argv[2] ?? join(root, 'runs', 'quickstart'),
     signal,
     onProgress: runDisplay(terminal),
   });

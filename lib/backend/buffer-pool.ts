@@ -7,9 +7,15 @@ export class BufferPool {
   /** Idle arrays by capacity. */
   readonly #idle = new Map<number, ArrayBufferLike[]>();
   #kept = 0;
+  #allocated = 0;
 
   constructor(limit = 2 ** 28) {
     this.limit = limit;
+  }
+
+  /** Floats allocated so far because no idle array fitted: constant once a loop has seen every size of its work. */
+  get allocated(): number {
+    return this.#allocated;
   }
 
   /** Floats that idle arrays hold. */
@@ -22,7 +28,10 @@ export class BufferPool {
     if (length < BufferPool.smallest) return new Float32Array(length);
     const capacity = capacityFor(length);
     const buffer = this.#idle.get(capacity)?.pop();
-    if (!buffer) return new Float32Array(new ArrayBuffer(capacity * 4), 0, length);
+    if (!buffer) {
+      this.#allocated += capacity;
+      return new Float32Array(new ArrayBuffer(capacity * 4), 0, length);
+    }
     this.#kept -= capacity;
     return new Float32Array(buffer, 0, length);
   }

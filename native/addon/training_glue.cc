@@ -60,7 +60,9 @@ struct BlockSpec {
     shape.max_distance = (bias.count / heads + 1) / 2;
     return shape;
   }
-  int64_t saved_floats(int64_t tokens) const { return BlockSaved::floats(tokens, hidden, intermediate); }
+  int64_t saved_floats(int64_t tokens) const {
+    return block_saved_floats({nullptr, 0, hidden, heads, intermediate}, tokens, options.precision, kernels());
+  }
   // Elements of parameter `index`.
   int64_t parameter_count(int index) const {
     switch (index) {
@@ -104,7 +106,7 @@ BlockTensors<T> block_tensors(const Napi::Value& value, const char* name, const 
           parts[9], parts[10], parts[11], parts[12], parts[13], parts[14], parts[15], position_bias};
 }
 
-Napi::Value block_saved_floats(const Napi::CallbackInfo& info) {
+Napi::Value block_saved_floats_of(const Napi::CallbackInfo& info) {
   const BlockSpec spec(info[0]);
   return Napi::Number::New(info.Env(), static_cast<double>(spec.saved_floats(integer(info[1], "tokens", 0, 1 << 28))));
 }
@@ -302,6 +304,10 @@ Napi::Value adamw_call(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+Napi::Value scratch_bytes(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(arena_growth.load()));
+}
+
 // (tensors)
 Napi::Value gradient_norm_call(const Napi::CallbackInfo& info) {
   const Napi::Array list = array(info[0], "tensors");
@@ -313,7 +319,7 @@ Napi::Value gradient_norm_call(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void add_training_glue(Napi::Env, Napi::Object exports) {
-  export_function<block_saved_floats>(exports, "blockSavedFloats");
+  export_function<block_saved_floats_of>(exports, "blockSavedFloats");
   export_function<block_forward>(exports, "blockForward");
   export_function<block_backward>(exports, "blockBackward");
   export_function<embedding_saved_floats_of>(exports, "embeddingSavedFloats");
@@ -323,6 +329,7 @@ void add_training_glue(Napi::Env, Napi::Object exports) {
   export_function<cross_entropy_call>(exports, "softmaxCrossEntropy");
   export_function<adamw_call>(exports, "adamw");
   export_function<gradient_norm_call>(exports, "gradientNorm");
+  export_function<scratch_bytes>(exports, "scratchBytes");
 }
 
 }  // namespace whittle

@@ -2,9 +2,11 @@
 //
 //   whittle_training_bench [--threads N] [--seconds S] [--dropout RATE] [--part WORD] [--cpu-time]
 //   [SEQUENCESxLENGTH...]
+//   whittle_training_bench --peak float32|bfloat16 [--threads N]
 //
 // Prints one JSON object a line: { "work", "milliseconds", "tokensPerSecond", "shareOfPeak"? }, medians over turns.
 // --cpu-time: one thread, counted in its CPU time, and the best turn, for a machine that others use at the same time.
+// --peak: takes turns as bench/harness/contest.ts asks for, and multiplies from registers in each.
 // shareOfPeak: floating-point operations of the products against what the same threads multiply from registers.
 #include <algorithm>
 #include <cstdio>
@@ -46,6 +48,32 @@ std::vector<float> random_floats(int64_t count, float scale) {
   return values;
 }
 
+// Operations done.
+double multiply_from_registers(int64_t (*peak)(int64_t), int threads, int64_t rounds) {
+  std::vector<int64_t> operations(static_cast<size_t>(threads));
+  ThreadPool::instance().run(threads, threads,
+                             [&](int64_t thread) { operations[static_cast<size_t>(thread)] = peak(rounds); });
+  double total = 0;
+  for (int64_t done : operations) total += static_cast<double>(done);
+  return total;
+}
+
+// Answers each line of the standard input with a turn of about half a second.
+void take_peak_turns(const std::string& precision, int threads) {
+  const bool bf16 = precision == "bfloat16" && kernels().native_bf16;
+  int64_t (*peak)(int64_t) = bf16 ? kernels().peak_bf16 : kernels().peak_f32;
+  std::puts("ready");
+  std::fflush(stdout);
+  for (int read; (read = std::getchar()) != EOF;) {
+    if (read != '\n') continue;
+    double operations = 0;
+    const double start = now();
+    while (seconds_since(start) < 0.5) operations += multiply_from_registers(peak, threads, 1000000);
+    std::printf("{\"units\":%.0f,\"seconds\":%.6f}\n", operations, seconds_since(start));
+    std::fflush(stdout);
+  }
+}
+
 class Bench {
  public:
   Bench(int threads, double seconds, float dropout, std::string part, int64_t sequences, int64_t length)
@@ -65,7 +93,7 @@ class Bench {
     std::vector<float> weights = random_floats(parameter_count(), 0.05f), gradients(weights.size());
     std::vector<std::vector<float>> saved(kLayers);
     for (auto& buffer : saved) {
-      buffer.resize(static_cast<size_t>(BlockSaved::floats(tokens, kHidden, kIntermediate)));
+      buffer.resize(static_cast<size_t>(block_saved_floats(shape_, tokens, precision, context_.kernels)));
     }
     const auto p = tensors<const float>(weights.data());
     const auto g = tensors<float>(gradients.data());
@@ -109,9 +137,28 @@ class Bench {
                               dropout_ > 0 ? &dropout : nullptr};
     const double work = 4.0 * static_cast<double>(kHidden * tokens * offsets_[1]);
     measure(name_ + kind + " attention forward", work, precision, [&] { attention(arguments, precision, context_); });
-    if (precision == Precision::bfloat16) return;
+    if (precision == Precision::bfloat16 && context_.kernels.native_bf16) return training_attention(arguments, work);
     measure(name_ + " float32 attention backward", 2.5 * work, precision, [&] {
       attention_backward(arguments, out.data(), gradients.data(), gradients.data() + kHidden,
+                         gradients.data() + 2 * kHidden, nullptr, context_);
+    });
+  }
+
+  // On bf16 in and out, as layers run it.
+  void training_attention(const Attention& a, double work) {
+    const int64_t tokens = shape_.tokens();
+    std::vector<bf16> qkv(static_cast<size_t>(tokens * 3 * kHidden)), gradients(qkv.size()),
+        out(static_cast<size_t>(tokens * kHidden)), dout(out.size());
+    std::vector<float> softmax(static_cast<size_t>(attention_softmax_floats(tokens, kHeads)));
+    context_.kernels.convert_f32_bf16(a.q, 3 * kHidden, tokens, 3 * kHidden, qkv.data(), 3 * kHidden);
+    context_.kernels.convert_f32_bf16(a.q, 3 * kHidden, tokens, kHidden, dout.data(), kHidden);
+    const AttentionOf<bf16> arguments{
+        qkv.data(), qkv.data() + kHidden, qkv.data() + 2 * kHidden, 3 * kHidden, a.offsets, a.sequences, kHeads,
+        a.head_size, out.data(), kHidden, a.dropout};
+    measure(name_ + " bfloat16 attention forward in training", work, Precision::bfloat16,
+            [&] { attention(arguments, softmax.data(), context_); });
+    measure(name_ + " bfloat16 attention backward", 2.5 * work, Precision::bfloat16, [&] {
+      attention_backward(arguments, softmax.data(), dout.data(), gradients.data(), gradients.data() + kHidden,
                          gradients.data() + 2 * kHidden, nullptr, context_);
     });
   }
@@ -220,13 +267,8 @@ class Bench {
   }
 
   double peak_rate(int64_t (*peak)(int64_t)) {
-    std::vector<int64_t> operations(static_cast<size_t>(context_.threads));
     const double start = now();
-    context_.pool.run(context_.threads, context_.threads,
-                      [&](int64_t thread) { operations[static_cast<size_t>(thread)] = peak(100000); });
-    double total = 0;
-    for (int64_t done : operations) total += static_cast<double>(done);
-    return total / seconds_since(start);
+    return multiply_from_registers(peak, context_.threads, 100000) / seconds_since(start);
   }
 
   Arena arena_;
@@ -245,6 +287,7 @@ int main(int count, char** arguments) {
   int threads = ThreadPool::instance().default_threads();
   double seconds = 1;
   float dropout = 0.1f;
+  std::string peak;  // precision whose peak takes turns
   std::string part;  // only works whose name contains it
   std::vector<std::string> shapes;
   for (int i = 1; i < count; ++i) {
@@ -258,6 +301,8 @@ int main(int count, char** arguments) {
     } else if (word == "--cpu-time") {
       cpu_time = true;
       threads = 1;
+    } else if (word == "--peak" && i + 1 < count) {
+      peak = arguments[++i];
     } else if (word == "--part" && i + 1 < count) {
       part = arguments[++i];
     } else {
@@ -266,6 +311,10 @@ int main(int count, char** arguments) {
   }
   if (shapes.empty()) shapes = {"32x128", "32x14"};
   try {
+    if (!peak.empty()) {
+      take_peak_turns(peak, threads);
+      return 0;
+    }
     std::fprintf(stderr, "ISA %s, %d threads\n", isa_name(kernels().isa), threads);
     for (const std::string& shape : shapes) {
       const size_t cross = shape.find('x');

@@ -1,6 +1,7 @@
 // A bump allocator for scratch memory: grows to the largest use seen, then allocates nothing more.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -48,6 +49,9 @@ class AlignedBuffer {
   size_t bytes_ = 0;
 };
 
+// Bytes that all arenas of the process together have grown by so far: constant once every size has been seen.
+inline std::atomic<uint64_t> arena_growth{0};
+
 class Arena {
  public:
   // Memory for `count` values of T, valid until the enclosing Scope ends. Not thread safe: one arena a caller.
@@ -61,6 +65,7 @@ class Arena {
     if (block_ == blocks_.size()) {
       size_t grown = blocks_.empty() ? size_t{1} << 20 : blocks_.back().bytes() * 2;
       blocks_.emplace_back(bytes > grown ? bytes : grown);
+      arena_growth.fetch_add(blocks_.back().bytes(), std::memory_order_relaxed);
       used_ = 0;
     }
     T* result = reinterpret_cast<T*>(blocks_[block_].as<char>() + used_);

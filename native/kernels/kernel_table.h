@@ -148,14 +148,43 @@ struct KernelTable {
   void (*attention_rows_bf16)(const bf16* q, const bf16* k, const bf16* v, int64_t stride, int64_t queries,
                               int64_t length, int64_t head_size, float scale, const ScoreBias* bias, float* scratch,
                               float* out, int64_t out_stride);
-  // Gradients dq, dk, dv (rows `stride` apart like q, k, v; overwritten) from dout [length, head_size], rows
-  // `dout_stride` apart. scratch: attention_backward_scratch(length, head_size) floats. dbias: laid out as bias->data
-  // and added to, or null.
+  // Gradients dq, dk, dv (rows `stride` apart like q, k, v, which they may be; overwritten) from dout [length,
+  // head_size], rows `dout_stride` apart. scratch: attention_backward_scratch(length, head_size) floats. dbias: laid
+  // out as bias->data and added to, or null.
   int64_t (*attention_backward_scratch)(int64_t length, int64_t head_size);
   void (*attention_backward)(const float* q, const float* k, const float* v, int64_t stride, int64_t length,
                              int64_t head_size, float scale, const ScoreBias* bias, const float* dout,
                              int64_t dout_stride, const KeepMask* keep, float* scratch, float* dq, float* dk, float* dv,
                              float* dbias);
+
+  // --- training in bf16, where the table says native_bf16 ---------------------------------------------------
+  // Rows of bf16 are what products take: columns [cols, padded_k(cols)) are set to zero.
+  // y = round(c + bias[c]); activated, unless null, = round(gelu(y)), rows y_stride apart too.
+  void (*epilogue_bf16)(const float* c, int64_t c_stride, int64_t rows, int64_t cols, const float* bias, bf16* y,
+                        bf16* activated, int64_t y_stride);
+  // dx = round(dy * gelu'(x)) and, unless null, activated = round(gelu(x)), rows x_stride apart as those of x.
+  // sums[c] += the sum over rows of dx before rounding.
+  void (*gelu_backward_bf16)(const bf16* x, int64_t x_stride, const float* dy, int64_t dy_stride, int64_t rows,
+                             int64_t cols, bf16* dx, bf16* activated, float* sums);
+  // sums[c] += sum over rows of x[r, c].
+  void (*column_sums_bf16)(const bf16* x, int64_t x_stride, int64_t rows, int64_t cols, float* sums);
+  // y[c, r] = x[r, c]; columns [rows, padded_k(rows)) of y are set to zero.
+  void (*transpose_bf16)(const bf16* x, int64_t x_stride, int64_t rows, int64_t cols, bf16* y, int64_t y_stride);
+  // As gemm_bf16.pack() for W[n, k] with element (r, c) at x[c * x_stride + r].
+  void (*pack_transposed_bf16)(const bf16* x, int64_t x_stride, int64_t n, int64_t k, int64_t n_begin, int64_t n_end,
+                               void* packed);
+  // attention_bf16 on bf16 that keeps what its backward pass needs: softmax [2, length], the largest score of each
+  // query (with scale and bias) and 1 / the sum of its exponentials.
+  int64_t (*attention_forward_bf16_scratch)(int64_t length, int64_t head_size);
+  void (*attention_forward_bf16)(const bf16* q, const bf16* k, const bf16* v, int64_t stride, int64_t length,
+                                 int64_t head_size, float scale, const ScoreBias* bias, float* scratch, bf16* out,
+                                 int64_t out_stride, float* softmax, const KeepMask* keep);
+  // As attention_backward.
+  int64_t (*attention_backward_bf16_scratch)(int64_t length, int64_t head_size);
+  void (*attention_backward_bf16)(const bf16* q, const bf16* k, const bf16* v, int64_t stride, int64_t length,
+                                  int64_t head_size, float scale, const ScoreBias* bias, const bf16* dout,
+                                  int64_t dout_stride, const float* softmax, const KeepMask* keep, float* scratch,
+                                  bf16* dq, bf16* dk, bf16* dv, float* dbias);
 
   // --- dropout --------------------------------------------------------------------------------------------
   // Keep bits of `count` elements from Philox4x32-10 (Salmon et al. 2011) with the given key and counter

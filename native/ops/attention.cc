@@ -10,8 +10,8 @@ namespace {
 constexpr int64_t kTokensPerTask = 256;  // work of at least this many queries, so that short sequences share a task
 
 // Calls body(sequence, head) for all pairs; contiguous pairs that share a task share its thread.
-template <typename Body>
-void for_each_head(const Attention& a, const Context& context, const Body& body) {
+template <typename T, typename Body>
+void for_each_head(const AttentionOf<T>& a, const Context& context, const Body& body) {
   const int64_t units = a.sequences * a.heads;
   if (units == 0) return;
   const int64_t mean_length = a.offsets[a.sequences] / a.sequences + 1;
@@ -24,7 +24,9 @@ void for_each_head(const Attention& a, const Context& context, const Body& body)
 }
 
 // The keep mask of one head, in the calling thread's arena.
-KeepMask keep_mask(const Attention& a, int64_t sequence, int64_t head, int64_t length, const KernelTable& kernels) {
+template <typename T>
+KeepMask keep_mask(const AttentionOf<T>& a, int64_t sequence, int64_t head, int64_t length,
+                   const KernelTable& kernels) {
   const int64_t row_bits = probability_row_bits(length);
   uint8_t* bits = thread_arena().take<uint8_t>(dropout_bit_bytes(length * row_bits));
   a.dropout->bits(static_cast<uint32_t>(sequence * a.heads + head), length * row_bits, bits, kernels);
@@ -37,9 +39,11 @@ ScoreBias head_bias(const PositionBias& bias, int64_t head) {
 }
 
 // The gradients of a position bias, kept apart for each head of each sequence until all are there.
+template <typename T>
 class BiasGradients {
  public:
-  BiasGradients(const Attention& a, float* total, const Context& context) : a_(a), total_(total), context_(context) {
+  BiasGradients(const AttentionOf<T>& a, float* total, const Context& context)
+      : a_(a), total_(total), context_(context) {
     if (total) sums_ = context.arena.take<float>(a.heads * first(a.sequences));
   }
   // Zeroed, seen from query 0 and key 0; null where no gradient is wanted.
@@ -73,7 +77,7 @@ class BiasGradients {
     return sums_ + a_.heads * first(sequence) + head * 2 * length_of(sequence);
   }
 
-  const Attention& a_;
+  const AttentionOf<T>& a_;
   float* total_;
   const Context& context_;
   float* sums_ = nullptr;
@@ -120,6 +124,50 @@ void attention_backward(const Attention& a, const float* dout, float* dq, float*
                                a.out_stride, a.dropout ? &mask : nullptr,
                                thread_arena().take<float>(kernels.attention_backward_scratch(length, a.head_size)),
                                dq + at, dk + at, dv + at, bias_gradients.of(sequence, head));
+  });
+  bias_gradients.merge();
+}
+
+void attention(const AttentionOf<bf16>& a, float* softmax, const Context& context) {
+  const KernelTable& kernels = context.kernels;
+  const float scale = 1 / std::sqrt(static_cast<float>(a.head_size));
+  for_each_head(a, context, [&](int64_t sequence, int64_t head) {
+    const int64_t begin = a.offsets[sequence], length = a.offsets[sequence + 1] - begin;
+    if (length == 0) return;
+    Arena::Scope scope(thread_arena());
+    KeepMask mask;
+    if (a.dropout) mask = keep_mask(a, sequence, head, length, kernels);
+    const ScoreBias bias = head_bias(a.bias, head);
+    const int64_t at = begin * a.stride + head * a.head_size;
+    kernels.attention_forward_bf16(
+        a.q + at, a.k + at, a.v + at, a.stride, length, a.head_size, scale, a.bias.data ? &bias : nullptr,
+        thread_arena().take<float>(kernels.attention_forward_bf16_scratch(length, a.head_size)),
+        a.out + begin * a.out_stride + head * a.head_size, a.out_stride,
+        softmax + 2 * (begin * a.heads + head * length), a.dropout ? &mask : nullptr);
+  });
+}
+
+void attention_backward(const AttentionOf<bf16>& a, const float* softmax, const bf16* dout, bf16* dq, bf16* dk,
+                        bf16* dv, float* dbias, const Context& context) {
+  Arena::Scope outer_scope(context.arena);
+  const BiasGradients bias_gradients(a, dbias, context);
+  const KernelTable& kernels = context.kernels;
+  const float scale = 1 / std::sqrt(static_cast<float>(a.head_size));
+  for_each_head(a, context, [&](int64_t sequence, int64_t head) {
+    const int64_t begin = a.offsets[sequence], length = a.offsets[sequence + 1] - begin;
+    if (length == 0) return;
+    Arena::Scope scope(thread_arena());
+    KeepMask mask;
+    if (a.dropout) mask = keep_mask(a, sequence, head, length, kernels);
+    const ScoreBias bias = head_bias(a.bias, head);
+    const int64_t at = begin * a.stride + head * a.head_size;
+    const int64_t out_at = begin * a.out_stride + head * a.head_size;
+    kernels.attention_backward_bf16(
+        a.q + at, a.k + at, a.v + at, a.stride, length, a.head_size, scale, a.bias.data ? &bias : nullptr,
+        dout + out_at, a.out_stride, softmax + 2 * (begin * a.heads + head * length),
+        a.dropout ? &mask : nullptr,
+        thread_arena().take<float>(kernels.attention_backward_bf16_scratch(length, a.head_size)), dq + at, dk + at,
+        dv + at, bias_gradients.of(sequence, head));
   });
   bias_gradients.merge();
 }

@@ -58,7 +58,7 @@ Result run(const Case& given, const KernelTable& table, Precision precision, int
   BlockOptions options = given.reference.options;
   options.precision = precision;
   const BlockShape& shape = given.reference.shape;
-  std::vector<float> saved(static_cast<size_t>(BlockSaved::floats(shape.tokens(), shape.hidden, shape.intermediate)),
+  std::vector<float> saved(static_cast<size_t>(block_saved_floats(shape, shape.tokens(), precision, table)),
                            poison<float>());
   Result result;
   result.y.assign(given.dy.size(), poison<float>());

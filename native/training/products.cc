@@ -8,6 +8,7 @@ namespace {
 
 constexpr int64_t kTokensPerChunk = 512;  // of the sums of a weight gradient; a multiple of kPadK
 constexpr int64_t kTransposedRows = 64;   // one task of a transposition
+constexpr int64_t kColumnsAtOnce = 384;   // of a product's result; a multiple of kPadK
 
 int64_t multiple_near(int64_t target, int64_t unit) {
   return std::max<int64_t>(1, (target + unit / 2) / unit) * unit;
@@ -15,88 +16,86 @@ int64_t multiple_near(int64_t target, int64_t unit) {
 
 }  // namespace
 
-Products::Products(Precision precision, const Context& context)
-    : context_(context), bf16_(precision == Precision::bfloat16 && context.kernels.native_bf16) {}
-
-int64_t Products::block_rows(int64_t rows) const {
-  return multiple_near(rows >= 1024 ? 64 : 32, inner_rows());
+template <typename T>
+int64_t Products<T>::block_rows(int64_t rows) const {
+  return multiple_near(rows >= 1024 ? 64 : 32, product().rows);
 }
 
-int64_t Products::packed_bytes(int64_t n, int64_t k) const {
-  return bf16_ ? context_.kernels.gemm_bf16.packed_bytes(n, k) : context_.kernels.gemm_f32.packed_bytes(n, k);
+template <typename T>
+int64_t Products<T>::columns_at_once() const {
+  return multiple_near(kColumnsAtOnce, product().panel);
 }
 
-void Products::pack_panels(const float* w, int64_t row_stride, int64_t column_stride, int64_t n, int64_t k,
-                           int64_t n_begin, int64_t n_end, void* packed) const {
-  if (bf16_) {
-    context_.kernels.gemm_bf16.pack(w, row_stride, column_stride, n, k, n_begin, n_end, packed);
-  } else {
-    context_.kernels.gemm_f32.pack(w, row_stride, column_stride, n, k, n_begin, n_end, packed);
-  }
-}
-
-PackedMatrix Products::pack(const float* w, int64_t row_stride, int64_t column_stride, int64_t n, int64_t k) const {
-  void* packed = context_.arena.take<char>(packed_bytes(n, k));
-  context_.pool.split(n, panel(), context_.threads, [&](int64_t begin, int64_t end) {
-    pack_panels(w, row_stride, column_stride, n, k, begin, end, packed);
+template <typename T>
+PackedMatrix Products<T>::pack(const float* w, int64_t row_stride, int64_t column_stride, int64_t n, int64_t k) const {
+  void* packed = context_.arena.take<char>(product().packed_bytes(n, k));
+  context_.pool.split(n, product().panel, context_.threads, [&](int64_t begin, int64_t end) {
+    product().pack(w, row_stride, column_stride, n, k, begin, end, packed);
   });
   return {packed, n, k};
 }
 
-void Products::multiply(const float* a, int64_t a_stride, int64_t m, const PackedMatrix& w, float* c, int64_t c_stride,
-                        bool accumulate) const {
-  if (!bf16_) {
-    context_.kernels.gemm_f32.run(a, a_stride, w.data, m, w.n, w.k, 0, w.n, c, c_stride, accumulate);
-    return;
-  }
-  Arena::Scope scope(thread_arena());
-  const int64_t rounded_stride = padded_k(w.k);
-  bf16* rounded = thread_arena().take<bf16>(m * rounded_stride);
-  context_.kernels.convert_f32_bf16(a, a_stride, m, w.k, rounded, rounded_stride);
-  context_.kernels.gemm_bf16.run(rounded, rounded_stride, w.data, m, w.n, w.k, 0, w.n, c, c_stride, accumulate);
+template <typename T>
+void Products<T>::multiply(const T* a, int64_t a_stride, int64_t m, const PackedMatrix& w, int64_t begin, int64_t end,
+                           float* c, int64_t c_stride, bool accumulate) const {
+  product().run(a, a_stride, w.data, m, w.n, w.k, begin, end, c, c_stride, accumulate);
 }
 
-void Products::weight_gradient(const float* dy, int64_t dy_stride, int64_t n, const float* x, int64_t k, int64_t tokens,
-                               float* const* dw, int64_t parts) const {
+template <typename T>
+void Products<T>::pack_transposed(const float* x, int64_t x_stride, int64_t n, int64_t k, int64_t n_begin,
+                                  int64_t n_end, void* packed) const {
+  product().pack(x, 1, x_stride, n, k, n_begin, n_end, packed);
+}
+
+template <typename T>
+void Products<T>::pack_transposed(const bf16* x, int64_t x_stride, int64_t n, int64_t k, int64_t n_begin, int64_t n_end,
+                                  void* packed) const {
+  context_.kernels.pack_transposed_bf16(x, x_stride, n, k, n_begin, n_end, packed);
+}
+
+template <typename T>
+void Products<T>::transpose(const T* x, int64_t x_stride, int64_t rows, int64_t cols, T* y, int64_t y_stride) const {
+  if constexpr (kIsBf16<T>) {
+    context_.kernels.transpose_bf16(x, x_stride, rows, cols, y, y_stride);
+  } else {
+    context_.kernels.transpose_f32(x, x_stride, rows, cols, y, y_stride);
+  }
+}
+
+template <typename T>
+template <typename X>
+void Products<T>::weight_gradient(const T* dy, int64_t dy_stride, int64_t part_stride, int64_t n, const X* x,
+                                  int64_t x_stride, int64_t k, int64_t tokens, float* const* dw, int64_t parts) const {
   if (std::all_of(dw, dw + parts, [](const float* part) { return part == nullptr; })) return;
   Arena::Scope scope(context_.arena);
-  const KernelTable& kernels = context_.kernels;
   const int64_t chunks = (tokens + kTokensPerChunk - 1) / kTokensPerChunk;
-  const int64_t element = bf16_ ? sizeof(bf16) : sizeof(float);
-  const int64_t all_n = parts * n;
+  const int64_t all_n = (parts - 1) * part_stride + n;
 
   // left: [chunks, all_n, kTokensPerChunk], dy transposed; right: [chunks], x [tokens of the chunk, k] packed as [k,
   // tokens].
-  char* left = context_.arena.take<char>(chunks * all_n * kTokensPerChunk * element);
-  const int64_t right_bytes = packed_bytes(k, kTokensPerChunk);
+  T* left = context_.arena.take<T>(chunks * all_n * kTokensPerChunk);
+  const int64_t right_bytes = product().packed_bytes(k, kTokensPerChunk);
   char* right = context_.arena.take<char>(chunks * right_bytes);
   const int64_t transpositions = (tokens + kTransposedRows - 1) / kTransposedRows;
-  const int64_t pack_columns = multiple_near(128, panel());
+  const int64_t pack_columns = multiple_near(128, product().panel);
   const int64_t packs_a_chunk = (k + pack_columns - 1) / pack_columns;
   context_.pool.run(transpositions + chunks * packs_a_chunk, context_.threads, [&](int64_t task) {
     if (task < transpositions) {
       const int64_t begin = task * kTransposedRows, rows = std::min(kTransposedRows, tokens - begin);
-      const int64_t chunk = begin / kTokensPerChunk;
-      const int64_t at = chunk * all_n * kTokensPerChunk + begin % kTokensPerChunk;
-      if (bf16_) {
-        kernels.transpose_f32_bf16(dy + begin * dy_stride, dy_stride, rows, all_n, reinterpret_cast<bf16*>(left) + at,
-                                   kTokensPerChunk);
-      } else {
-        kernels.transpose_f32(dy + begin * dy_stride, dy_stride, rows, all_n, reinterpret_cast<float*>(left) + at,
-                              kTokensPerChunk);
-      }
+      T* to = left + begin / kTokensPerChunk * all_n * kTokensPerChunk + begin % kTokensPerChunk;
+      transpose(dy + begin * dy_stride, dy_stride, rows, all_n, to, kTokensPerChunk);
       return;
     }
     const int64_t chunk = (task - transpositions) / packs_a_chunk;
     const int64_t begin = (task - transpositions) % packs_a_chunk * pack_columns;
     const int64_t depth = std::min(kTokensPerChunk, tokens - chunk * kTokensPerChunk);
-    pack_panels(x + chunk * kTokensPerChunk * k, 1, k, k, depth, begin, std::min(begin + pack_columns, k),
-                right + chunk * right_bytes);
+    pack_transposed(x + chunk * kTokensPerChunk * x_stride, x_stride, k, depth, begin,
+                    std::min(begin + pack_columns, k), right + chunk * right_bytes);
   });
 
-  const int64_t step = multiple_near(64, inner_rows());
+  const int64_t step = multiple_near(64, product().rows);
   const int64_t blocks = (n + step - 1) / step;
-  const int64_t columns = multiple_near(384, panel());
+  const int64_t columns = columns_at_once();
   const int64_t column_blocks = (k + columns - 1) / columns;
   context_.pool.run(parts * blocks * column_blocks, context_.threads, [&](int64_t task) {
     const int64_t part = task / (blocks * column_blocks);
@@ -106,17 +105,20 @@ void Products::weight_gradient(const float* dy, int64_t dy_stride, int64_t n, co
     float* c = dw[part] + row * k + column;
     for (int64_t chunk = 0; chunk < chunks; ++chunk) {
       const int64_t depth = std::min(kTokensPerChunk, tokens - chunk * kTokensPerChunk);
-      const char* a = left + (chunk * all_n + part * n + row) * kTokensPerChunk * element;
-      const char* b = right + chunk * right_bytes;
-      if (bf16_) {
-        kernels.gemm_bf16.run(reinterpret_cast<const bf16*>(a), kTokensPerChunk, b, rows, k, depth, column, column_end,
-                              c, k, chunk > 0);
-      } else {
-        kernels.gemm_f32.run(reinterpret_cast<const float*>(a), kTokensPerChunk, b, rows, k, depth, column, column_end,
-                             c, k, chunk > 0);
-      }
+      const T* a = left + (chunk * all_n + part * part_stride + row) * kTokensPerChunk;
+      product().run(a, kTokensPerChunk, right + chunk * right_bytes, rows, k, depth, column, column_end, c, k,
+                    chunk > 0);
     }
   });
 }
+
+template class Products<float>;
+template class Products<bf16>;
+template void Products<float>::weight_gradient(const float*, int64_t, int64_t, int64_t, const float*, int64_t, int64_t,
+                                               int64_t, float* const*, int64_t) const;
+template void Products<bf16>::weight_gradient(const bf16*, int64_t, int64_t, int64_t, const float*, int64_t, int64_t,
+                                              int64_t, float* const*, int64_t) const;
+template void Products<bf16>::weight_gradient(const bf16*, int64_t, int64_t, int64_t, const bf16*, int64_t, int64_t,
+                                              int64_t, float* const*, int64_t) const;
 
 }  // namespace whittle

@@ -1,106 +1,165 @@
 #include "training/transformer_block.h"
 
+#include <cstring>
+
 #include "ops/attention.h"
+#include "training/block_saved.h"
 #include "training/hidden_dropout.h"
 #include "training/products.h"
 
 namespace whittle {
 
-int64_t BlockSaved::floats(int64_t tokens, int64_t hidden, int64_t intermediate) {
-  return tokens * (6 * hidden + intermediate + 4);
+namespace {
+
+void run_attention(const Attention& arguments, float*, const Context& context) {
+  attention(arguments, Precision::float32, context);
+}
+void run_attention(const AttentionOf<bf16>& arguments, float* softmax, const Context& context) {
+  attention(arguments, softmax, context);
 }
 
-BlockSaved BlockSaved::within(float* buffer, const BlockShape& shape) {
-  const int64_t tokens = shape.tokens();
-  const auto take = [&](int64_t columns) {
-    float* part = buffer;
-    buffer += tokens * columns;
-    return part;
-  };
-  BlockSaved saved;
-  saved.qkv = take(3 * shape.hidden);
-  saved.attended = take(shape.hidden);
-  saved.middle_sum = take(shape.hidden);
-  saved.output_sum = take(shape.hidden);
-  saved.intermediate = take(shape.intermediate);
-  saved.middle_mean = take(1);
-  saved.middle_rstd = take(1);
-  saved.output_mean = take(1);
-  saved.output_rstd = take(1);
-  return saved;
-}
+template <typename T>
+class Forward {
+ public:
+  // keep: whether what is saved is still needed afterwards.
+  Forward(const BlockShape& shape, const BlockOptions& options, const BlockTensors<const float>& parameters,
+          const BlockSaved<T>& saved, bool keep, const Context& context)
+      : context_(context),
+        kernels_(context.kernels),
+        shape_(shape),
+        options_(options),
+        p_(parameters),
+        saved_(saved),
+        keep_(keep),
+        products_(context),
+        tokens_(shape.tokens()),
+        hidden_(shape.hidden),
+        intermediate_(shape.intermediate),
+        part_(BlockSaved<T>::part_stride(shape.hidden)) {}
 
-void transformer_block_forward(const BlockShape& shape, const BlockOptions& options, const BlockTensors<const float>& p,
-                               const float* x, float* y, float* saved_buffer, const Context& context) {
-  const KernelTable& kernels = context.kernels;
-  const int64_t tokens = shape.tokens(), hidden = shape.hidden, intermediate = shape.intermediate;
-  Arena::Scope scope(context.arena);
-  if (!saved_buffer) {
-    saved_buffer = context.arena.take<float>(BlockSaved::floats(tokens, hidden, intermediate));
+  void run(const float* x, float* y) {
+    project(x);
+    const Dropout probabilities{options_.attention_dropout, options_.seed, options_.step, options_.layer,
+                                DropoutSite::attention_probabilities};
+    run_attention({saved_.qkv,
+                   saved_.qkv + part_,
+                   saved_.qkv + 2 * part_,
+                   3 * part_,
+                   shape_.offsets,
+                   shape_.sequences,
+                   shape_.heads,
+                   hidden_ / shape_.heads,
+                   saved_.attended,
+                   operand_stride<T>(hidden_),
+                   options_.attention_dropout > 0 ? &probabilities : nullptr,
+                   {p_.position_bias, shape_.max_distance}},
+                  saved_.softmax, context_);
+    after_attention(x, y);
   }
-  const BlockSaved saved = BlockSaved::within(saved_buffer, shape);
-  const Products products(options.precision, context);
 
-  const PackedMatrix qkv_weights[3] = {products.pack(p.query_weight, hidden, 1, hidden, hidden),
-                                       products.pack(p.key_weight, hidden, 1, hidden, hidden),
-                                       products.pack(p.value_weight, hidden, 1, hidden, hidden)};
-  const float* qkv_biases[3] = {p.query_bias, p.key_bias, p.value_bias};
-  products.row_blocks(tokens, [&](int64_t, int64_t begin, int64_t end) {
-    for (int part = 0; part < 3; ++part) {
-      float* out = saved.qkv + begin * 3 * hidden + part * hidden;
-      products.multiply(x + begin * hidden, hidden, end - begin, qkv_weights[part], out, 3 * hidden, false);
-      kernels.epilogue_f32(out, 3 * hidden, end - begin, hidden, qkv_biases[part], Activation::none, nullptr, 0, out,
-                           3 * hidden);
-    }
-  });
+ private:
+  // Queries, keys and values.
+  void project(const float* x) {
+    Arena::Scope scope(context_.arena);
+    const float* weights[3] = {p_.query_weight, p_.key_weight, p_.value_weight};
+    const float* biases[3] = {p_.query_bias, p_.key_bias, p_.value_bias};
+    PackedMatrix packed[3];
+    for (int part = 0; part < 3; ++part) packed[part] = products_.pack(weights[part], hidden_, 1, hidden_, hidden_);
+    products_.row_blocks(tokens_, [&](int64_t, int64_t begin, int64_t end) {
+      const int64_t rows = end - begin;
+      const T* in = as_operand<T>(x + begin * hidden_, rows, hidden_, kernels_);
+      for (int part = 0; part < 3; ++part) {
+        T* out = saved_.qkv + begin * 3 * part_ + part * part_;
+        products_.multiply_by_columns(in, operand_stride<T>(hidden_), rows, packed[part],
+                                      [&](const float* c, int64_t from, int64_t to) {
+                                        add_bias(kernels_, c, products_.columns_at_once(), rows, to - from,
+                                                 biases[part] + from, out + from, static_cast<T*>(nullptr), 3 * part_);
+                                      });
+      }
+    });
+    // Attention writes the columns of heads alone.
+    clear_padding(saved_.attended, tokens_, hidden_);
+  }
 
-  const Dropout probabilities{options.attention_dropout, options.seed, options.step, options.layer,
-                              DropoutSite::attention_probabilities};
-  attention({saved.qkv,
-             saved.qkv + hidden,
-             saved.qkv + 2 * hidden,
-             3 * hidden,
-             shape.offsets,
-             shape.sequences,
-             shape.heads,
-             hidden / shape.heads,
-             saved.attended,
-             hidden,
-             options.attention_dropout > 0 ? &probabilities : nullptr,
-             {p.position_bias, shape.max_distance}},
-            options.precision, context);
+  void after_attention(const float* x, float* y) {
+    Arena::Scope scope(context_.arena);
+    const HiddenDropout attention_dropout(
+        {options_.hidden_dropout, options_.seed, options_.step, options_.layer, DropoutSite::attention_output}, hidden_,
+        kernels_);
+    const HiddenDropout output_dropout(
+        {options_.hidden_dropout, options_.seed, options_.step, options_.layer, DropoutSite::output}, hidden_,
+        kernels_);
+    const PackedMatrix attention_output = products_.pack(p_.attention_output_weight, hidden_, 1, hidden_, hidden_);
+    const PackedMatrix up = products_.pack(p_.intermediate_weight, hidden_, 1, intermediate_, hidden_);
+    const PackedMatrix down = products_.pack(p_.output_weight, intermediate_, 1, hidden_, intermediate_);
+    const int64_t stride = operand_stride<T>(hidden_), wide_stride = operand_stride<T>(intermediate_);
+    products_.row_blocks(tokens_, [&](int64_t, int64_t begin, int64_t end) {
+      const int64_t rows = end - begin;
+      Arena& arena = thread_arena();
+      float* middle = arena.take<float>(rows * hidden_);
+      T* activated = arena.take<T>(rows * wide_stride);
+      float* sum = keep_ ? saved_.middle_sum + begin * hidden_ : arena.take<float>(rows * hidden_);
+      products_.multiply(saved_.attended + begin * stride, stride, rows, attention_output, sum, hidden_, false);
+      attention_dropout.forward(sum, begin, end, p_.attention_output_bias, x + begin * hidden_, sum);
+      kernels_.layer_norm(sum, hidden_, rows, hidden_, p_.attention_norm_weight, p_.attention_norm_bias,
+                          options_.norm_epsilon, middle, hidden_, saved_.middle_mean + begin,
+                          saved_.middle_rstd + begin);
 
-  const HiddenDropout attention_dropout(
-      {options.hidden_dropout, options.seed, options.step, options.layer, DropoutSite::attention_output}, hidden,
-      kernels);
-  const HiddenDropout output_dropout(
-      {options.hidden_dropout, options.seed, options.step, options.layer, DropoutSite::output}, hidden, kernels);
-  const PackedMatrix attention_output = products.pack(p.attention_output_weight, hidden, 1, hidden, hidden);
-  const PackedMatrix up = products.pack(p.intermediate_weight, hidden, 1, intermediate, hidden);
-  const PackedMatrix down = products.pack(p.output_weight, intermediate, 1, hidden, intermediate);
-  products.row_blocks(tokens, [&](int64_t, int64_t begin, int64_t end) {
-    const int64_t rows = end - begin, at = begin * hidden;
-    Arena::Scope block_scope(thread_arena());
-    float* middle = thread_arena().take<float>(rows * hidden);
-    float* activated = thread_arena().take<float>(rows * intermediate);
-    float* sum = saved.middle_sum + at;
-    products.multiply(saved.attended + at, hidden, rows, attention_output, sum, hidden, false);
-    attention_dropout.forward(sum, begin, end, p.attention_output_bias, x + at, sum);
-    kernels.layer_norm(sum, hidden, rows, hidden, p.attention_norm_weight, p.attention_norm_bias, options.norm_epsilon,
-                       middle, hidden, saved.middle_mean + begin, saved.middle_rstd + begin);
+      T* before_gelu = keep_ ? saved_.intermediate + begin * wide_stride : arena.take<T>(rows * wide_stride);
+      products_.multiply_by_columns(as_operand<T>(middle, rows, hidden_, kernels_), stride, rows, up,
+                                    [&](const float* c, int64_t from, int64_t to) {
+                                      add_bias(kernels_, c, products_.columns_at_once(), rows, to - from,
+                                               p_.intermediate_bias + from, before_gelu + from, activated + from,
+                                               wide_stride);
+                                    });
 
-    float* before_gelu = saved.intermediate + begin * intermediate;
-    products.multiply(middle, hidden, rows, up, before_gelu, intermediate, false);
-    kernels.epilogue_f32(before_gelu, intermediate, rows, intermediate, p.intermediate_bias, Activation::none, nullptr,
-                         0, before_gelu, intermediate);
-    kernels.gelu(before_gelu, rows * intermediate, activated);
+      if (keep_) sum = saved_.output_sum + begin * hidden_;
+      products_.multiply(activated, wide_stride, rows, down, sum, hidden_, false);
+      output_dropout.forward(sum, begin, end, p_.output_bias, middle, sum);
+      kernels_.layer_norm(sum, hidden_, rows, hidden_, p_.output_norm_weight, p_.output_norm_bias,
+                          options_.norm_epsilon, y + begin * hidden_, hidden_, saved_.output_mean + begin,
+                          saved_.output_rstd + begin);
+    });
+  }
 
-    sum = saved.output_sum + at;
-    products.multiply(activated, intermediate, rows, down, sum, hidden, false);
-    output_dropout.forward(sum, begin, end, p.output_bias, middle, sum);
-    kernels.layer_norm(sum, hidden, rows, hidden, p.output_norm_weight, p.output_norm_bias, options.norm_epsilon,
-                       y + at, hidden, saved.output_mean + begin, saved.output_rstd + begin);
-  });
+  const Context& context_;
+  const KernelTable& kernels_;
+  const BlockShape& shape_;
+  const BlockOptions& options_;
+  const BlockTensors<const float>& p_;
+  const BlockSaved<T>& saved_;
+  const bool keep_;
+  const Products<T> products_;
+  const int64_t tokens_, hidden_, intermediate_, part_;
+};
+
+template <typename T>
+void run_forward(const BlockShape& shape, const BlockOptions& options, const BlockTensors<const float>& parameters,
+                 const float* x, float* y, float* buffer, const Context& context) {
+  Arena::Scope scope(context.arena);
+  const bool keep = buffer != nullptr;
+  BlockSaved<T> saved;
+  if (keep) {
+    saved = BlockSaved<T>::within(buffer, shape);
+  } else {
+    saved = BlockSaved<T>::without_sums(shape, context.arena);
+  }
+  Forward<T>(shape, options, parameters, saved, keep, context).run(x, y);
+}
+
+}  // namespace
+
+int64_t block_saved_floats(const BlockShape& shape, int64_t tokens, Precision precision, const KernelTable& kernels) {
+  return keeps_bf16(precision, kernels)
+             ? BlockSaved<bf16>::floats(tokens, shape.hidden, shape.heads, shape.intermediate)
+             : BlockSaved<float>::floats(tokens, shape.hidden, shape.heads, shape.intermediate);
+}
+
+void transformer_block_forward(const BlockShape& shape, const BlockOptions& options,
+                               const BlockTensors<const float>& parameters, const float* x, float* y, float* saved,
+                               const Context& context) {
+  const auto run = keeps_bf16(options.precision, context.kernels) ? run_forward<bf16> : run_forward<float>;
+  run(shape, options, parameters, x, y, saved, context);
 }
 
 }  // namespace whittle

@@ -32,7 +32,9 @@ struct BlockOptions {
   uint64_t seed;            // of dropout, with step and layer
   uint32_t step;
   uint32_t layer;
-  Precision precision;  // of the products: float32 or bfloat16
+  // Of the products: float32 or bfloat16, which falls back to float32 where the table has no bf16 products. With
+  // bfloat16 what products read is kept as bf16; sums, LayerNorm, softmax and the residual stream are float32.
+  Precision precision;
 };
 
 // The parameters of a layer (T = const float) or their gradients (T = float), where null means not wanted.
@@ -57,23 +59,10 @@ struct BlockTensors {
   T* position_bias;  // [heads, 2 * max_distance - 1], see ops/attention.h; null in the parameters: none
 };
 
-// What the backward pass needs, within one buffer of saved_floats().
-struct BlockSaved {
-  float* qkv;           // [tokens, 3 * hidden]
-  float* attended;      // [tokens, hidden]
-  float* middle_sum;    // [tokens, hidden], before the attention's LayerNorm
-  float* middle_mean;   // [tokens]
-  float* middle_rstd;   // [tokens]
-  float* intermediate;  // [tokens, intermediate], before GELU
-  float* output_sum;    // [tokens, hidden], before the last LayerNorm
-  float* output_mean;   // [tokens]
-  float* output_rstd;   // [tokens]
+// Floats of the buffer that keeps what the backward pass needs.
+int64_t block_saved_floats(const BlockShape& shape, int64_t tokens, Precision precision, const KernelTable& kernels);
 
-  static int64_t floats(int64_t tokens, int64_t hidden, int64_t intermediate);
-  static BlockSaved within(float* buffer, const BlockShape& shape);
-};
-
-// y [tokens, hidden] from x [tokens, hidden]. saved: null, or a buffer for the backward pass.
+// y [tokens, hidden] from x [tokens, hidden]. saved: null, or block_saved_floats for the backward pass.
 void transformer_block_forward(const BlockShape& shape, const BlockOptions& options,
                                const BlockTensors<const float>& parameters, const float* x, float* y, float* saved,
                                const Context& context);

@@ -2,7 +2,7 @@
 // Packed: panels of 32 rows of W; a panel is padded_k(k) / 32 steps of two tiles (rows 0 to 15, rows 16 to 31) of 1024
 // bytes, in which element (r, c) lies at c / 2 * 32 + r * 2 + c % 2 (counted in elements).
 #include "kernels/amx/blocks.h"
-#include "kernels/vnni/interleave.h"
+#include "kernels/vnni/bf16_rows.h"
 
 namespace whittle::amx {
 
@@ -45,6 +45,13 @@ void pack(const float* w, int64_t row_stride, int64_t column_stride, int64_t n, 
   });
 }
 
+void pack_transposed_bf16(const bf16* x, int64_t x_stride, int64_t n, int64_t k, int64_t n_begin, int64_t n_end,
+                          void* packed) {
+  vnni::pack_transposed(x, x_stride, n, k, n_begin, n_end, [&](int64_t j, int64_t c, int64_t half) {
+    return static_cast<bf16*>(packed) + j * padded_k(k) + c / 32 * 1024 + half * 512 + c % 32 / 2 * 32;
+  });
+}
+
 void run(const bf16* a, int64_t a_stride, const void* packed, int64_t m, int64_t, int64_t k, int64_t n_begin,
          int64_t n_end, float* c, int64_t c_stride, bool accumulate) {
   run_blocks<bf16, float, Bf16Tiles>(a, a_stride, packed, m, k, n_begin, n_end, c, c_stride, accumulate);
@@ -54,6 +61,7 @@ void run(const bf16* a, int64_t a_stride, const void* packed, int64_t m, int64_t
 
 void add_gemm_bf16(KernelTable& table) {
   table.gemm_bf16 = {kPanel, kRows, packed_bytes, pack, run};
+  table.pack_transposed_bf16 = pack_transposed_bf16;
 }
 
 }  // namespace whittle::amx

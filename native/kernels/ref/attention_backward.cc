@@ -6,8 +6,8 @@ namespace whittle::ref {
 
 namespace {
 
-int64_t attention_backward_scratch(int64_t length, int64_t) {
-  return 2 * length;
+int64_t attention_backward_scratch(int64_t length, int64_t head_size) {
+  return 2 * length + 3 * length * head_size;
 }
 
 // With P = softmax(S), D = dropout(P) and dD = dout V^T: dV = D^T dout, dP = dropout(dD),
@@ -17,9 +17,10 @@ void attention_backward(const float* q, const float* k, const float* v, int64_t 
                         const KeepMask* keep, float* scratch, float* dq, float* dk, float* dv, float* dbias) {
   float* probabilities = scratch;       // [length]
   float* gradients = scratch + length;  // [length], of the probabilities
-  for (int64_t i = 0; i < length; ++i) {
-    for (int64_t d = 0; d < head_size; ++d) dq[i * stride + d] = dk[i * stride + d] = dv[i * stride + d] = 0;
-  }
+  float* query_sums = gradients + length;             // [length, head_size]
+  float* key_sums = query_sums + length * head_size;  // [length, head_size]
+  float* value_sums = key_sums + length * head_size;  // [length, head_size]
+  for (int64_t i = 0; i < 3 * length * head_size; ++i) query_sums[i] = 0;
   for (int64_t i = 0; i < length; ++i) {
     float highest = -INFINITY;
     for (int64_t j = 0; j < length; ++j) {
@@ -50,10 +51,17 @@ void attention_backward(const float* q, const float* k, const float* v, int64_t 
       float dropped = probabilities[j];
       if (keep) dropped *= (keep->bits[i * keep->stride + j / 8] >> (j % 8) & 1) ? keep->scale : 0;
       for (int64_t d = 0; d < head_size; ++d) {
-        dv[j * stride + d] += dropped * dout[i * dout_stride + d];
-        dq[i * stride + d] += score_gradient * k[j * stride + d];
-        dk[j * stride + d] += score_gradient * q[i * stride + d];
+        value_sums[j * head_size + d] += dropped * dout[i * dout_stride + d];
+        query_sums[i * head_size + d] += score_gradient * k[j * stride + d];
+        key_sums[j * head_size + d] += score_gradient * q[i * stride + d];
       }
+    }
+  }
+  for (int64_t i = 0; i < length; ++i) {
+    for (int64_t d = 0; d < head_size; ++d) {
+      dq[i * stride + d] = query_sums[i * head_size + d];
+      dk[i * stride + d] = key_sums[i * head_size + d];
+      dv[i * stride + d] = value_sums[i * head_size + d];
     }
   }
 }

@@ -27,6 +27,16 @@ void pack(const float* w, int64_t row_stride, int64_t column_stride, int64_t n, 
   }
 }
 
+void pack_transposed_bf16(const bf16* x, int64_t x_stride, int64_t n, int64_t k, int64_t n_begin, int64_t n_end,
+                          void* packed) {
+  for (int64_t j = n_begin; j < n_end; j += kPanel) {
+    bf16* panel = static_cast<bf16*>(packed) + j * k;
+    for (int64_t c = 0; c < k; ++c) {
+      for (int64_t r = 0; r < kPanel; ++r) panel[c * kPanel + r] = j + r < n ? x[c * x_stride + j + r] : bf16{0};
+    }
+  }
+}
+
 void run(const bf16* a, int64_t a_stride, const void* packed, int64_t m, int64_t, int64_t k, int64_t n_begin,
          int64_t n_end, float* c, int64_t c_stride, bool accumulate) {
   for (int64_t j = n_begin; j < n_end; j += kPanel) {
@@ -48,6 +58,7 @@ void run(const bf16* a, int64_t a_stride, const void* packed, int64_t m, int64_t
 
 void add_gemm_bf16(KernelTable& table) {
   table.gemm_bf16 = {kPanel, 1, packed_bytes, pack, run};
+  table.pack_transposed_bf16 = pack_transposed_bf16;
 }
 
 }  // namespace whittle::ref

@@ -50,6 +50,7 @@ void transpose_padded(const float* x, int64_t x_stride, int64_t rows, int64_t co
 template <typename F>
 struct Exponent {
   typename F::Register factor, shift;
+  float highest;  // score of the row, with scale and bias: what `shift` holds
 
   typename F::Register operator()(typename F::Register score) const {
     return F::exponential(F::subtract(F::multiply(score, factor), shift));
@@ -83,7 +84,8 @@ Exponent<F> exponent(float* scores, int64_t length, float scale, const float* bi
           highest = F::maximum(highest, F::first_of(lanes, F::load(scores + j), lowest));
         });
   }
-  return {factor, F::multiply(F::all(F::largest(highest)), factor)};
+  const float largest = F::largest(highest) * (bias ? 1.0f : scale);
+  return {factor, F::all(largest), largest};
 }
 
 // scores [whole_vectors(length)] become exponentials, 0 beyond length and where `bits` (null: all set) are not set.

@@ -7,7 +7,7 @@
 #include <cstdint>
 
 #include "kernels/kernel_table.h"
-#include "kernels/vnni/interleave.h"
+#include "kernels/vnni/bf16_rows.h"
 
 namespace whittle::vnni {
 
@@ -33,6 +33,13 @@ void pack(const float* w, int64_t row_stride, int64_t column_stride, int64_t n, 
       pack_16_rows(w + (j + half) * row_stride, row_stride, column_stride, n - j - half, k, c_begin, c_end,
                    [&](int64_t c) { return panel + c * kPanel + half * 2; });
     }
+  });
+}
+
+void pack_transposed_bf16(const bf16* x, int64_t x_stride, int64_t n, int64_t k, int64_t n_begin, int64_t n_end,
+                          void* packed) {
+  pack_transposed(x, x_stride, n, k, n_begin, n_end, [&](int64_t j, int64_t c, int64_t half) {
+    return static_cast<bf16*>(packed) + j * padded_k(k) + c * kPanel + half * 32;
   });
 }
 
@@ -109,6 +116,7 @@ void run(const bf16* a, int64_t a_stride, const void* packed, int64_t m, int64_t
 
 void add_gemm_bf16(KernelTable& table) {
   table.gemm_bf16 = {kPanel, kRows, packed_bytes, pack, run};
+  table.pack_transposed_bf16 = pack_transposed_bf16;
 }
 
 }  // namespace whittle::vnni

@@ -10,6 +10,12 @@
   ADD(transpose_f32_bf16)         \
   ADD(attention_bf16)             \
   ADD(attention_rows_bf16)        \
+  ADD(attention_forward_bf16)     \
+  ADD(attention_backward_bf16)    \
+  ADD(gelu_backward_bf16)         \
+  ADD(column_sums_bf16)           \
+  ADD(transpose_bf16)             \
+  ADD(epilogue_bf16)              \
   ADD(peak_bf16)
 
 namespace whittle {
