@@ -63,12 +63,13 @@ async function peakMemory(work: string, model: BenchmarkModel, file: string, opt
 function countAllocations(work: string, checkpoint: string, file: string): Row[] {
   const folder = temporaryFolder();
   const [library, counts] = [join(folder, 'count.so'), join(folder, 'counts')];
-  const source = join(here, 'memory', 'count_allocations.c');
-  if (spawnSync('cc', ['-O2', '-shared', '-fPIC', '-o', library, source], { stdio: 'inherit' }).status !== 0) {
-    console.log('SKIPPED: allocations of native code, since there is no C compiler');
+  const source = join(here, '..', 'native', 'test', 'preload_allocations.cc');
+  const compile = ['-std=c++17', '-O2', '-shared', '-fPIC', '-o', library, source];
+  if (spawnSync('c++', compile, { stdio: 'inherit' }).status !== 0) {
+    console.log('SKIPPED: allocations of native code, since there is no C++ compiler');
     return [];
   }
-  writeFileSync(counts, new Uint8Array(16));
+  writeFileSync(counts, new Uint8Array(24));
   const script = join(here, 'memory', 'steady-state.ts');
   const output = execFileSync(process.execPath, ['--import', 'tsx', script, checkpoint, file, counts], {
     env: { ...process.env, LD_PRELOAD: library, COUNTED_OBJECT: 'whittle.node', COUNT_FILE: counts },

@@ -11,6 +11,7 @@ export type WhittleErrorCode =
   | 'ABORTED' // stopped by an AbortSignal or Ctrl-C
   | 'DIVERGED' // the training loss became NaN or infinite
   | 'IO' // reading or writing failed: full disk, permissions
+  | 'MEMORY' // the process got no more memory
   | 'INTERNAL'; // a defect of whittle
 
 /**

@@ -1,6 +1,6 @@
 /**
  * How often whittle.node allocates in a run once it is warm: `steady-state.ts CHECKPOINT WORK.json COUNT_FILE`, with
- * count_allocations.c preloaded. Prints allocations and bytes a run.
+ * native/test/preload_allocations.cc preloaded. Prints allocations and bytes a run.
  */
 import { readFileSync } from 'node:fs';
 import { onceOf } from '../peers/whittle-work.js';

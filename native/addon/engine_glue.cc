@@ -53,21 +53,19 @@ class ModelUse {
   std::string device_ = "cpu";
 };
 
-// One engine of one environment. Only `use` and the executors are touched off the JavaScript thread.
+class RunTask;
+
+// One engine of one environment. Only `use` is touched off the JavaScript thread.
 struct Engine {
-  std::shared_ptr<ModelUse> use;  // null once disposed and idle
-  ExecutorPool executors;
+  std::shared_ptr<ModelUse> use;                // null once disposed and idle
+  std::vector<std::unique_ptr<RunTask>> tasks;  // that wait for their next run
   int running = 0;
   bool disposed = false;
   std::vector<Napi::Promise::Deferred> disposals;  // waiting for the runs to end
 
-  void free_when_idle(Napi::Env env) {
-    if (!disposed || running > 0) return;
-    use.reset();
-    executors.clear();
-    for (const Napi::Promise::Deferred& disposal : disposals) disposal.Resolve(env.Undefined());
-    disposals.clear();
-  }
+  Engine();
+  ~Engine();
+  void free_when_idle(Napi::Env env);
 };
 
 using Handle = Napi::External<std::shared_ptr<Engine>>;
@@ -88,15 +86,15 @@ std::shared_ptr<Engine> live_engine(const Napi::Value& value) {
 template <typename Enum>
 Enum choice(const Napi::Value& value, const char* name, const std::vector<const char*>& names) {
   const std::string found = text(value, name);
-  std::string expected;
-  for (size_t i = 0; i < names.size(); ++i) {
+  for (size_t i = 0; i < names.size(); ++i)
     if (found == names[i]) return static_cast<Enum>(i);
-    expected += (i ? ", " : "") + std::string(names[i]);
-  }
+  std::string expected;
+  for (const char* one : names) expected += (expected.empty() ? "" : ", ") + std::string(one);
   throw Error("BAD_OPTION", "Expected one of " + expected + " for " + name + " but received \"" + found + "\"");
 }
 
 const std::vector<const char*> kPrecisions = {"float32", "bfloat16", "int8"};
+const std::vector<const char*> kOutputs = {"logits", "hidden", "pooled", "mean", "first"};
 
 // positionBuckets and positionBiasRows, of models with a relative position bias.
 void read_position_buckets(const Napi::Object& spec, ModelSpec& result) {
@@ -178,69 +176,115 @@ Napi::Value engine_info(const Napi::CallbackInfo& info) {
   return result;
 }
 
-// What a run reads and writes. The ids are copies, since JavaScript may change its arrays meanwhile.
-struct Run {
-  std::shared_ptr<Engine> engine;
-  std::shared_ptr<ModelUse> use;
-  std::unique_ptr<Executor> executor;
-  RaggedBatch batch;
-  Output output;
-  int threads;
-  float* out;
-};
-
-void copy_batch(const Napi::CallbackInfo& info, Run& run) {
-  Executor& executor = *run.executor;
-  const Elements<int32_t> ids = elements<int32_t>(info[1], "inputIds");
-  const Elements<int32_t> types = elements<int32_t>(info[2], "tokenTypeIds", ids.count);
-  const Elements<int32_t> offsets = elements<int32_t>(info[3], "offsets");
-  executor.input_ids.assign(ids.data, ids.data + ids.count);
-  executor.token_type_ids.assign(types.data, types.data + types.count);
-  executor.offsets.assign(offsets.data, offsets.data + offsets.count);
-  run.batch = {executor.input_ids.data(), executor.token_type_ids.data(), executor.offsets.data(), offsets.count - 1};
-  check_batch(run.batch, ids.count, offsets.count, run.use->limits());
+// A Float32Array of `shape`. Napi::Float32Array::New would end the process where memory is short.
+Napi::Float32Array output_array(Napi::Env env, const OutputShape& shape) {
+  const double count = static_cast<double>(shape.rows) * static_cast<double>(shape.columns);
+  try {
+    return env.Global()
+        .Get("Float32Array")
+        .As<Napi::Function>()
+        .New({Napi::Number::New(env, count)})
+        .As<Napi::Float32Array>();
+  } catch (const Napi::Error&) {
+    throw Error("MEMORY", "Expected memory for a result of " + std::to_string(shape.rows) + " x " +
+                              std::to_string(shape.columns) + " numbers but the system has none left");
+  }
 }
 
-// engineRun(engine, inputIds, tokenTypeIds, offsets, options): Promise<Float32Array>
-Napi::Value engine_run(const Napi::CallbackInfo& info) {
-  const Napi::Object given = object(info[4], "options");
-  auto run = std::make_shared<Run>();
-  run->engine = live_engine(info[0]);
-  run->use = run->engine->use;
-  run->output = choice<Output>(given.Get("output"), "output", {"logits", "hidden", "pooled", "mean", "first"});
-  run->threads = static_cast<int>(integer(given.Get("threads"), "threads", 0, 4096));
-  if (run->threads == 0) run->threads = ThreadPool::instance().default_threads();
-  run->executor = run->engine->executors.take();
-  copy_batch(info, *run);
-  const OutputShape shape = run->use->shape(run->batch, run->output);
-  Napi::Float32Array out = Napi::Float32Array::New(info.Env(), static_cast<size_t>(shape.rows * shape.columns));
-  run->out = out.Data();
-  auto kept = std::make_shared<Napi::ObjectReference>(Napi::Persistent(out.As<Napi::Object>()));
+// One run of an engine. When it is over the task waits for the next one with the memory that it has: a run like one
+// before allocates nothing. The ids are copies, since JavaScript may change its arrays meanwhile.
+class RunTask final : public Task {
+ public:
+  // engineRun(engine, inputIds, tokenTypeIds, offsets, options): Promise<Float32Array>
+  static Napi::Value start(const Napi::CallbackInfo& info) {
+    const Napi::Object given = object(info[4], "options");
+    std::shared_ptr<Engine> engine = live_engine(info[0]);
+    std::unique_ptr<RunTask> task;
+    if (engine->tasks.empty()) {
+      task = std::make_unique<RunTask>();
+    } else {
+      task = std::move(engine->tasks.back());
+      engine->tasks.pop_back();
+    }
+    task->engine_ = std::move(engine);
+    task->read(info, given);
+    TaskOptions options;
+    options.abort = given.Get("abort");
+    options.on_progress = given.Get("onProgress");
+    const Napi::Value promise = task->Task::start(info.Env(), "engineRun", options);
+    ++task->engine_->running;
+    task.release();  // released() gives it back to the engine
+    return promise;
+  }
 
-  TaskOptions options;
-  options.abort = given.Get("abort");
-  options.on_progress = given.Get("onProgress");
-  const bool tells = !options.on_progress.IsUndefined();
-  const Napi::Env env = info.Env();
-  options.ended = [run, env] {
-    run->engine->executors.give_back(std::move(run->executor));
-    run->use.reset();
-    --run->engine->running;
-    run->engine->free_when_idle(env);
-  };
-  struct Done {};
-  const Napi::Value promise = AsyncTask<Done>::start(
-      env, "engineRun",
-      [run, tells](TaskControl& control) {
-        RunControl run_control;
-        run_control.aborted = [&control] { return control.aborted(); };
-        if (tells) run_control.progress = [&control](int64_t done, int64_t total) { control.progress(done, total); };
-        run->use->run(*run->executor, run->batch, run->output, run->threads, run->out, run_control);
-        return Done{};
-      },
-      [kept](Napi::Env, Done&) { return kept->Value(); }, options);
-  ++run->engine->running;
-  return promise;
+ private:
+  void read(const Napi::CallbackInfo& info, const Napi::Object& options) {
+    use_ = engine_->use;
+    output_ = choice<Output>(options.Get("output"), "output", kOutputs);
+    threads_ = static_cast<int>(integer(options.Get("threads"), "threads", 0, 4096));
+    if (threads_ == 0) threads_ = ThreadPool::instance().default_threads();
+    const Elements<int32_t> ids = elements<int32_t>(info[1], "inputIds");
+    const Elements<int32_t> types = elements<int32_t>(info[2], "tokenTypeIds", ids.count);
+    const Elements<int32_t> offsets = elements<int32_t>(info[3], "offsets");
+    executor_.input_ids.assign(ids.data, ids.data + ids.count);
+    executor_.token_type_ids.assign(types.data, types.data + types.count);
+    executor_.offsets.assign(offsets.data, offsets.data + offsets.count);
+    batch_ = {executor_.input_ids.data(), executor_.token_type_ids.data(), executor_.offsets.data(), offsets.count - 1};
+    check_batch(batch_, ids.count, offsets.count, use_->limits());
+    Napi::Float32Array out = output_array(info.Env(), use_->shape(batch_, output_));
+    out_ = out.Data();
+    result_ = Napi::Persistent(out.As<Napi::Object>());
+    tells_progress_ = !options.Get("onProgress").IsUndefined();
+  }
+
+  void work(TaskControl& control) override {
+    RunControl run_control;
+    run_control.aborted = [&control] { return control.aborted(); };
+    if (tells_progress_)
+      run_control.progress = [&control](int64_t done, int64_t total) { control.progress(done, total); };
+    use_->run(executor_, batch_, output_, threads_, out_, run_control);
+  }
+
+  Napi::Value finish(Napi::Env) override { return result_.Value(); }
+
+  void ended(Napi::Env env) override {
+    use_.reset();
+    --engine_->running;
+    engine_->free_when_idle(env);
+  }
+
+  void released() override {
+    result_.Reset();
+    std::unique_ptr<RunTask> self(this);
+    const std::shared_ptr<Engine> engine = std::move(engine_);
+    if (engine->disposed) return;
+    try {
+      engine->tasks.push_back(std::move(self));
+    } catch (const std::bad_alloc&) {
+      // The next run makes a new one.
+    }
+  }
+
+  std::shared_ptr<Engine> engine_;  // while it runs
+  std::shared_ptr<ModelUse> use_;
+  Executor executor_;
+  RaggedBatch batch_{};
+  Output output_ = Output::logits;
+  int threads_ = 0;
+  bool tells_progress_ = false;
+  float* out_ = nullptr;
+  Napi::ObjectReference result_;
+};
+
+Engine::Engine() = default;
+Engine::~Engine() = default;
+
+void Engine::free_when_idle(Napi::Env env) {
+  if (!disposed || running > 0) return;
+  use.reset();
+  tasks.clear();
+  for (const Napi::Promise::Deferred& disposal : disposals) disposal.Resolve(env.Undefined());
+  disposals.clear();
 }
 
 // engineDispose(engine): Promise<void>
@@ -258,7 +302,7 @@ Napi::Value engine_dispose(const Napi::CallbackInfo& info) {
 void add_engine_glue(Napi::Env, Napi::Object exports) {
   export_function<engine_load>(exports, "engineLoad");
   export_function<engine_info>(exports, "engineInfo");
-  export_function<engine_run>(exports, "engineRun");
+  export_function<RunTask::start>(exports, "engineRun");
   export_function<engine_dispose>(exports, "engineDispose");
 }
 

@@ -1,6 +1,7 @@
 #include "addon/glue.h"
 
 #include <new>
+#include <stdexcept>
 
 #include "cpu/error.h"
 
@@ -8,9 +9,10 @@ namespace whittle {
 
 Napi::Error javascript_error(Napi::Env env, const std::exception& error) {
   const auto* ours = dynamic_cast<const Error*>(&error);
-  const bool out_of_memory = dynamic_cast<const std::bad_alloc*>(&error) != nullptr;
-  Napi::Error result = Napi::Error::New(env, out_of_memory ? "not enough memory" : error.what());
-  result.Value().Set("code", Napi::String::New(env, ours ? ours->code() : "INTERNAL"));
+  const bool out_of_memory = dynamic_cast<const std::bad_alloc*>(&error) || dynamic_cast<const std::length_error*>(&error);
+  Napi::Error result = Napi::Error::New(
+      env, out_of_memory ? "Expected memory for the work of this call but the system has none left" : error.what());
+  result.Value().Set("code", Napi::String::New(env, ours ? ours->code() : out_of_memory ? "MEMORY" : "INTERNAL"));
   return result;
 }
 

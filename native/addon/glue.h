@@ -7,7 +7,8 @@
 
 namespace whittle {
 
-// A JavaScript error with the property `code`: that of whittle::Error, INTERNAL for every other exception.
+// A JavaScript error with the property `code`: that of whittle::Error, MEMORY for std::bad_alloc, INTERNAL for every
+// other exception.
 // bindings/load.ts turns it into a WhittleError.
 Napi::Error javascript_error(Napi::Env env, const std::exception& error);
 

@@ -1,40 +1,35 @@
 // A bump allocator for scratch memory: grows to the largest use seen, then allocates nothing more.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <new>
+#include <utility>
 #include <vector>
 
 namespace whittle {
 
 inline constexpr size_t kAlignment = 64;
 
-// Owned, 64-byte aligned, uninitialized memory.
+// Owned, 64-byte aligned, uninitialized memory. Throws std::bad_alloc.
 class AlignedBuffer {
  public:
   AlignedBuffer() = default;
   explicit AlignedBuffer(size_t bytes) : bytes_(bytes) {
-    if (bytes == 0) return;
-    data_ = std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
-    if (!data_) throw std::bad_alloc();
+    if (bytes > 0) data_ = ::operator new(bytes, std::align_val_t{kAlignment});
   }
-  ~AlignedBuffer() { std::free(data_); }
+  ~AlignedBuffer() { release(); }
   AlignedBuffer(const AlignedBuffer&) = delete;
   AlignedBuffer& operator=(const AlignedBuffer&) = delete;
-  AlignedBuffer(AlignedBuffer&& other) noexcept : data_(other.data_), bytes_(other.bytes_) {
-    other.data_ = nullptr;
-    other.bytes_ = 0;
-  }
+  AlignedBuffer(AlignedBuffer&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
   AlignedBuffer& operator=(AlignedBuffer&& other) noexcept {
     if (this != &other) {
-      std::free(data_);
-      data_ = other.data_;
-      bytes_ = other.bytes_;
-      other.data_ = nullptr;
-      other.bytes_ = 0;
+      release();
+      data_ = std::exchange(other.data_, nullptr);
+      bytes_ = std::exchange(other.bytes_, 0);
     }
     return *this;
   }
@@ -45,6 +40,10 @@ class AlignedBuffer {
   size_t bytes() const { return bytes_; }
 
  private:
+  void release() {
+    if (data_) ::operator delete(data_, std::align_val_t{kAlignment});
+  }
+
   void* data_ = nullptr;
   size_t bytes_ = 0;
 };
@@ -64,40 +63,84 @@ class Arena {
     }
     if (block_ == blocks_.size()) {
       size_t grown = blocks_.empty() ? size_t{1} << 20 : blocks_.back().bytes() * 2;
-      blocks_.emplace_back(bytes > grown ? bytes : grown);
-      arena_growth.fetch_add(blocks_.back().bytes(), std::memory_order_relaxed);
+      add_block(std::max(bytes, grown));
       used_ = 0;
     }
     T* result = reinterpret_cast<T*>(blocks_[block_].as<char>() + used_);
     used_ += bytes;
+    live_ += bytes;
+    peak_ = std::max(peak_, live_);
     return result;
+  }
+
+  // Most bytes that were in use at once, or expected to be.
+  size_t peak() const { return peak_; }
+
+  // Work like the one at hand, divided otherwise, may take so many bytes more than are in use now.
+  void expect(int64_t bytes) { peak_ = std::max(peak_, live_ + static_cast<size_t>(bytes)); }
+
+  // Makes an arena that nobody uses one block of at least `bytes`: less than blocks that were added as it grew, whose
+  // ends stay empty. Throws std::bad_alloc, and has its blocks then as before or none.
+  void reserve(size_t bytes) {
+    if (live_ > 0 || bytes == 0 || (blocks_.size() == 1 && blocks_[0].bytes() >= bytes)) return;
+    blocks_.clear();
+    block_ = used_ = 0;
+    add_block(bytes);
   }
 
   // Everything taken after its construction is given back at its destruction.
   class Scope {
    public:
-    explicit Scope(Arena& arena) : arena_(arena), block_(arena.block_), used_(arena.used_) {}
+    explicit Scope(Arena& arena) : arena_(arena), block_(arena.block_), used_(arena.used_), live_(arena.live_) {}
     ~Scope() {
       arena_.block_ = block_;
       arena_.used_ = used_;
+      arena_.live_ = live_;
     }
     Scope(const Scope&) = delete;
     Scope& operator=(const Scope&) = delete;
 
    private:
     Arena& arena_;
-    size_t block_, used_;
+    size_t block_, used_, live_;
   };
 
  private:
+  void add_block(size_t bytes) {
+    blocks_.emplace_back(bytes);
+    arena_growth.fetch_add(bytes, std::memory_order_relaxed);
+  }
+
   std::vector<AlignedBuffer> blocks_;
   size_t block_ = 0, used_ = 0;
+  size_t live_ = 0, peak_ = 0;
 };
+
+namespace detail {
+
+// What thread_arena() gives in place of the thread's own.
+inline thread_local Arena* lent_arena = nullptr;
+
+}  // namespace detail
 
 // The scratch memory of the calling thread.
 inline Arena& thread_arena() {
-  static thread_local Arena arena;
-  return arena;
+  static thread_local Arena own;
+  return detail::lent_arena ? *detail::lent_arena : own;
 }
+
+// While this lives, thread_arena() of the thread that made it is an arena that goes from hand to hand, so that work that
+// comes on another thread each time finds the memory that it had before. There are as many such arenas as were ever
+// lent at the same time. Throws std::bad_alloc.
+class LentArena {
+ public:
+  LentArena();
+  ~LentArena();
+  LentArena(const LentArena&) = delete;
+  LentArena& operator=(const LentArena&) = delete;
+
+ private:
+  Arena* const before_;
+};
 
 }  // namespace whittle

@@ -7,10 +7,12 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <deque>
 #include <exception>
 #include <mutex>
 #include <thread>
 
+#include "cpu/arena.h"
 #include "cpu/cpu_info.h"
 
 namespace whittle {
@@ -67,6 +69,7 @@ struct ThreadPool::State {
   int64_t tasks = 0;
   std::exception_ptr failure;
   std::atomic<bool> failed{false};
+  std::deque<Arena> arenas;  // [workers], what thread_arena() is to them
   alignas(64) std::atomic<uint64_t> ticket{0};
   alignas(64) std::atomic<uint32_t> wake{0};  // changes after each new ticket; idle workers sleep on it
   alignas(64) std::atomic<uint32_t> finished{0};
@@ -92,7 +95,8 @@ struct ThreadPool::State {
     }
   }
 
-  [[noreturn]] void worker_loop(uint64_t worker) {
+  [[noreturn]] void worker_loop(uint64_t worker, Arena* arena) {
+    detail::lent_arena = arena;
     for (;;) {
       if (work(worker)) continue;
       auto ready = [&] {
@@ -115,11 +119,12 @@ struct ThreadPool::State {
     try {
       while (workers < wanted) {
         uint64_t worker = static_cast<uint64_t>(workers) + 1;
-        std::thread([this, worker] { worker_loop(worker); }).detach();
+        if (arenas.size() < worker) arenas.emplace_back();
+        std::thread([this, worker, arena = &arenas[worker - 1]] { worker_loop(worker, arena); }).detach();
         ++workers;
       }
-    } catch (const std::system_error&) {
-      // The limit on threads is reached: fewer workers do the same job.
+    } catch (const std::exception&) {
+      // The limit on threads or on memory is reached: fewer workers do the same job.
     }
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
@@ -195,6 +200,22 @@ void ThreadPool::split(int64_t count, int64_t grain, int threads, FunctionRef<vo
     int64_t begin = grains * part / parts * grain, end = grains * (part + 1) / parts * grain;
     range(begin, std::min(end, count));
   });
+}
+
+void ThreadPool::settle_arenas(int threads) noexcept {
+  State& state = *state_;
+  Arena& own = thread_arena();
+  size_t peak = own.peak();
+  std::unique_lock<std::mutex> turn(state.caller, std::defer_lock);
+  const bool alone = !inside_task && turn.try_lock();
+  const size_t count = alone ? std::min(state.arenas.size(), static_cast<size_t>(std::max(threads, 1) - 1)) : 0;
+  for (size_t i = 0; i < count; ++i) peak = std::max(peak, state.arenas[i].peak());
+  try {
+    own.reserve(peak);
+    for (size_t i = 0; i < count; ++i) state.arenas[i].reserve(peak);
+  } catch (const std::bad_alloc&) {
+    // They grow when they are used, if there is memory then.
+  }
 }
 
 int ThreadPool::default_threads() const {

@@ -43,6 +43,12 @@ class ThreadPool {
   // Splits [0, count) into contiguous ranges of at least `grain`, a multiple of `grain` each except the last.
   void split(int64_t count, int64_t grain, int threads, FunctionRef<void(int64_t, int64_t)> range);
 
+  // After jobs of up to `threads` threads: the arenas of these workers and of the caller become as large as the most that
+  // one of them has needed so far. Which thread took which task was chance; when the same work comes again, every
+  // thread has the memory for any task of it. Without memory for that, or while another caller's job runs, arenas
+  // stay as they are.
+  void settle_arenas(int threads) noexcept;
+
   // Default of `threads` for everything in this process; CpuInfo::threads unless set.
   int default_threads() const;
   void set_default_threads(int threads);

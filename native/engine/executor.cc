@@ -1,6 +1,7 @@
 #include "engine/executor.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
 #include "cpu/error.h"
@@ -83,15 +84,29 @@ void mean_rows(const float* x, const int32_t* offsets, int64_t sequences, int64_
   }
 }
 
+// Chunks that threads share take more memory for products than chunks of one thread each; counts it as if both came.
+void expect_scratch(const PackedModel& model, int64_t tokens, int threads, Arena& arena) {
+  const PackedLayer& layer = model.layers.front();
+  const int64_t most = std::min(tokens, kBlockRows);
+  const auto scratch = [&](const PackedLinear& linear, int64_t rows) {
+    return most_linear_scratch(linear.weight, rows, threads, model.kernels);
+  };
+  const int64_t finish = most * (model.intermediate + model.hidden) * static_cast<int64_t>(sizeof(float)) +
+                         2 * static_cast<int64_t>(kAlignment) +
+                         std::max(scratch(layer.intermediate, most), scratch(layer.output, most));
+  arena.expect(std::max(scratch(layer.qkv, tokens), finish));
+}
+
 // The encoder in float32 or bfloat16. x [tokens, hidden]: sums of embeddings in, the last layer's states out, of the
-// first tokens alone if first_rows_only. False if stopped.
+// first tokens alone if first_rows_only. threads: of the run. False if stopped.
 template <typename Stop>
-bool run_layers(const PackedModel& model, const ChunkRows& chunk, bool first_rows_only, float* x,
+bool run_layers(const PackedModel& model, const ChunkRows& chunk, bool first_rows_only, float* x, int threads,
                 const Context& context, const Stop& stop) {
   const Arena::Scope scope(context.arena);
   const int64_t hidden = model.hidden, tokens = chunk.tokens();
   float* qkv = context.arena.take<float>(tokens * 3 * hidden);
   float* attended = context.arena.take<float>(tokens * hidden);
+  expect_scratch(model, tokens, threads, context.arena);
   const Norm& norm = model.embedding_norm;
   model.kernels.layer_norm(x, hidden, tokens, hidden, norm.gamma.data(), norm.beta.data(), model.norm_epsilon, x,
                            hidden, nullptr, nullptr);
@@ -129,10 +144,10 @@ bool run_byte_layers(const PackedModel& model, const ChunkRows& chunk, bool firs
   return true;
 }
 
-// One chunk from ids to its part of the output. `stop` is asked between layers.
+// One chunk from ids to its part of the output. threads: of the run; `stop` is asked between layers.
 template <typename Stop>
-void run_chunk(const PackedModel& model, const RaggedBatch& batch, const Chunk& chunk, Output output, float* out,
-               const Context& context, const Stop& stop) {
+void run_chunk(const PackedModel& model, const RaggedBatch& batch, const Chunk& chunk, Output output, int threads,
+               float* out, const Context& context, const Stop& stop) {
   const Arena::Scope scope(context.arena);
   const int64_t hidden = model.hidden;
   const int64_t sequences = chunk.last - chunk.first;
@@ -150,7 +165,7 @@ void run_chunk(const PackedModel& model, const RaggedBatch& batch, const Chunk& 
   const ChunkRows rows = {offsets, sequences};
   const bool finished = model.precision == Precision::int8
                             ? run_byte_layers(model, rows, first_rows_only, x, context, stop)
-                            : run_layers(model, rows, first_rows_only, x, context, stop);
+                            : run_layers(model, rows, first_rows_only, x, threads, context, stop);
   if (!finished) return;
   if (output == Output::mean) {
     mean_rows(x, offsets, sequences, hidden, out + chunk.first * hidden);
@@ -187,6 +202,7 @@ OutputShape output_shape(const PackedModel& model, const RaggedBatch& batch, Out
 void Executor::run(const PackedModel& model, const RaggedBatch& batch, Output output, int threads, float* out,
                    const RunControl& control) {
   if (batch.sequences == 0) return;
+  const LentArena lent;
   plan_chunks(batch, threads, chunks_);
   // Few chunks: one after the other, each operation on all threads. Many: one a thread.
   const int64_t count = static_cast<int64_t>(chunks_.size());
@@ -203,7 +219,7 @@ void Executor::run(const PackedModel& model, const RaggedBatch& batch, Output ou
     const Context context{model.kernels, ThreadPool::instance(), by_chunk ? 1 : threads, thread_arena()};
     for (int64_t i = next++; i < count && !stopped; i = next++) {
       const Chunk& chunk = chunks_[static_cast<size_t>(i)];
-      run_chunk(model, batch, chunk, output, out, context, stop);
+      run_chunk(model, batch, chunk, output, threads, out, context, stop);
       const int64_t finished = done += chunk.last - chunk.first;
       if (control.progress && !stopped) control.progress(finished, batch.sequences);
     }
@@ -213,25 +229,8 @@ void Executor::run(const PackedModel& model, const RaggedBatch& batch, Output ou
     work(0);
   else
     ThreadPool::instance().run(workers, threads, work);
+  ThreadPool::instance().settle_arenas(threads);
   if (stopped) throw Error("ABORTED", "Stopped by the caller's signal");
-}
-
-std::unique_ptr<Executor> ExecutorPool::take() {
-  const std::lock_guard lock(mutex_);
-  if (idle_.empty()) return std::make_unique<Executor>();
-  std::unique_ptr<Executor> executor = std::move(idle_.back());
-  idle_.pop_back();
-  return executor;
-}
-
-void ExecutorPool::give_back(std::unique_ptr<Executor> executor) {
-  const std::lock_guard lock(mutex_);
-  idle_.push_back(std::move(executor));
-}
-
-void ExecutorPool::clear() {
-  const std::lock_guard lock(mutex_);
-  idle_.clear();
 }
 
 }  // namespace whittle

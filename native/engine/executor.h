@@ -1,12 +1,9 @@
-// Runs ragged batches through a packed model. Scratch memory is that of the threads: a run allocates nothing once they
-// have seen chunks of that size.
+// Runs ragged batches through a packed model. Scratch memory is that of the threads: once a batch has run, neither it
+// nor one of fewer or shorter sequences allocates anything.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
-#include <memory>
-#include <mutex>
 #include <vector>
 
 #include "engine/batcher.h"
@@ -25,6 +22,7 @@ struct OutputShape {
 };
 OutputShape output_shape(const PackedModel& model, const RaggedBatch& batch, Output output);
 
+// Functions that capture one pointer at most are kept in place, without an allocation.
 struct RunControl {
   std::function<bool()> aborted;                   // asked between layers
   std::function<void(int64_t, int64_t)> progress;  // sequences done, sequences in all
@@ -42,19 +40,6 @@ class Executor {
 
  private:
   std::vector<Chunk> chunks_;
-};
-
-// Executors that wait for their next run.
-class ExecutorPool {
- public:
-  std::unique_ptr<Executor> take();
-  void give_back(std::unique_ptr<Executor> executor);
-  // Frees the idle ones.
-  void clear();
-
- private:
-  std::mutex mutex_;
-  std::vector<std::unique_ptr<Executor>> idle_;
 };
 
 }  // namespace whittle

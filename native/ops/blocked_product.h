@@ -36,8 +36,9 @@ struct Cut {
 
 // With many rows a thread takes blocks of rows: it prepares them once and walks over all of W with them in its cache.
 // With few rows, blocks are cut in columns too, so that each part of W is read by one thread only.
+inline constexpr int64_t kMostRows = 96, kMostColumns = 512;
+
 inline Cut cut_product(int64_t m, int64_t n, int64_t k, int64_t panel, int64_t row_multiple, int threads) {
-  constexpr int64_t kMostRows = 96, kMostColumns = 512;
   constexpr double kLeastWork = 1 << 20;  // multiplications that are worth waking a thread for: some microseconds
   auto rounded_up = [](int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; };
   auto parts = [](int64_t count, int64_t part) { return (count + part - 1) / part; };
@@ -57,6 +58,16 @@ inline Cut cut_product(int64_t m, int64_t n, int64_t k, int64_t panel, int64_t r
   cut.row_blocks = parts(m, cut.rows);
   cut.column_blocks = parts(n, cut.columns);
   return cut;
+}
+
+// At least as many bytes of the caller's arena as blocked_product takes for up to m rows cut for up to `threads` threads,
+// if a prepared row takes row_bytes and results have 4 bytes. (Fewer rows may take more: they are cut otherwise.)
+inline int64_t most_product_scratch(int64_t m, int64_t n, int64_t row_bytes, int64_t panel, int64_t row_multiple,
+                                    int64_t threads) {
+  const int64_t block = std::min(m, 2 * kMostRows + row_multiple);
+  const int64_t rows = m + 2 * kMostRows + (threads + 1) * row_multiple;  // of all blocks that are at work together
+  const int64_t tiles = rows * std::max(kMostColumns + panel, n / 4) + threads * block * (panel + 1);
+  return 4 * tiles + rows * (row_bytes + 2 * static_cast<int64_t>(kAlignment));
 }
 
 // Results go where they belong as they are: c[row * stride + column] (+)= sum.

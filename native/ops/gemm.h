@@ -46,6 +46,9 @@ struct Linear {
 // y = activation(x W^T + bias) + residual, at the precision of the weight (int8: activations quantized row by row).
 void linear(const Linear& arguments, const Context& context);
 
+// At least as many bytes of the caller's arena as linear() takes for up to m rows, on up to `threads` threads.
+int64_t most_linear_scratch(const PackedWeight& weight, int64_t m, int threads, const KernelTable& kernels);
+
 // C[m, n] (+)= A[m, k] B[k, n] with A(i, l) = a[i * a_row + l * a_column], B(l, j) = b[l * b_row + j * b_column], so
 // any operand may be transposed. precision float32 or bfloat16 (operands rounded to bf16, float32 accumulation; falls
 // back to float32 where the table has no bf16).

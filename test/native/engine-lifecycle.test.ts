@@ -45,7 +45,7 @@ function message(worker: Worker): Promise<unknown> {
   return new Promise((done, fail) => worker.once('message', done).once('error', fail));
 }
 
-test('worker threads share one copy of the weights and give the same results', async () => {
+test('eight worker threads share one copy of the weights and give the same results', async () => {
   const engine = await Engine.load(checkpoint, { precision: 'float32' });
   const file = program(
     'share',
@@ -58,10 +58,10 @@ test('worker threads share one copy of the weights and give the same results', a
     });
     parentPort.postMessage(engine.info.packedBytes);`,
   );
-  const workers = [1, 2, 3].map(() => new Worker(file));
+  const workers = Array.from({ length: 8 }, () => new Worker(file));
   const bytes = await Promise.all(workers.map(message));
-  assert.equal(bytes, new Array(3).fill(engine.info.packedBytes));
-  assert.is(engine.info.sharedBy, 4);
+  assert.equal(bytes, new Array(8).fill(engine.info.packedBytes));
+  assert.is(engine.info.sharedBy, 9);
   const results = workers.map(message);
   workers.forEach((worker) => worker.postMessage('run'));
   const expected = await engine.run(batch(9), { output: 'logits' });
@@ -140,6 +140,29 @@ test('batches that break the contract are refused by name', async () => {
   );
   await expectError(() => engine.run(batch(1), { output: 'logits', threads: -1 }), 'BAD_OPTION', /threads/);
   assert.is((await engine.run(batch(0), { output: 'logits' })).length, 0);
+  await engine.dispose();
+});
+
+test('sequences of one token and of as many as the model takes, 100,000 in one call', async () => {
+  const engine = await Engine.load(checkpoint);
+  const lengths = Array.from({ length: 100_000 }, (_, i) => (i % 1000 === 0 ? 48 : 1 + (i % 3)));
+  const offsets = new Int32Array(lengths.length + 1);
+  lengths.forEach((length, i) => (offsets[i + 1] = offsets[i]! + length));
+  const inputIds = new Int32Array(offsets.at(-1)!).map((_, i) => (i * 31) % 77);
+  const logits = await engine.run({ inputIds, tokenTypeIds: new Int32Array(inputIds.length), offsets }, { output: 'logits' });
+  assert.is(logits.length, 300_000);
+  for (const i of [0, 1, 2, 999, 1000, 50_001, 99_999]) {
+    const ids = inputIds.slice(offsets[i]!, offsets[i + 1]!);
+    const alone = { inputIds: ids, tokenTypeIds: new Int32Array(ids.length), offsets: Int32Array.of(0, ids.length) };
+    assert.equal(await engine.run(alone, { output: 'logits', threads: 1 }), logits.slice(3 * i, 3 * i + 3));
+  }
+  for (const [end, expected] of [
+    [48, /sequence 1 goes from 48 to 48/],
+    [97, /at most 48 tokens a sequence but sequence 1 has 49/],
+  ] as const) {
+    const bad = { inputIds: new Int32Array(98), tokenTypeIds: new Int32Array(98), offsets: Int32Array.of(0, 48, end, 98) };
+    await expectError(() => engine.run(bad, { output: 'logits' }), 'BAD_OPTION', expected);
+  }
   await engine.dispose();
 });
 

@@ -160,6 +160,23 @@ test('the event loop turns while rows are predicted', async () => {
   assert.ok(turns > 100, `${turns} turns`);
 });
 
+test('100,000 texts in one call, an empty one among them', async () => {
+  await using predictor = await Predictor.load(texts, { maxLength: 8, emptyText: 'abstain' });
+  const many = Array.from({ length: 100_000 }, (_, index) => words[index % 7]!);
+  many[70_000] = '';
+  const found = await predictor.predict(many);
+  assert.is(found.length, many.length);
+  assert.equal(found.splice(70_000, 1)[0], { label: null, score: 0 });
+  many.splice(70_000, 1);
+  const expected = new Map(
+    await Promise.all(words.map(async (word) => [word, await predictor.predict(word)] as const)),
+  );
+  found.forEach((one, index) => {
+    const { label, score } = expected.get(many[index]!)!;
+    if (one.label !== label || one.score !== score) assert.equal(one, { label, score }, `text ${index}`);
+  });
+});
+
 test('120,000 rows go through at flat memory', async () => {
   await using predictor = await Predictor.load(texts);
   const memory: number[] = [];
