@@ -27,7 +27,13 @@ export async function packFixture(model: string, folder: string): Promise<void> 
   await mkdir(folder, { recursive: true });
   const checkpoint = await openCheckpoint(model);
   const tokenizer = await loadTokenizer(model, checkpoint.description);
-  const batch = raggedBatch(texts.map((text) => tokenizer.encode(text)));
+  const longest = checkpoint.description.positions - checkpoint.description.positionOffset;
+  const batch = raggedBatch(
+    texts.map((text) => {
+      const { inputIds, tokenTypeIds } = tokenizer.encode(text);
+      return { inputIds: inputIds.slice(0, longest), tokenTypeIds: tokenTypeIds.slice(0, longest) };
+    }),
+  );
   const { parameters, positionBuckets, ...sizes } = engineSpec(checkpoint, 'float32', 'cpu');
   const lines = Object.entries(sizes).map(([name, value]) => `${name}\t${value}`);
   if (positionBuckets) lines.push(`positionBuckets\t${[...positionBuckets].join('\t')}`);

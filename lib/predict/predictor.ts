@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { WhittleError } from '../../bindings/errors.js';
 import type { EngineInfo } from '../../bindings/native.js';
-import { raggedBatch, type Example } from '../data/batch.js';
+import type { Example } from '../data/batch.js';
 import type { RowEncodingOptions } from '../data/encode.js';
 import { defaultStride } from '../data/windows.js';
 import { tasks, type Task } from '../data/dataset.js';
@@ -13,10 +13,10 @@ import { chooseDevice, devicePattern } from '../models/device.js';
 import { Engine } from '../models/engine.js';
 import { thresholdsOf, type TaskSettings } from '../models/task-settings.js';
 import { checkOptions } from '../options.js';
-import { evenBudget, planBatches } from './batching.js';
 import { decoderOf, type DecodeOptions, type Decoder, type WindowOutput } from './decoders.js';
 import type { Input, Prediction } from './predictions.js';
 import { InputPreparer, type AcceptedInput, type PreparedInput } from './prepare.js';
+import { runBatches } from './run-batches.js';
 import { runInWindows, type Inputs } from './windows.js';
 
 const threshold = z.number().min(0).max(1);
@@ -361,7 +361,7 @@ export class Predictor<T extends Task = Task> implements AsyncDisposable {
     window: readonly PreparedInput<T>[],
     decoding: DecodeOptions,
     signal: AbortSignal,
-  ): Promise<() => unknown[]> {
+  ): Promise<() => Promise<unknown[]>> {
     const results: unknown[] = window.map(({ input, encoding }) =>
       encoding ? undefined : this.#decoder.abstain(input, decoding),
     );
@@ -380,8 +380,8 @@ export class Predictor<T extends Task = Task> implements AsyncDisposable {
         outputs.length = 0;
       },
     );
-    return () => {
-      takeLast();
+    return async () => {
+      await takeLast();
       return results;
     };
   }
@@ -399,38 +399,25 @@ export class Predictor<T extends Task = Task> implements AsyncDisposable {
       result[index] = output.slice();
       onProgress?.(++done, examples.length);
     });
-    takeLast();
+    await takeLast();
     return result;
   }
 
-  /**
-   * Runs examples in batches; `take` gets each one's output, a view. While a batch runs the one before is taken; the
-   * last one is left to the caller, who may have something else to run by then.
-   */
-  async #runBatches(
+  /** What `runBatches` gives, on this engine. */
+  #runBatches(
     examples: readonly Pick<Example, 'inputIds' | 'tokenTypeIds'>[],
     signal: AbortSignal | undefined,
     take: (index: number, output: Float32Array) => void,
-  ): Promise<() => void> {
+  ): Promise<() => Promise<void>> {
     const { threads } = this.#options;
-    const batchTokens = this.#batchTokens;
-    const width = this.#width;
-    const perToken = headKind(this.task) === 'token';
     const output = headKind(this.task) === 'none' ? this.head.pooling!.of : 'logits';
-    const lengths = examples.map(({ inputIds }) => inputIds.length);
-    let takeLast = () => {};
-    for (const indices of planBatches(lengths, evenBudget(lengths, batchTokens))) {
-      const batch = raggedBatch(indices.map((index) => examples[index]!));
-      const running = this.#engine.run(batch, { output, threads, signal });
-      running.catch(() => undefined); // met below, unless `take` throws first
-      takeLast();
-      const outputs = await running;
-      takeLast = () =>
-        indices.forEach((index, row) => {
-          const [from, to] = perToken ? [batch.offsets[row]!, batch.offsets[row + 1]!] : [row, row + 1];
-          take(index, outputs.subarray(from * width, to * width));
-        });
-    }
-    return takeLast;
+    return runBatches(examples, {
+      run: (batch) => this.#engine.run(batch, { output, threads, signal }),
+      batchTokens: this.#batchTokens,
+      depth: this.#engine.info.device === 'cpu' ? 1 : 2,
+      width: this.#width,
+      perToken: headKind(this.task) === 'token',
+      take,
+    });
   }
 }

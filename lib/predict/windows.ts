@@ -11,8 +11,11 @@ export interface WindowWork<I, A, P, R> {
   size: (accepted: A) => number;
   /** Makes a window ready, up to an input that cannot be run, which ends the stream. */
   prepare: (accepted: A[], signal: AbortSignal) => Promise<{ items: P[]; failure?: { error: unknown } }>;
-  /** Runs a window. What it resolves to gives the results, in order, and is called while the next window runs. */
-  run: (items: P[], signal: AbortSignal) => Promise<() => R[]>;
+  /**
+   * Runs a window. What it resolves to gives the results, in order, and is called while the next window runs; it may
+   * wait for the last of them.
+   */
+  run: (items: P[], signal: AbortSignal) => Promise<() => R[] | Promise<R[]>>;
   /** A window is full at so many tokens. */
   windowTokens: number;
   signal?: AbortSignal | undefined;
@@ -37,7 +40,7 @@ export async function* runInWindows<I, A, P, R>(
   };
   if (work.signal?.aborted) throw aborted();
   work.signal?.addEventListener('abort', onAbort, { once: true });
-  let running: Promise<() => R[]> | undefined;
+  let running: Promise<() => R[] | Promise<R[]>> | undefined;
   try {
     for (;;) {
       const window = await source.collect(running);
@@ -50,9 +53,9 @@ export async function* runInWindows<I, A, P, R>(
         // Its failure is met when it is awaited, perhaps only after the consumer comes back.
         running.catch(() => undefined);
       }
-      if (finish) yield finish();
+      if (finish) yield await finish();
       if (!prepared.isLast) continue;
-      if (running) yield (await running)();
+      if (running) yield await (await running)();
       if (prepared.failure) throw prepared.failure.error;
       return;
     }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <random>
 
@@ -104,7 +105,7 @@ void time_product(GpuDevice& device, const Product& p, std::mt19937_64& random, 
 }
 
 void time_attention(GpuDevice& device, int64_t sequences, int64_t length, int64_t heads, int64_t size,
-                    std::mt19937_64& random, int rounds) {
+                    std::mt19937_64& random, int rounds, bool exact) {
   CudaBench bench(device);
   const int64_t tokens = sequences * length, hidden = heads * size;
   std::vector<int32_t> offsets;
@@ -113,7 +114,7 @@ void time_attention(GpuDevice& device, int64_t sequences, int64_t length, int64_
   for (int64_t s = 0; s < sequences; ++s)
     for (int64_t q = 0; q < length; q += 64) tiles.push_back({static_cast<int32_t>(s), static_cast<int32_t>(q)});
   std::vector<uint16_t> qkv;
-  for (const float value : random_floats(random, tokens * 3 * hidden)) qkv.push_back(float_to_half(value));
+  for (const float value : random_floats(random, tokens * 3 * hidden)) qkv.push_back(exact ? float_to_bf16(value) : float_to_half(value));
   cuda::Attention call{};
   call.tile_count = bench.put_one(static_cast<int32_t>(tiles.size()));
   call.most_tiles = static_cast<int64_t>(tiles.size());
@@ -122,11 +123,13 @@ void time_attention(GpuDevice& device, int64_t sequences, int64_t length, int64_
   call.heads = heads;
   call.head_size = size;
   call.qkv = bench.put(qkv);
-  call.format = cuda::Format::f16;
-  call.y = bench.take<uint16_t>(tokens * hidden);
-  const double us = median_us(bench, rounds, [&] { bench.kernels().attention(call, bench.stream()); });
+  call.format = exact ? cuda::Format::f32 : cuda::Format::f16;
+  call.y = bench.take<float>(tokens * hidden);
+  const auto kernel = exact ? bench.kernels().attention_rows_bf16 : bench.kernels().attention;
+  const double us = median_us(bench, rounds, [&] { kernel(call, bench.stream()); });
   const double operations = 4.0 * static_cast<double>(tokens * length * hidden);
-  std::printf("%-28s %4ld sequences of %3ld, %2ld heads of %3ld %6.1f us %8.1f TFLOP/s\n", "attention",
+  std::printf("%-28s %4ld sequences of %3ld, %2ld heads of %3ld %6.1f us %8.1f TFLOP/s\n",
+              exact ? "attention, CPU's bits" : "attention",
               static_cast<long>(sequences), static_cast<long>(length), static_cast<long>(heads),
               static_cast<long>(size), us, operations / us / 1e6);
 }
@@ -190,6 +193,7 @@ int main(int count, char** arguments) {
     using cuda::Activation, cuda::Form, cuda::Format;
     for (const Product& p : std::initializer_list<Product>{
              {"int8, float32 out", 16384, 4096, 1024, Form::int8, Activation::none, Format::f32, false},
+             {"int8, GELU, float32 out", 16384, 4096, 1024, Form::int8, Activation::gelu, Format::f32, false},
              {"int8, GELU, float16 out", 16384, 4096, 1024, Form::int8, Activation::gelu, Format::f16, false},
              {"int8, float16 out", 16384, 3072, 1024, Form::int8, Activation::none, Format::f16, false},
              {"int8, residual", 16384, 1024, 4096, Form::int8, Activation::none, Format::f32, true},
@@ -198,9 +202,12 @@ int main(int count, char** arguments) {
              {"bf16, float32 out", 16384, 4096, 1024, Form::bf16, Activation::none, Format::f32, false},
              {"float32 as three bf16", 16384, 4096, 1024, Form::split, Activation::none, Format::f32, false}})
       time_product(device, p, random, rounds);
-    time_attention(device, 128, 128, 12, 64, random, rounds);
-    time_attention(device, 64, 180, 16, 64, random, rounds);
-    time_attention(device, 128, 128, 12, 32, random, rounds);
+    for (const bool exact : {true, false}) {
+      time_attention(device, 128, 128, 12, 64, random, rounds, exact);
+      time_attention(device, 64, 180, 16, 64, random, rounds, exact);
+      time_attention(device, 512, 32, 12, 64, random, rounds, exact);
+      time_attention(device, 128, 128, 12, 32, random, rounds, exact);
+    }
     time_rows(device, 16384, 1024, random, rounds);
     time_rows(device, 16384, 384, random, rounds);
     SmallModelOptions base;
@@ -215,9 +222,13 @@ int main(int count, char** arguments) {
     std::lognormal_distribution<double> length(5.15, 0.3);
     for (int i = 0; i < 2000; ++i) squad.push_back(std::clamp<int64_t>(static_cast<int64_t>(length(random)), 20, 384));
     const std::vector<int64_t> of_128(4000, 128);
-    time_encoder(device, "MiniLM-L6 int8", minilm, Precision::int8, of_128, random);
-    time_encoder(device, "BERT-base int8", base, Precision::int8, of_128, random);
-    time_encoder(device, "BERT-large int8", large, Precision::int8, squad, random);
+    for (const char* mode : {"exact", "fast"}) {
+      ::setenv("WHITTLE_CUDA_INT8", mode, 1);
+      const auto name = [&](const char* model) { return std::string(model) + " int8, " + mode; };
+      time_encoder(device, name("MiniLM-L6").c_str(), minilm, Precision::int8, of_128, random);
+      time_encoder(device, name("BERT-base").c_str(), base, Precision::int8, of_128, random);
+      time_encoder(device, name("BERT-large").c_str(), large, Precision::int8, squad, random);
+    }
     base.stored_s8 = false;
     time_encoder(device, "BERT-base bfloat16", base, Precision::bfloat16, of_128, random);
   } catch (const std::exception& error) {

@@ -89,18 +89,11 @@ struct Progress {
   }
 };
 
-// Keeps the lanes that one thread has taken busy, in turns.
+// Keeps lanes busy in turns. Takes another only when there is a slice for it, so that runs side by side share them.
 class Turns {
  public:
   Turns(CudaReplica& replica, const RaggedBatch& batch, Output output, float* out, Progress& progress)
-      : replica_(replica), batch_(batch), output_(output), out_(out), progress_(progress) {
-    lanes_.push_back(replica.take(true));
-    while (static_cast<int>(lanes_.size()) < kLanes)
-      if (CudaLane* lane = replica.take(false))
-        lanes_.push_back(lane);
-      else
-        break;
-  }
+      : replica_(replica), batch_(batch), output_(output), out_(out), progress_(progress) {}
   ~Turns() {
     for (CudaLane* lane : lanes_) {
       try {
@@ -116,16 +109,26 @@ class Turns {
 
   void run(Slices& slices) {
     Chunk chunk;
-    size_t turn = 0;
-    while (!progress_.stop() && slices.next(replica_.budget(), chunk)) {
-      CudaLane& lane = *lanes_[turn++ % lanes_.size()];
-      finish(lane);
-      start(lane, chunk, slices);
+    while (!progress_.stop() && slices.next(replica_.budget(), chunk)) start(next_lane(), chunk, slices);
+    while (!lanes_.empty() && !progress_.stop()) {
+      finish(*lanes_.front());
+      replica_.give_back(lanes_.front());
+      lanes_.pop_front();
     }
-    for (size_t i = 0; i < lanes_.size() && !progress_.stop(); ++i) finish(*lanes_[(turn + i) % lanes_.size()]);
   }
 
  private:
+  // A lane that nobody uses, or the one that was started first of those taken, once it is done.
+  CudaLane& next_lane() {
+    CudaLane* lane = static_cast<int>(lanes_.size()) < kLanes ? replica_.take(lanes_.empty()) : nullptr;
+    if (!lane) {
+      lane = lanes_.front();
+      finish(*lane);
+      lanes_.pop_front();
+    }
+    lanes_.push_back(lane);
+    return *lane;
+  }
   void finish(CudaLane& lane) {
     if (lane.busy()) progress_.add(lane.finish(out_));
   }
@@ -147,7 +150,7 @@ class Turns {
     }
   }
   bool free_idle_lanes(const CudaLane& but) {
-    bool freed = false;
+    bool freed = replica_.free_idle_lanes();
     for (CudaLane* lane : lanes_)
       if (lane != &but) {
         finish(*lane);
@@ -161,7 +164,7 @@ class Turns {
   const Output output_;
   float* const out_;
   Progress& progress_;
-  std::vector<CudaLane*> lanes_;
+  std::deque<CudaLane*> lanes_;  // taken; the one started first comes first
 };
 
 }  // namespace
@@ -203,6 +206,13 @@ void CudaReplica::give_back(CudaLane* lane) {
     idle_.push_back(lane);
   }
   returned_.notify_one();
+}
+
+bool CudaReplica::free_idle_lanes() {
+  const std::lock_guard lock(mutex_);
+  bool freed = false;
+  for (CudaLane* lane : idle_) freed |= lane->free_memory();
+  return freed;
 }
 
 CudaEngine::CudaEngine(const std::vector<GpuDevice*>& devices, const ModelSpec& spec, const KernelTable& table,

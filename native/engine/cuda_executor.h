@@ -25,6 +25,8 @@ class CudaReplica {
   // A lane that nobody uses; waits for one if `wait`, else may be null.
   CudaLane* take(bool wait);
   void give_back(CudaLane* lane);
+  // Gives back the workspaces of lanes that nobody uses; false if there are none.
+  bool free_idle_lanes();
 
  private:
   CudaModel model_;

@@ -82,7 +82,7 @@ struct CudaLane::Memory {
   float *x, *sum, *first, *pooled, *out;
   cuda::Operand a, inner;        // inputs of products: hidden wide, intermediate wide
   uint16_t *qkv, *qkv_low;       // [tokens, 3 * hidden]
-  uint16_t *attended, *widened;  // int8 only: [tokens, hidden], [tokens, intermediate]
+  void *attended, *widened;      // int8 only: [tokens, hidden], [tokens, intermediate]
   cuda::Operand head_a;          // of pooler and classifier
   int64_t bytes;
 };
@@ -93,6 +93,15 @@ cuda::Form form_of(Precision precision) {
   return precision == Precision::int8       ? cuda::Form::int8
          : precision == Precision::bfloat16 ? cuda::Form::bf16
                                             : cuda::Form::split;
+}
+
+// What int8 rows are before they are quantized.
+cuda::Format unquantized(const CudaModel& model) {
+  return model.exact ? cuda::Format::f32 : cuda::Format::f16;
+}
+void* take_unquantized(Layout& layout, const CudaModel& model, int64_t count) {
+  if (model.exact) return layout.take<float>(count);
+  return layout.take<uint16_t>(count);
 }
 
 }  // namespace
@@ -124,12 +133,12 @@ CudaLane::Memory CudaLane::lay_out(const CudaBucket& bucket) const {
   memory.first = layout.take<float>(bucket.sequences * hidden);
   memory.pooled = layout.take<float>(bucket.sequences * hidden);
   memory.out = layout.take<float>(rows * std::max(model_.labels, int64_t{1}));
-  memory.a = take_operand(layout, form, rows, hidden, kMostNormOutliers);
+  memory.a = take_operand(layout, form, rows, hidden, kNormOutliers);
   memory.inner = take_operand(layout, form, rows, inner, 0);
   memory.qkv = layout.take<uint16_t>(rows * 3 * hidden);
   if (form == cuda::Form::split) memory.qkv_low = layout.take<uint16_t>(rows * 3 * hidden);
-  if (int8) memory.attended = layout.take<uint16_t>(rows * hidden);
-  if (int8) memory.widened = layout.take<uint16_t>(rows * inner);
+  if (int8) memory.attended = take_unquantized(layout, model_, rows * hidden);
+  if (int8) memory.widened = take_unquantized(layout, model_, rows * inner);
   memory.head_a = take_operand(layout, cuda::Form::split, rows, hidden, 0);
   memory.head_a.scales = layout.take<float>(rows);
   memory.bytes = layout.used();
@@ -144,11 +153,13 @@ int64_t CudaLane::workspace_bytes(const CudaModel& model, int64_t tokens) {
   layout.take<char>(lay_out_batch(nullptr, {rows, rows, rows}).bytes);
   for (int i = 0; i < 4; ++i) layout.take<float>(rows * model.hidden);
   layout.take<float>(rows * std::max(model.labels, int64_t{1}));
-  take_operand(layout, form, rows, model.hidden, kMostNormOutliers);
+  take_operand(layout, form, rows, model.hidden, kNormOutliers);
   take_operand(layout, form, rows, model.intermediate, 0);
   for (int i = 0; i < (form == cuda::Form::split ? 2 : 1); ++i) layout.take<uint16_t>(rows * 3 * model.hidden);
-  if (form == cuda::Form::int8)
-    layout.take<uint16_t>(rows * model.hidden), layout.take<uint16_t>(rows * model.intermediate);
+  if (form == cuda::Form::int8) {
+    take_unquantized(layout, model, rows * model.hidden);
+    take_unquantized(layout, model, rows * model.intermediate);
+  }
   take_operand(layout, cuda::Form::split, rows, model.hidden, 0);
   layout.take<float>(rows);
   return layout.used();
@@ -308,7 +319,8 @@ void CudaLane::run_layer(size_t index, bool first_rows, const CudaBucket& bucket
   const bool int8 = model_.precision == Precision::int8;
   const BatchArrays& batch = memory.batch;
   product(layer.qkv, with_outliers(memory.a, layer.qkv.most_outliers), batch.counts, bucket.tokens,
-          cuda::Activation::none, nullptr, cuda::Format::f16, memory.qkv, memory.qkv_low);
+          cuda::Activation::none, nullptr, model_.exact ? cuda::Format::bf16 : cuda::Format::f16, memory.qkv,
+          memory.qkv_low);
 
   cuda::Attention attention{};
   attention.tile_count = first_rows ? batch.counts + 1 : batch.counts + 2;
@@ -322,10 +334,10 @@ void CudaLane::run_layer(size_t index, bool first_rows, const CudaBucket& bucket
   attention.bias = model_.position_bias.as<float>();
   attention.max_distance = model_.positions - model_.position_offset;
   attention.first_only = first_rows;
-  attention.format = int8 ? cuda::Format::f16 : cuda::Format::operand;
-  attention.y = int8 ? static_cast<void*>(memory.attended) : memory.a.data;
+  attention.format = int8 ? unquantized(model_) : cuda::Format::operand;
+  attention.y = int8 ? memory.attended : memory.a.data;
   attention.y_form = memory.a.form;
-  kernels.attention(attention, stream_);
+  (model_.exact ? kernels.attention_rows_bf16 : kernels.attention)(attention, stream_);
 
   // What follows works row by row, so the last layer need not do it for rows that nobody reads.
   const int32_t* rows = first_rows ? batch.counts + 1 : batch.counts;
@@ -337,7 +349,8 @@ void CudaLane::run_layer(size_t index, bool first_rows, const CudaBucket& bucket
     residual = memory.first;
   }
   cuda::Operand attended = memory.a;
-  if (int8) attended = prepare(layer.attention_output, memory.attended, cuda::Format::f16, rows, most_rows, memory.a);
+  if (int8)
+    attended = prepare(layer.attention_output, memory.attended, unquantized(model_), rows, most_rows, memory.a);
   product(layer.attention_output, attended, rows, most_rows, cuda::Activation::none, residual, cuda::Format::f32,
           memory.sum);
   const auto normalize = [&](const CudaNorm& norm, const cuda::Operand& operand) {
@@ -350,8 +363,8 @@ void CudaLane::run_layer(size_t index, bool first_rows, const CudaBucket& bucket
 
   cuda::Operand inner = memory.inner;
   product(layer.intermediate, normalized, rows, most_rows, cuda::Activation::gelu, nullptr,
-          int8 ? cuda::Format::f16 : cuda::Format::operand, int8 ? static_cast<void*>(memory.widened) : inner.data);
-  if (int8) inner = prepare(layer.output, memory.widened, cuda::Format::f16, rows, most_rows, inner);
+          int8 ? unquantized(model_) : cuda::Format::operand, int8 ? memory.widened : inner.data);
+  if (int8) inner = prepare(layer.output, memory.widened, unquantized(model_), rows, most_rows, inner);
   product(layer.output, inner, rows, most_rows, cuda::Activation::none, memory.x, cuda::Format::f32, memory.sum);
   normalize(layer.output_norm,
             last ? cuda::Operand{} : with_outliers(memory.a, model_.layers[index + 1].qkv.most_outliers));

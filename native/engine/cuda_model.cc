@@ -1,6 +1,7 @@
 #include "engine/cuda_model.h"
 
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 
 #include "cpu/arena.h"
@@ -190,7 +191,7 @@ class Uploader {
       linear.sums = upload(sums);
     }
     if (input != Input::norm) return;
-    linear.most_outliers = kMostNormOutliers;
+    linear.most_outliers = kNormOutliers;
     std::vector<int8_t> columns(q.size());
     for (int64_t r = 0; r < linear.n; ++r)
       for (int64_t c = 0; c < k; ++c)
@@ -231,6 +232,15 @@ class Uploader {
 
 }  // namespace
 
+bool int8_is_exact() {
+  const char* named = std::getenv("WHITTLE_CUDA_INT8");
+  const std::string mode = named && *named ? named : "exact";
+  if (mode != "exact" && mode != "fast")
+    throw Error("BAD_OPTION",
+                "Expected exact or fast in the environment variable WHITTLE_CUDA_INT8 but found \"" + mode + "\"");
+  return mode == "exact";
+}
+
 CudaModel::CudaModel(GpuDevice& gpu, const ModelSpec& spec, const KernelTable& table, int threads,
                      const std::function<void()>& check)
     : device(gpu),
@@ -246,7 +256,8 @@ CudaModel::CudaModel(GpuDevice& gpu, const ModelSpec& spec, const KernelTable& t
       task(spec.task),
       pooler_activation(spec.pooler_activation),
       labels(spec.labels),
-      precision(spec.precision) {
+      precision(spec.precision),
+      exact(precision == Precision::int8 && int8_is_exact()) {
   const int64_t widest = precision == Precision::float32 ? cuda::kWidestSplitHead : cuda::kWidestHead;
   if (head_size > widest)
     throw Error("UNSUPPORTED", "Expected attention heads of at most " + std::to_string(widest) +

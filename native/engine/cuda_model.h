@@ -7,12 +7,10 @@
 
 #include "engine/gpu_device.h"
 #include "engine/model_spec.h"
+#include "engine/packed_model.h"
 #include "kernels/kernel_table.h"
 
 namespace whittle {
-
-// Outliers that a row of int8 activations may have after LayerNorm, which leaves a few channels large for every token.
-inline constexpr int kMostNormOutliers = 2;
 
 struct CudaLinear {
   cuda::Form form = cuda::Form::int8;
@@ -34,6 +32,10 @@ struct CudaLayer {
   CudaNorm attention_norm, output_norm;
 };
 
+// How int8 models are run here: what the environment variable WHITTLE_CUDA_INT8 says, exact (the default) or fast.
+// Throws Error BAD_OPTION.
+bool int8_is_exact();
+
 struct CudaModel {
   // Reads, packs and uploads. int8 weights are PackedModel's, bit for bit; `table` quantizes what the checkpoint
   // holds as floats. float32 is Form::split, bfloat16 Form::bf16. Throws as PackedModel does; also BAD_CHECKPOINT for
@@ -49,6 +51,9 @@ struct CudaModel {
   const PoolerActivation pooler_activation;
   const int64_t labels;
   const Precision precision;
+  // int8 with the bits of the CPU's engine up to the last hidden state. Else attention uses the matrix units, on
+  // float16, and what is to be quantized passes memory as float16: faster, and not quite the CPU's.
+  const bool exact;
 
   cuda::TableForm word_form = cuda::TableForm::f32;
   GpuBuffer word, word_scales;

@@ -20,13 +20,12 @@ struct RowOutliers {
   int32_t values[kMostOutliers];
 };
 
-// CPUs multiply outliers as int16; on a GPU they are int32 below 2^20.
-inline constexpr float kMostOutlierRatio = 256.0f, kMostGpuOutlierRatio = 8000.0f;
+inline constexpr float kMostOutlierRatio = 256.0f;  // products take outliers as int16
 
 // Static, so that no ISA's code stands in for another's; constexpr, so that nvcc takes it too. `largest` and `next`, the
 // (most + 1)-th largest, are magnitudes. True if the row has outliers, those above *limit.
-static constexpr bool outlier_limit(float largest, float next, float* limit, float most_ratio = kMostGpuOutlierRatio) {
-  const float least = largest / most_ratio;
+static constexpr bool outlier_limit(float largest, float next, float* limit) {
+  const float least = largest / kMostOutlierRatio;
   *limit = next > least ? next : least;
   if (largest >= 1e-36f && *limit >= 1e-36f && largest > 1.5f * *limit) return true;
   *limit = largest;

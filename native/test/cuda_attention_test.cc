@@ -20,6 +20,9 @@ const std::vector<Case> kCases = {
     {{1}, 1, 32, false},    {{3, 1, 64, 65}, 2, 32, false}, {{17, 130}, 3, 64, true}, {{63, 2}, 1, 128, false},
     {{70, 5}, 2, 16, true}, {{33, 128, 1}, 2, 20, false},   {{129, 15}, 1, 100, true}};
 
+// Beyond what the exact kernel keeps in registers, too.
+const std::vector<Case> kLongCases = {{{193, 1}, 1, 32, false}, {{2, 300}, 1, 64, true}, {{257}, 1, 7, false}};
+
 }  // namespace
 
 TEST(cuda_attention, ragged_batches) {
@@ -111,4 +114,64 @@ TEST(cuda_attention, ragged_batches) {
                 CHECK_EQUAL(value, 0.0f);
             }
         }
+}
+
+// Bit for bit.
+TEST(cuda_attention, attention_rows_bf16) {
+  std::mt19937_64 random = generator(2);
+  const KernelTable& reference = *kernels_for(Isa::ref);
+  std::vector<Case> cases = kCases;
+  cases.insert(cases.end(), kLongCases.begin(), kLongCases.end());
+  for (GpuDevice* device : cuda_devices())
+    for (const Case& one : cases)
+      for (const bool first_only : {false, true}) {
+        CudaBench bench(*device);
+        const int64_t size = one.head_size, hidden = one.heads * size;
+        const int64_t sequences = static_cast<int64_t>(one.lengths.size());
+        std::vector<int32_t> offsets = {0};
+        std::vector<cuda::AttentionTile> tiles;
+        for (int64_t s = 0; s < sequences; ++s) {
+          const int64_t length = one.lengths[static_cast<size_t>(s)];
+          offsets.push_back(static_cast<int32_t>(offsets.back() + length));
+          for (int64_t q = 0; q < (first_only ? 1 : length); q += cuda::kAttentionQueries)
+            tiles.push_back({static_cast<int32_t>(s), static_cast<int32_t>(q)});
+        }
+        const int64_t tokens = offsets.back(), distance = 310;
+        std::vector<uint16_t> qkv;
+        for (const float value : random_floats(random, tokens * 3 * hidden, 2)) qkv.push_back(float_to_bf16(value));
+        const auto bias = random_floats(random, one.heads * (2 * distance - 1));
+        const int64_t rows = first_only ? sequences : tokens;
+        std::vector<float> expected(static_cast<size_t>(rows * hidden));
+        for (int64_t s = 0; s < sequences; ++s)
+          for (int64_t h = 0; h < one.heads; ++h) {
+            const int64_t begin = offsets[static_cast<size_t>(s)], length = one.lengths[static_cast<size_t>(s)];
+            const bf16* q = qkv.data() + begin * 3 * hidden + h * size;
+            const ScoreBias score_bias{bias.data() + h * (2 * distance - 1) + distance - 1, -1};
+            std::vector<float> scratch(static_cast<size_t>(reference.attention_rows_bf16_scratch(length, size)));
+            reference.attention_rows_bf16(q, q + hidden, q + 2 * hidden, 3 * hidden, first_only ? 1 : length, length,
+                                          size, 1 / std::sqrt(static_cast<float>(size)),
+                                          one.with_bias ? &score_bias : nullptr, scratch.data(),
+                                          expected.data() + (first_only ? s : begin) * hidden + h * size, hidden);
+          }
+        cuda::Attention call{};
+        call.tile_count = bench.put_one(static_cast<int32_t>(tiles.size()));
+        call.most_tiles = static_cast<int64_t>(tiles.size()) + 2;
+        call.tiles = bench.put(tiles);
+        call.offsets = bench.put(offsets);
+        call.heads = one.heads;
+        call.head_size = size;
+        call.qkv = bench.put(qkv);
+        call.bias = one.with_bias ? bench.put(bias) : nullptr;
+        call.max_distance = distance;
+        call.first_only = first_only;
+        call.format = cuda::Format::f32;
+        float* y = bench.take<float>(rows * hidden);
+        call.y = y;
+        bench.kernels().attention_rows_bf16(call, bench.stream());
+        const auto found = bench.get(y, rows * hidden);
+        for (size_t i = 0; i < found.size(); ++i)
+          if (found[i] != expected[i])
+            WHITTLE_FAIL("head size " << size << ", longest " << one.lengths[0] << ", element " << i << " is "
+                                      << found[i] << ", not " << expected[i]);
+      }
 }

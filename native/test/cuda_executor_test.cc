@@ -1,7 +1,13 @@
 // The CUDA executor against an encoder in plain C++, on the same weights: on the shim's devices here, on a GPU in the
 // CUDA build.
 #include <algorithm>
+#include <chrono>
 #include <cmath>
+#include <condition_variable>
+#include <cstdlib>
+#include <mutex>
+#include <set>
+#include <thread>
 
 #include "cpu/thread_pool.h"
 #include "engine/cuda_executor.h"
@@ -16,6 +22,8 @@ using namespace whittle::test;
 namespace {
 
 const std::function<void()> kNever = [] {};
+
+const std::vector<int64_t> kLengths = {1, 17, 64, 3, 65, 2, 31};
 
 std::vector<float> run_engine(CudaEngine& engine, const SmallBatch& batch, Output output,
                               const RunControl& control = {}) {
@@ -51,21 +59,48 @@ double bf16_error_of_cpu(const SmallModel& model, const SmallBatch& batch, Outpu
   return relative_error(out, expected);
 }
 
+// The CPU's engine, on kernels/ref.
+std::vector<float> run_cpu(const SmallModel& model, const SmallBatch& batch, Output output, size_t size) {
+  const PackedModel packed(model.spec, *kernels_for(Isa::ref), 1, kNever);
+  std::vector<float> out(size);
+  Executor().run(packed, batch.batch(), output, 1, out.data(), {});
+  return out;
+}
+
+// int8: the last hidden states are the CPU's bit for bit; what pooler and classifier make of them in float32 is not,
+// whose sums have another order.
+void compare_int8(const SmallModelOptions& options, const std::vector<Output>& outputs) {
+  std::mt19937_64 random = generator(12);
+  for (GpuDevice* device : cuda_devices()) {
+    const SmallModel model(options, Precision::int8, random);
+    const SmallBatch batch(kLengths, model.spec, random);
+    CudaEngine engine = make_engine(model, {device});
+    for (const Output output : outputs) {
+      const auto found = run_engine(engine, batch, output);
+      const auto expected = run_cpu(model, batch, output, found.size());
+      if (output == Output::logits || output == Output::pooled) {
+        CHECK(relative_error(found, expected) <= 1e-5);
+        continue;
+      }
+      for (size_t i = 0; i < found.size(); ++i)
+        if (found[i] != expected[i])
+          WHITTLE_FAIL("output " << static_cast<int>(output) << ", kernels " << device->info().capability
+                                 << ": element " << i << " is " << found[i] << ", not " << expected[i]);
+    }
+  }
+}
+
 struct Tolerance {
   Precision precision;
   double of_states;
 };
 // float32: three bf16 products leave 2^-16 of each factor. bfloat16: 2^-8 of each
-// factor, or twice what bfloat16 costs on the CPU, since some models make more of it. int8: where float32 sums differ
-// in their last bits, or float16 rounds what is quantized, some int8 is one step off: up to 0.8 % of the logits over
-// five seeds.
-const std::vector<Tolerance> kTolerances = {
-    {Precision::float32, 1e-4}, {Precision::bfloat16, 2e-2}, {Precision::int8, 1.5e-2}};
-
-const std::vector<int64_t> kLengths = {1, 17, 64, 3, 65, 2, 31};
+// factor, or twice what bfloat16 costs on the CPU, since some models make more of it.
+const std::vector<Tolerance> kTolerances = {{Precision::float32, 1e-4}, {Precision::bfloat16, 2e-2}};
 
 void compare(const SmallModelOptions& options, const std::vector<Output>& outputs,
              const std::vector<Tolerance>& tolerances = kTolerances) {
+  compare_int8(options, outputs);
   std::mt19937_64 random = generator(7);
   for (const auto& [precision, tolerance] : tolerances)
     for (GpuDevice* device : cuda_devices()) {
@@ -74,7 +109,7 @@ void compare(const SmallModelOptions& options, const std::vector<Output>& output
       CudaEngine engine = make_engine(model, {device});
       for (const Output output : outputs) {
         const bool is_bf16 = precision == Precision::bfloat16;
-        ReferenceEncoder reference(model.spec, is_bf16 ? Precision::float32 : precision);
+        ReferenceEncoder reference(model.spec);
         const auto expected = reference.run(batch.batch(), output);
         const double error = relative_error(run_engine(engine, batch, output), expected);
         double allowed = tolerance;
@@ -111,6 +146,33 @@ TEST(cuda_executor, stored_int8) {
   options.stored_s8 = true;
   options.activation = PoolerActivation::gelu;
   compare(options, {Output::logits, Output::hidden});
+}
+
+// With attention on the matrix units, and float16 where rows wait to be quantized, some int8 is one step off.
+TEST(cuda_executor, fast_int8) {
+  ::setenv("WHITTLE_CUDA_INT8", "fast", 1);
+  std::mt19937_64 random = generator(13);
+  for (GpuDevice* device : cuda_devices()) {
+    const SmallModel model({}, Precision::int8, random);
+    const SmallBatch batch(kLengths, model.spec, random);
+    CudaEngine engine = make_engine(model, {device});
+    for (const Output output : kAll) {
+      const auto found = run_engine(engine, batch, output);
+      const double error = relative_error(found, run_cpu(model, batch, output, found.size()));
+      std::printf("NOTE: fast int8, output %d: relative error %.5f\n", static_cast<int>(output), error);
+      CHECK(error > 0 && error <= 1e-2);
+    }
+  }
+  ::setenv("WHITTLE_CUDA_INT8", "quick", 1);
+  std::string message;
+  try {
+    const SmallModel model({}, Precision::int8, random);
+    make_engine(model, {cuda_devices().front()});
+  } catch (const Error& error) {
+    message = error.what();
+  }
+  ::unsetenv("WHITTLE_CUDA_INT8");
+  CHECK(message.find("Expected exact or fast") != std::string::npos);
 }
 
 TEST(cuda_executor, odd_shapes) {
@@ -171,6 +233,70 @@ TEST(cuda_executor, several_devices_and_slices) {
              actual = run_engine(several, batch, Output::logits, control);
   for (size_t i = 0; i < actual.size(); ++i) CHECK_EQUAL(actual[i], expected[i]);
   CHECK(seen.size() > 1 && seen.back() == 44 && std::is_sorted(seen.begin(), seen.end()));
+}
+
+// A device on which nothing is done before two batches, on streams of their own, are under way.
+class Rendezvous : public GpuDevice {
+ public:
+  explicit Rendezvous(GpuDevice& device) : device_(device) {}
+  bool met = false, armed = false;
+
+  const GpuInfo& info() const override { return device_.info(); }
+  const cuda::KernelTable& kernels() const override { return device_.kernels(); }
+  int64_t free_memory() override { return device_.free_memory(); }
+  void* allocate(int64_t bytes) override { return device_.allocate(bytes); }
+  void release(void* memory) noexcept override { device_.release(memory); }
+  void* allocate_pinned(int64_t bytes) override { return device_.allocate_pinned(bytes); }
+  void release_pinned(void* memory) noexcept override { device_.release_pinned(memory); }
+  cuda::Stream create_stream() override { return device_.create_stream(); }
+  void destroy_stream(cuda::Stream stream) noexcept override { device_.destroy_stream(stream); }
+  void upload(void* to, const void* from, int64_t bytes, cuda::Stream stream) override {
+    device_.upload(to, from, bytes, stream);
+  }
+  void download(void* to, const void* from, int64_t bytes, cuda::Stream stream) override {
+    device_.download(to, from, bytes, stream);
+  }
+  void synchronize(cuda::Stream stream) override {
+    if (armed) {
+      std::unique_lock lock(mutex_);
+      met = changed_.wait_for(lock, std::chrono::seconds(20), [this] { return launched_.size() >= 2; });
+    }
+    device_.synchronize(stream);
+  }
+  GpuGraph capture(cuda::Stream stream, const std::function<void()>& work) override {
+    return device_.capture(stream, work);
+  }
+  void launch(GpuGraph graph, cuda::Stream stream) override {
+    {
+      const std::lock_guard lock(mutex_);
+      if (armed) launched_.insert(stream);
+    }
+    changed_.notify_all();
+    device_.launch(graph, stream);
+  }
+  void destroy(GpuGraph graph) noexcept override { device_.destroy(graph); }
+
+ private:
+  GpuDevice& device_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::set<cuda::Stream> launched_;
+};
+
+TEST(cuda_executor, runs_side_by_side_overlap) {
+  std::mt19937_64 random = generator(14);
+  Rendezvous device(*cuda_devices().front());
+  const SmallModel model({}, Precision::int8, random);
+  const SmallBatch first({5, 6}, model.spec, random), second({7, 30}, model.spec, random);
+  CudaEngine engine = make_engine(model, {&device});
+  const auto expected = run_engine(engine, first, Output::logits);
+  device.armed = true;
+  std::vector<float> found;
+  std::thread other([&] { run_engine(engine, second, Output::logits); });
+  found = run_engine(engine, first, Output::logits);
+  other.join();
+  CHECK(device.met);
+  for (size_t i = 0; i < found.size(); ++i) CHECK_EQUAL(found[i], expected[i]);
 }
 
 TEST(cuda_executor, stops_when_asked) {

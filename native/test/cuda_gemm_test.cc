@@ -195,6 +195,21 @@ TEST(cuda_gemm, int8_with_everything_around_it) {
         bench.kernels().gemm_s8(call, bench.stream());
         const auto y = bench.get(static_cast<const float*>(call.y), m * n);
         for (size_t i = 0; i < y.size(); ++i) CHECK_NEAR(y[i], expected[i] + residual[i], 2e-6);
+        if (activation > cuda::Activation::gelu) continue;
+        // Bit for bit what the CPU makes of the same sums, and that as bf16.
+        std::vector<float> of_cpu(y.size());
+        const SumsS8 sums{product.sums.data(), n, row_scales.data(), scales.data(), nullptr, nullptr, nullptr,
+                          nullptr,             0};
+        kernels_for(Isa::ref)->epilogue_s8(
+            sums, m, n, bias.data(), activation == cuda::Activation::gelu ? Activation::gelu : Activation::none,
+            residual.data(), n, of_cpu.data(), n);
+        for (size_t i = 0; i < y.size(); ++i) CHECK_EQUAL(y[i], of_cpu[i]);
+        call.format = cuda::Format::bf16;
+        uint16_t* rounded = bench.take<uint16_t>(m * n);
+        call.y = rounded;
+        bench.kernels().gemm_s8(call, bench.stream());
+        const auto bits = bench.get(rounded, m * n);
+        for (size_t i = 0; i < bits.size(); ++i) CHECK_EQUAL(bits[i], bf16_bits(of_cpu[i]));
       }
 }
 

@@ -95,6 +95,16 @@ std::vector<float> rows_with_outliers(std::mt19937_64& random, int64_t rows, int
   return x;
 }
 
+// What the CPU's int8 engine makes of LayerNorm, before it quantizes.
+std::vector<float> layer_norm_of_cpu(const std::vector<float>& x, int64_t rows, int64_t cols,
+                                     const std::vector<float>& gamma, const std::vector<float>& beta, float epsilon) {
+  std::vector<float> y(x.size()), scales(static_cast<size_t>(rows));
+  std::vector<uint8_t> q(static_cast<size_t>(rows * padded_k(cols)));
+  reference().layer_norm_u8(x.data(), cols, rows, cols, gamma.data(), beta.data(), epsilon, y.data(), cols, 0, q.data(),
+                            padded_k(cols), scales.data(), nullptr);
+  return y;
+}
+
 const std::vector<int64_t> kColumns = {1, 2, 3, 5, 15, 16, 17, 63, 64, 65, 127, 128, 129, 384, 401};
 
 }  // namespace
@@ -147,7 +157,42 @@ TEST(cuda_rows, quantize_gelu_u8) {
         call.result.operand = operand;
         bench.kernels().quantize_gelu_u8(call, bench.stream());
         check_quantized(bench, operand, x, rows);
+        // The same from float32.
+        call.in = bench.put(x);
+        call.format = cuda::Format::f32;
+        bench.kernels().quantize_gelu_u8(call, bench.stream());
+        check_quantized(bench, operand, x, rows);
       }
+}
+
+// What the reference of these tests says is what the CPU's bytes and outliers stand for.
+TEST(cuda_rows, bytes_are_the_cpus) {
+  std::mt19937_64 random = generator(7);
+  for (const int64_t cols : kColumns)
+    for (const int most : {0, 2}) {
+      const int64_t rows = 21, padded = padded_k(cols);
+      const auto x = rows_with_outliers(random, rows, cols);
+      std::vector<uint8_t> q(static_cast<size_t>(rows * padded));
+      std::vector<float> scales(static_cast<size_t>(rows));
+      std::vector<RowOutliers> outliers(static_cast<size_t>(rows));
+      reference().quantize_rows_u8(x.data(), cols, rows, cols, most, q.data(), padded, scales.data(),
+                                   most > 0 ? outliers.data() : nullptr);
+      for (int64_t r = 0; r < rows; ++r) {
+        const QuantizedRow expected =
+            quantize_row(std::vector<float>(x.begin() + r * cols, x.begin() + (r + 1) * cols), most);
+        CHECK_EQUAL(scales[static_cast<size_t>(r)], expected.scale);
+        std::vector<int> found(static_cast<size_t>(cols)), wanted(static_cast<size_t>(cols));
+        for (int64_t c = 0; c < cols; ++c) {
+          found[static_cast<size_t>(c)] = q[static_cast<size_t>(r * padded + c)] - 128;
+          wanted[static_cast<size_t>(c)] = expected.q[static_cast<size_t>(c)];
+        }
+        const RowOutliers& more = outliers[static_cast<size_t>(r)];
+        for (int i = 0; most > 0 && i < more.count; ++i) found[static_cast<size_t>(more.columns[i])] += more.values[i];
+        for (const cuda::Outlier& outlier : expected.outliers)
+          wanted[static_cast<size_t>(outlier.column)] += outlier.value;
+        CHECK(found == wanted);
+      }
+    }
 }
 
 TEST(cuda_rows, layer_norm_quantizes_what_it_stores) {
@@ -159,15 +204,13 @@ TEST(cuda_rows, layer_norm_quantizes_what_it_stores) {
       auto x = random_floats(random, rows * cols, 3);
       for (float& value : x) value += 5;
       const auto gamma = random_floats(random, cols), beta = random_floats(random, cols);
-      std::vector<float> expected(x.size());
-      reference().layer_norm(x.data(), cols, rows, cols, gamma.data(), beta.data(), 1e-12f, expected.data(), cols,
-                             nullptr, nullptr);
+      const auto expected = layer_norm_of_cpu(x, rows, cols, gamma, beta, 1e-12f);
       cuda::Rows call{bench.put_one(static_cast<int32_t>(rows)), rows, cols, bench.put(x), cuda::Format::f32, {}};
       call.result = {bench.put(gamma), bench.put(beta), 1e-12f, bench.take<float>(rows * cols),
                      take_operand(bench, cuda::Form::int8, rows, cols, 2)};
       bench.kernels().layer_norm(call, bench.stream());
       const auto y = bench.get(call.result.x, rows * cols);
-      for (size_t i = 0; i < y.size(); ++i) CHECK_NEAR(y[i], expected[i], 2e-5);
+      for (size_t i = 0; i < y.size(); ++i) CHECK_EQUAL(y[i], expected[i]);
       check_quantized(bench, call.result.operand, y, rows);
     }
 }
@@ -228,7 +271,7 @@ TEST(cuda_rows, embedding) {
                   : form == cuda::TableForm::int8 ? static_cast<const void*>(bench.put(bytes))
                                                   : static_cast<const void*>(bench.put(halves));
           std::vector<int32_t> ids, at, types;
-          std::vector<float> sum, expected(static_cast<size_t>(rows * cols));
+          std::vector<float> sum;
           for (int64_t r = 0; r < rows; ++r) {
             ids.push_back(static_cast<int32_t>(random() % vocabulary));
             at.push_back(static_cast<int32_t>(random() % positions));
@@ -238,8 +281,7 @@ TEST(cuda_rows, embedding) {
                             (with_types ? type[static_cast<size_t>(types.back() * cols + c)] : 0) +
                             position[static_cast<size_t>(at.back() * cols + c)]);
           }
-          reference().layer_norm(sum.data(), cols, rows, cols, gamma.data(), beta.data(), 1e-5f, expected.data(), cols,
-                                 nullptr, nullptr);
+          const auto expected = layer_norm_of_cpu(sum, rows, cols, gamma, beta, 1e-5f);
           cuda::Embeddings call{};
           call.rows = bench.put_one(static_cast<int32_t>(rows));
           call.most_rows = rows + 5;
@@ -256,7 +298,7 @@ TEST(cuda_rows, embedding) {
                          take_operand(bench, cuda::Form::int8, rows, cols, 2)};
           bench.kernels().embedding(call, bench.stream());
           const auto y = bench.get(call.result.x, rows * cols);
-          for (size_t i = 0; i < y.size(); ++i) CHECK_NEAR(y[i], expected[i], 2e-5);
+          for (size_t i = 0; i < y.size(); ++i) CHECK_EQUAL(y[i], expected[i]);
           check_quantized(bench, call.result.operand, y, rows);
         }
 }

@@ -1,4 +1,4 @@
-// An encoder in plain C++, one value at a time: float32 with sums in double, or int8 as kernels/cuda quantizes.
+// An encoder in plain C++, one value at a time: float32 with sums in double.
 #pragma once
 
 #include <cmath>
@@ -9,16 +9,13 @@
 #include "engine/executor.h"
 #include "formats/tensor_file.h"
 #include "kernels/ref/activation.h"
-#include "ops/weight_rows.h"
-#include "test/reference_rows.h"
 #include "test/small_model.h"
 
 namespace whittle::test {
 
 class ReferenceEncoder {
  public:
-  // `precision` float32 or int8.
-  ReferenceEncoder(const ModelSpec& spec, Precision precision) : spec_(spec), int8_(precision == Precision::int8) {}
+  explicit ReferenceEncoder(const ModelSpec& spec) : spec_(spec) {}
 
   std::vector<float> run(const RaggedBatch& batch, Output output) {
     const size_t hidden = static_cast<size_t>(spec_.hidden);
@@ -36,8 +33,7 @@ class ReferenceEncoder {
           for (size_t c = 0; c < hidden; ++c) mean[c] += row[c] / static_cast<float>(x.size());
         append(mean);
       } else if (output == Output::pooled || spec_.task == HeadTask::text_classification) {
-        const bool pooler_s8 = spec_.at("pooler.weight", {spec_.hidden, spec_.hidden}).tensor.dtype == Dtype::i8;
-        Rows pooled = linear({x[0]}, {"pooler"}, spec_.hidden, spec_.hidden, pooler_s8 && int8_, Input::any);
+        Rows pooled = linear({x[0]}, {"pooler"}, spec_.hidden, spec_.hidden);
         for (float& value : pooled[0]) {
           if (spec_.pooler_activation == PoolerActivation::tanh) value = std::tanh(value);
           if (spec_.pooler_activation == PoolerActivation::relu) value = std::max(value, 0.0f);
@@ -53,7 +49,6 @@ class ReferenceEncoder {
 
  private:
   using Rows = std::vector<std::vector<float>>;
-  enum class Input { any, norm, gelu };
 
   std::vector<float> floats(const std::string& name) {
     const StoredParameter& parameter = spec_.parameters.at(name);
@@ -62,48 +57,19 @@ class ReferenceEncoder {
     return values;
   }
 
-  Rows classify(const Rows& x) { return linear(x, {"classifier"}, spec_.labels, spec_.hidden, false, Input::any); }
+  Rows classify(const Rows& x) { return linear(x, {"classifier"}, spec_.labels, spec_.hidden); }
 
   // y = x W^T + b of several layers side by side.
-  Rows linear(const Rows& x, const std::vector<std::string>& names, int64_t n, int64_t k, bool int8, Input input) {
+  Rows linear(const Rows& x, const std::vector<std::string>& names, int64_t n, int64_t k) {
     Rows y(x.size());
     for (const std::string& name : names) {
       const auto w = floats(name + ".weight"), bias = floats(name + ".bias");
-      std::vector<int8_t> q(static_cast<size_t>(n * k));
-      std::vector<float> scales(static_cast<size_t>(n));
-      if (int8 && spec_.parameters.at(name + ".weight").tensor.dtype == Dtype::i8) {
-        reader_.read(spec_.parameters.at(name + ".weight").tensor, q.data());
-        reader_.read_floats(spec_.parameters.at(name + ".weight").scale, scales.data());
-      } else if (int8) {
-        std::vector<int8_t> padded(static_cast<size_t>(n * padded_k(k)));
-        quantize_weight_rows(*kernels_for(Isa::ref), w.data(), n, k, padded.data(), padded_k(k), scales.data());
-        for (int64_t r = 0; r < n; ++r)
-          for (int64_t c = 0; c < k; ++c)
-            q[static_cast<size_t>(r * k + c)] = padded[static_cast<size_t>(r * padded_k(k) + c)];
-      }
-      for (size_t i = 0; i < x.size(); ++i) {
-        QuantizedRow row;
-        if (int8 && input == Input::gelu)
-          row = quantize_gelu_row(x[i]);
-        else if (int8)
-          row = quantize_row(x[i], input == Input::norm ? kMostNormOutliers : 0);
+      for (size_t i = 0; i < x.size(); ++i)
         for (int64_t j = 0; j < n; ++j) {
-          const float b = bias[static_cast<size_t>(j)];
-          if (!int8) {
-            double sum = 0;
-            for (int64_t c = 0; c < k; ++c)
-              sum += double{x[i][static_cast<size_t>(c)]} * w[static_cast<size_t>(j * k + c)];
-            y[i].push_back(static_cast<float>(sum + b));
-            continue;
-          }
-          int32_t sum = 0;
-          for (int64_t c = 0; c < k; ++c)
-            sum += (row.q[static_cast<size_t>(c)] + row.offset) * q[static_cast<size_t>(j * k + c)];
-          for (const cuda::Outlier& outlier : row.outliers)
-            sum += outlier.value * q[static_cast<size_t>(j * k + outlier.column)];
-          y[i].push_back(static_cast<float>(sum) * row.scale * scales[static_cast<size_t>(j)] + b);
+          double sum = 0;
+          for (int64_t c = 0; c < k; ++c) sum += double{x[i][static_cast<size_t>(c)]} * w[static_cast<size_t>(j * k + c)];
+          y[i].push_back(static_cast<float>(sum + bias[static_cast<size_t>(j)]));
         }
-      }
     }
     return y;
   }
@@ -165,19 +131,18 @@ class ReferenceEncoder {
     x = norm(x, "embeddings.norm");
     for (int64_t i = 0; i < spec_.layers; ++i) {
       const std::string layer = "layers." + std::to_string(i), a = layer + ".attention";
-      const Rows qkv = linear(x, {a + ".query", a + ".key", a + ".value"}, hidden, hidden, int8_, Input::norm);
-      x = norm(sum(linear(attend(qkv), {a + ".output"}, hidden, hidden, int8_, Input::any), x), a + ".norm");
-      Rows inner = linear(x, {layer + ".intermediate"}, spec_.intermediate, hidden, int8_, Input::norm);
+      const Rows qkv = linear(x, {a + ".query", a + ".key", a + ".value"}, hidden, hidden);
+      x = norm(sum(linear(attend(qkv), {a + ".output"}, hidden, hidden), x), a + ".norm");
+      Rows inner = linear(x, {layer + ".intermediate"}, spec_.intermediate, hidden);
       for (auto& row : inner)
         for (float& value : row) value = ref::activate(value, Activation::gelu);
-      x = norm(sum(linear(inner, {layer + ".output"}, hidden, spec_.intermediate, int8_, Input::gelu), x),
+      x = norm(sum(linear(inner, {layer + ".output"}, hidden, spec_.intermediate), x),
                layer + ".output.norm");
     }
     return x;
   }
 
   const ModelSpec& spec_;
-  const bool int8_;
   TensorReader reader_;
 };
 

@@ -6,9 +6,7 @@ import * as assert from 'uvu/assert';
 import { packFixture } from '../../scripts/cuda-fixture.js';
 import { root, sharedFolder, skip, temporaryFolder } from '../harness.js';
 
-test('MiniLM-L6 on the CUDA kernels agrees with the CPU', async () => {
-  const model = sharedFolder('models/minilm-l6');
-  if (!model) return skip('../shared/models/minilm-l6 is missing: no real model on the CUDA kernels');
+async function compareWithCpu(model: string): Promise<void> {
   const folder = join(temporaryFolder(), 'fixture');
   await packFixture(model, folder);
   const run = spawnSync(join(root, 'build', 'Release', 'whittle_native_tests'), ['cuda_fixture'], {
@@ -18,6 +16,16 @@ test('MiniLM-L6 on the CUDA kernels agrees with the CPU', async () => {
   for (const line of run.stdout.match(/^NOTE.*$/gm) ?? []) console.log(line);
   assert.is(run.status, 0, run.stdout + run.stderr);
   assert.match(run.stdout, /^1 passed, 0 failed, 0 skipped$/m);
+}
+
+test('MiniLM-L6 on the CUDA kernels agrees with the CPU, in int8 bit for bit', async () => {
+  const model = sharedFolder('models/minilm-l6');
+  if (!model) return skip('../shared/models/minilm-l6 is missing: no real model on the CUDA kernels');
+  await compareWithCpu(model);
 });
+
+for (const name of ['tiny-bert', 'tiny-bert-tokens'])
+  test(`${name}: labels and logits of the CUDA kernels are the CPU's`, () =>
+    compareWithCpu(join(root, 'test', 'fixtures', name)));
 
 test.run();

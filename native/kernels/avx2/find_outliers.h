@@ -53,7 +53,7 @@ inline int find_outliers(const float* x, int64_t cols, int most, float* limit, i
   float largest, next;
   find[most](x, cols, &largest, &next);
   *limit = largest;
-  if (cols <= most || !outlier_limit(largest, next, limit, kMostOutlierRatio)) return 0;
+  if (cols <= most || !outlier_limit(largest, next, limit)) return 0;
   const __m256 bound = _mm256_set1_ps(*limit);
   int found = 0;
   for (int64_t c = 0; c < cols; c += 8) {

@@ -1,14 +1,12 @@
 // Attention over a ragged batch in one pass over the keys (Dao et al. 2022, FlashAttention): blocks of 64 queries of
 // one head against blocks of 64 keys, with the maximum and the sum of the softmax carried along.
-#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/attention_tiles.cuh"
 
 namespace whittle::cuda {
 
 namespace {
 
 constexpr int kAttentionThreads = 128;  // a warp has 16 queries
-constexpr int kKeys = 64;
-constexpr float kLog2E = 1.4426950408889634f;
 
 // Rows of shared memory have 16 bytes more than their head, so that the 8 rows of a matrix lie in different banks.
 template <int kHead, bool kSplit>
@@ -17,7 +15,6 @@ struct Tiles {
   static constexpr int kTile = kKeys * kStride;                // elements of 64 rows
   static constexpr int kParts = kSplit ? 2 : 1;                // high and low
   static constexpr int kSharedBytes = 5 * kParts * kTile * 2;  // queries, and two stages of keys and values
-  static_assert(kKeys == kAttentionQueries);
 
   uint16_t* shared;
   __device__ __forceinline__ uint16_t* queries(int part) const { return shared + part * kTile; }
@@ -28,28 +25,6 @@ struct Tiles {
     return shared + ((2 + 2 * stage) * kParts + part) * kTile;
   }
 };
-
-// Rows [first, first + 64) of one head of q, k or v into a tile; zeros beyond the sequence and beyond the head.
-// from: that of the sequence's first token.
-template <int kHead, int kStride>
-__device__ __forceinline__ void fetch_tile(uint16_t* tile, const uint16_t* from, int64_t stride, int first, int length,
-                                           int head_size) {
-  constexpr int kChunks = kHead / 8;
-  const int thread = static_cast<int>(threadIdx.x);
-  if (head_size % 8 == 0) {
-    for (int i = thread; i < kKeys * kChunks; i += kAttentionThreads) {
-      const int row = i / kChunks, column = i % kChunks * 8;
-      const bool valid = first + row < length && column < head_size;
-      copy_async(tile + row * kStride + column, valid ? from + (first + row) * stride + column : from, valid);
-    }
-  } else {
-    for (int i = thread; i < kKeys * kHead; i += kAttentionThreads) {
-      const int row = i / kHead, column = i % kHead;
-      const bool valid = first + row < length && column < head_size;
-      tile[row * kStride + column] = valid ? from[(first + row) * stride + column] : uint16_t{0};
-    }
-  }
-}
 
 // scores [16, 64] = queries keys^T
 template <int kHead, int kStride>
@@ -137,7 +112,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_kernel(const A
 
   const auto fetch = [&](uint16_t* to, int part, int64_t which, int first) {
     const uint16_t* from = (part == 0 ? a.qkv : a.qkv_low) + at + which * hidden;
-    fetch_tile<kHead, kStride>(to, from, stride, first, length, head_size);
+    fetch_tile<kAttentionThreads, kHead, kStride, 4>(to, from, stride, first, length, head_size);
   };
   const auto fetch_stage = [&](int block) {
     if (block * kKeys < length)

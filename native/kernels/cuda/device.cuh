@@ -104,6 +104,14 @@ __device__ __forceinline__ float multiply(float a, float b) {
 __device__ __forceinline__ float add(float a, float b) {
   return __fadd_rn(a, b);
 }
+// a * b + c, rounded once.
+__device__ __forceinline__ float multiply_add(float a, float b, float c) {
+  return __fmaf_rn(a, b, c);
+}
+// The same where a * b is exact in float32, as products of bf16 are.
+__device__ __forceinline__ float add_exact_product(float a, float b, float c) {
+  return __fmaf_rn(a, b, c);
+}
 
 // --- copies to shared memory ---
 // 16 bytes, or zeros. Both addresses are multiples of 16.

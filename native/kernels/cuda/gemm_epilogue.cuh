@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/cuda/launch.cuh"
+#include "kernels/normal_tail.h"
 
 namespace whittle::cuda {
 
@@ -25,6 +26,33 @@ __device__ __forceinline__ float gelu(float x) {
   return 0.5f * x * (1.0f + erff(x * 0.70710678118654752440f));
 }
 
+// kernels/normal_tail.h in the GPU's memory: a warp reads one power of its pieces from one cache line.
+struct NormalTailTable {
+  alignas(128) float powers[5][32];
+};
+constexpr NormalTailTable normal_tail_table() {
+  NormalTailTable table{};
+  for (int power = 0; power < 5; ++power)
+    for (int piece = 0; piece < 32; ++piece) table.powers[power][piece] = kNormalTail[power][piece];
+  return table;
+}
+static __device__ const NormalTailTable device_normal_tail = normal_tail_table();
+
+// GELU with the bits of the CPU's int8 engine (kernels/ref/epilogue_s8.cc).
+__device__ __forceinline__ float gelu_of_table(float x) {
+  const float z = fabsf(x) < kNormalTailEnd ? fabsf(x) : kNormalTailEnd;
+  const float rounded = add(multiply_add(z, kNormalTailPieces, kRoundingShift), -kRoundingShift);
+  const float t = multiply_add(z, kNormalTailPieces, -rounded);
+  const int piece = static_cast<int>(rounded);
+  float tail = device_normal_tail.powers[4][piece];
+#pragma unroll
+  for (int power = 3; power >= 0; --power) tail = multiply_add(tail, t, device_normal_tail.powers[power][piece]);
+  return multiply(x, x >= 0 ? add(1.0f, -tail) : tail);
+}
+
+template <typename Sum>
+constexpr bool kIsInt8 = Sum(1) / 2 == 0;  // sums are int32
+
 // One row of a tile.
 struct TileRow {
   int64_t row;
@@ -35,7 +63,7 @@ struct TileRow {
 template <typename Sum>
 __device__ __forceinline__ TileRow tile_row(const Gemm& g, int64_t row, int64_t rows) {
   TileRow result{row, row < rows, 1.0f, 0, 0};
-  if (sizeof(Sum) == 4 && Sum(1) / 2 == 0 && result.valid) {  // int32
+  if (kIsInt8<Sum> && result.valid) {
     result.scale = g.a.scales[row];
     if (g.a.most_outliers > 0) result.outliers = g.a.outlier_counts[row];
     if (g.a.offsets) result.offset = g.a.offsets[row];
@@ -118,6 +146,8 @@ __device__ __forceinline__ void store8(const Gemm& g, int64_t row, int64_t colum
     if (g.y_form != Form::split) return;
     subtract_bf16(words, v);
     *reinterpret_cast<uint4*>(y + operand_offset(row, 2 * column + blocks * kRowBytes, all_blocks)) = bf16_words(v);
+  } else if (g.format == Format::bf16) {
+    store_words(static_cast<uint16_t*>(g.y) + at, bf16_words(v), column, g.n);
   } else if (g.format == Format::f16) {
     const uint4 words = half_words(v);
     store_words(static_cast<uint16_t*>(g.y) + at, words, column, g.n);
@@ -166,7 +196,7 @@ __device__ __forceinline__ void finish8(const Gemm& g, const TileRow& row, int64
   }
   if (kGelu) {
 #pragma unroll
-    for (int c = 0; c < 8; ++c) v[c] = gelu(v[c]);
+    for (int c = 0; c < 8; ++c) v[c] = kIsInt8<Sum> ? gelu_of_table(v[c]) : gelu(v[c]);
   } else if (g.activation == Activation::tanh) {
     for (int c = 0; c < 8; ++c) v[c] = tanhf(v[c]);
   } else if (g.activation == Activation::relu) {

@@ -73,7 +73,7 @@ struct Operand {
 };
 
 enum class Activation : int { none = 0, gelu, tanh, relu };
-enum class Format : int { f32 = 0, f16, operand };
+enum class Format : int { f32 = 0, f16, bf16, operand };
 
 // --- products -------------------------------------------------------------------------------------------------------
 // y = activation(A W^T * scales + bias) + residual.
@@ -89,7 +89,7 @@ struct Gemm {
   const float* bias;      // [n] or null
   Activation activation;
   const float* residual;  // [rows, n] or null, added after the activation
-  Format format;          // of y: float32 or float16 [rows, n], or the operand of the next product (bf16 or split)
+  Format format;          // of y: [rows, n], or the operand of the next product (bf16 or split)
   void* y;
   uint16_t* y_low;  // float16 [rows, n] or null: y - float16(y)
   Form y_form;      // if format is operand
@@ -139,20 +139,19 @@ struct AttentionTile {
   int32_t sequence, first;
 };
 
-// softmax(q k^T / sqrt(head_size) + bias) v, sequence by sequence and head by head; float16 factors, float32 softmax
-// and sums. With the low parts, factors are sums of two float16 and each product is three.
+// softmax(q k^T / sqrt(head_size) + bias) v, sequence by sequence and head by head.
 struct Attention {
   const int32_t* tile_count;
   int64_t most_tiles;
   const AttentionTile* tiles;  // [tile_count]
   const int32_t* offsets;      // [sequences + 1]
   int64_t heads, head_size;    // head_size at most kWidestHead, with low parts kWidestSplitHead
-  const uint16_t* qkv;         // float16 [tokens, 3 * heads * head_size]
-  const uint16_t* qkv_low;     // or null
+  const uint16_t* qkv;         // float16 or bf16 [tokens, 3 * heads * head_size]
+  const uint16_t* qkv_low;     // float16, or null
   const float* bias;           // [heads, 2 * max_distance - 1], as ops/attention.h has it, or null
   int64_t max_distance;
   bool first_only;  // row s of the result is the first query of sequence s, else row t is token t
-  Format format;    // float16 [rows, heads * head_size], or operand (bf16 or split)
+  Format format;    // of y: [rows, heads * head_size], or operand (bf16 or split)
   void* y;
   Form y_form;
 };
@@ -180,7 +179,12 @@ struct KernelTable {
   void (*quantize_gelu_u8)(const Rows&, Stream);
   void (*convert_f32_bf16)(const Rows&, Stream);  // no norm
   void (*embedding)(const Embeddings&, Stream);
+  // float16 factors, float32 softmax and sums, on the matrix units; y is float16 or operand. With the low parts,
+  // factors are sums of two float16 and each product is three.
   void (*attention)(const Attention&, Stream);
+  // bf16 factors, y float32: the CPU's kernel of this name bit for bit, which matrix units, whose sums have an order of
+  // their own, cannot give.
+  void (*attention_rows_bf16)(const Attention&, Stream);
   void (*pooling)(const Pooling&, Stream);
 };
 
@@ -196,6 +200,7 @@ void add_quantize_gelu_u8(KernelTable& table);
 void add_convert_f32_bf16(KernelTable& table);
 void add_embedding(KernelTable& table);
 void add_attention(KernelTable& table);
+void add_attention_rows_bf16(KernelTable& table);
 void add_pooling(KernelTable& table);
 
 inline KernelTable make_kernel_table(const Target& target) {
@@ -209,6 +214,7 @@ inline KernelTable make_kernel_table(const Target& target) {
   add_convert_f32_bf16(table);
   add_embedding(table);
   add_attention(table);
+  add_attention_rows_bf16(table);
   add_pooling(table);
   return table;
 }

@@ -29,24 +29,30 @@ __device__ __forceinline__ WarpRow warp_row(int cols) {
           reinterpret_cast<float*>(dynamic_shared()) + warp * ((cols + 3) / 4 * 4)};
 }
 
-__device__ __forceinline__ float warp_sum(float value) {
-  for (int mask = 16; mask > 0; mask /= 2) value += shuffle_xor(value, mask);
-  return value;
+// The sum of part(0, sum) to part(cols - 1, sum) in the CPU's order, of 16 lanes (kernels/vector/sum_lanes.h): lane
+// c % 16 takes column c. Both halves of the warp do the same.
+template <typename Part>
+__device__ __forceinline__ float sum_lanes(const WarpRow& row, int cols, const Part& part) {
+  float sum = 0;
+  for (int c = row.lane % 16; c < cols; c += 16) sum = part(c, sum);
+#pragma unroll
+  for (int half = 8; half > 0; half /= 2) sum = add(sum, shuffle_xor(sum, half));
+  return sum;
 }
 
-// values = (values - mean) / sqrt(variance + epsilon) * gamma + beta
+// values = (values - mean) / sqrt(variance + epsilon) * gamma + beta, with the bits of kernels/ref/layer_norm_u8.cc.
 __device__ __forceinline__ void normalize(const WarpRow& row, int cols, const RowResult& result) {
-  float sum = 0;
-  for (int c = row.lane; c < cols; c += 32) sum += row.values[c];
-  const float mean = warp_sum(sum) / static_cast<float>(cols);
-  float squares = 0;
-  for (int c = row.lane; c < cols; c += 32) {
+  const float share = 1.0f / static_cast<float>(cols);
+  const float mean =
+      multiply(sum_lanes(row, cols, [&](int c, float sum) { return add(sum, row.values[c]); }), share);
+  const float squares = sum_lanes(row, cols, [&](int c, float sum) {
     const float centered = row.values[c] - mean;
-    squares += centered * centered;
-  }
-  const float scale = 1.0f / sqrtf(warp_sum(squares) / static_cast<float>(cols) + result.epsilon);
+    return multiply_add(centered, centered, sum);
+  });
+  const float scale = 1.0f / sqrtf(add(multiply(squares, share), result.epsilon));
+  sync_warp();  // All have read the row.
   for (int c = row.lane; c < cols; c += 32)
-    row.values[c] = (row.values[c] - mean) * scale * result.gamma[c] + result.beta[c];
+    row.values[c] = multiply_add(multiply(row.values[c] - mean, scale), result.gamma[c], result.beta[c]);
   sync_warp();
 }
 

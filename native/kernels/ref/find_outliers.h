@@ -21,7 +21,7 @@ inline int find_outliers(const float* x, int64_t cols, int most, float* limit, i
     }
   }
   *limit = top[0];
-  if (cols <= most || !outlier_limit(top[0], top[most], limit, kMostOutlierRatio)) return 0;
+  if (cols <= most || !outlier_limit(top[0], top[most], limit)) return 0;
   int found = 0;
   for (int64_t c = 0; c < cols; ++c) {
     if (std::fabs(x[c]) > *limit) columns[found++] = static_cast<int32_t>(c);

@@ -35,6 +35,9 @@ struct alignas(16) uint4 {
 struct alignas(8) uint2 {
   uint32_t x, y;
 };
+struct alignas(8) float2 {
+  float x, y;
+};
 
 inline uint8_t* dynamic_shared() {
   return shim::shared_memory();
@@ -133,6 +136,12 @@ inline float multiply(float a, float b) {
 }
 inline float add(float a, float b) {
   return a + b;
+}
+inline float multiply_add(float a, float b, float c) {
+  return std::fma(a, b, c);
+}
+inline float add_exact_product(float a, float b, float c) {
+  return a * b + c;
 }
 
 // --- copies to shared memory ---

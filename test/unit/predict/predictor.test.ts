@@ -216,6 +216,40 @@ test('batches keep to the budget, results to the order', async () => {
   );
 });
 
+test('on a GPU two batches run at a time, from window to window, and results keep their order', async () => {
+  const engine = fakeEngine('text-classification', classes, 2);
+  Object.assign(engine, { info: { ...engine.info, device: 'cuda:0' } });
+  const alone: number[] = [];
+  let runs = 0;
+  engine.onRun = async () => {
+    const run = runs++;
+    // The first of a stream runs until another has begun; so does every other but the last.
+    for (let turn = 0; engine.running < 2 && turn < 200; turn++) await new Promise(setImmediate);
+    if (engine.running < 2) alone.push(run);
+  };
+  const predictor = new Predictor<'text-classification'>(engine, letterTokenizer(), { batchTokens: 40 });
+  const texts = Array.from({ length: 300 }, (_, index) => 'abc'[index % 3]!.repeat(1 + ((index * 7) % 29)));
+  for (const call of [
+    () => predictor.predict(texts),
+    () => collect(predictor.predictStream(texts)),
+    async () =>
+      (await predictor.predictOutputs(texts.map((text) => letterTokenizer().encode(text)))).map((row) => ({
+        label: classes[row.indexOf(4)],
+      })),
+  ]) {
+    engine.mostRunning = runs = alone.length = 0;
+    assert.equal(
+      (await call()).map(({ label }) => label),
+      texts.map((text) => text[0]),
+    );
+    assert.ok(runs > 50 && engine.mostRunning >= 2 && engine.mostRunning <= 3, `${engine.mostRunning} of ${runs}`);
+    assert.ok(
+      alone.every((run) => run === runs - 1),
+      `batches ${alone} of ${runs} ran alone`,
+    );
+  }
+});
+
 test('outputs come in the order of the examples', async () => {
   const tokenizer = letterTokenizer();
   const encode = (text: string) => tokenizer.encode(text);
