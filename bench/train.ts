@@ -58,7 +58,7 @@ const kinds: Record<string, WorkKind> = {
     ...{ title: 'BERT-base, random weights, 16x128, training', turns: 3, precisions: both, peers: true },
     make: (_, folder) => ({
       ...fixedLength(bertBase(folder), 16, 128, 20_000),
-      ...{ stepsPerTurn: 2, warmupSteps: 2 },
+      ...{ stepsPerTurn: 4, warmupSteps: 2 },
     }),
   },
   conll2003: {

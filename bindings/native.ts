@@ -320,6 +320,8 @@ export interface MatmulOptions {
 
 /** native/addon/tensor_glue.cc. Synchronous; what TrainingBinding says of arrays holds here too. */
 export interface TensorBinding {
+  /** Arbitrary content; in huge pages if it is large and the system gives them. */
+  allocateFloats(count: number): Float32Array<ArrayBuffer>;
   matmul(a: Float32Array, b: Float32Array, c: Float32Array, options: MatmulOptions): void;
   /** Rows of `gamma.length` elements; `mean` and `rstd` `[rows]` or null. y may be x. */
   layerNorm(

@@ -1,3 +1,5 @@
+import { native } from '../../bindings/load.js';
+
 /** Arrays kept for reuse, so that a training step in its steady state allocates little. */
 export class BufferPool {
   /** Smaller arrays are cheaper to allocate than to look up. */
@@ -30,7 +32,7 @@ export class BufferPool {
     const buffer = this.#idle.get(capacity)?.pop();
     if (!buffer) {
       this.#allocated += capacity;
-      return new Float32Array(new ArrayBuffer(capacity * 4), 0, length);
+      return new Float32Array(native.allocateFloats(capacity).buffer, 0, length);
     }
     this.#kept -= capacity;
     return new Float32Array(buffer, 0, length);

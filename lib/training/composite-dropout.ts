@@ -1,4 +1,4 @@
-/** Dropout of the composite form of the encoder, with the masks of the fused kernels. */
+/** Dropout of the composite form of the encoder and of heads, with the masks of the fused kernels. */
 import * as tf from '@tensorflow/tfjs-core';
 import { native } from '../../bindings/load.js';
 import type { DropoutSpec } from '../../bindings/native.js';
@@ -18,6 +18,22 @@ export function dropProbabilities(probabilities: tf.Tensor4D, offsets: Int32Arra
   const keep = new Uint8Array(probabilities.size);
   const scale = native.dropoutKeepProbabilities(spec, offsets, heads, longest, keep);
   return kept(probabilities, keep, scale);
+}
+
+/** Of what a head reads, `x` `[rows, width]`. */
+export function dropFeatures(x: tf.Tensor2D, spec: DropoutSpec): tf.Tensor2D {
+  if (spec.rate === 0) return x;
+  const [rows, width] = x.shape;
+  const keep = new Uint8Array(x.size);
+  const scale = native.dropoutKeepRows(
+    spec,
+    Int32Array.from({ length: rows }, (_, row) => row),
+    width,
+    keep,
+  );
+  const factors = new Float32Array(keep.length);
+  for (let index = 0; index < keep.length; index++) factors[index] = keep[index]! * scale;
+  return tf.mul(x, tf.tensor2d(factors, x.shape)) as tf.Tensor2D;
 }
 
 /** The mask goes to the backend as bytes. */

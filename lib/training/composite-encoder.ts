@@ -4,7 +4,6 @@ import { gelu, layerNorm } from '../backend/operations.js';
 import { relativePositionBuckets } from '../models/relative-positions.js';
 import { dropProbabilities, dropRows } from './composite-dropout.js';
 import type { Encoder, EncoderContext, Pass } from './encoder.js';
-import { dropoutFactors, generator } from './random.js';
 
 export function compositeEncoder({ description, parameter, observe }: EncoderContext): Encoder {
   const { hidden, heads, headSize, normEpsilon, positionOffset, positionBuckets } = description;
@@ -117,11 +116,4 @@ function paddingOf(offsets: Int32Array): Padding {
     }
   }
   return { offsets, sequences, length, tokenOf, placeOf, keyBias: tf.tensor4d(keyBias, [sequences, 1, 1, length]) };
-}
-
-/** Seeded by the pass and by where in the model it happens, so that a repeated step draws the same. */
-export function dropout<T extends tf.Tensor>(x: T, rate: number, pass: Pass, layer: number, place: number): T {
-  if (rate === 0) return x;
-  const factors = dropoutFactors(x.size, rate, generator(pass.seed, pass.step, layer, place));
-  return tf.mul(x, tf.tensor(factors, x.shape)) as T;
 }

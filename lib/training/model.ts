@@ -1,12 +1,13 @@
 /** An encoder with a head whose parameters are TensorFlow.js variables. */
 import * as tf from '@tensorflow/tfjs-core';
 import { WhittleError } from '../../bindings/errors.js';
-import type { TrainingPrecision } from '../../bindings/native.js';
+import type { DropoutSpec, TrainingPrecision } from '../../bindings/native.js';
 import { gelu } from '../backend/operations.js';
 import { useWhittleBackend } from '../backend/register.js';
 import { headKind, type ModelDescription, type ParameterName, type TaskHead } from '../models/description.js';
 import { parameterShapes, type Parameters } from '../models/parameters.js';
-import { compositeEncoder, dropout } from './composite-encoder.js';
+import { dropFeatures } from './composite-dropout.js';
+import { compositeEncoder } from './composite-encoder.js';
 import type { Encoder, Pass, RaggedTokens } from './encoder.js';
 import { fusedEncoder } from './fused-encoder.js';
 import { generator, normalValues } from './random.js';
@@ -40,8 +41,6 @@ export interface FrozenOutput {
 /** A pass that trains nothing: no dropout, no gradients. */
 export const evaluation: Pass = { trained: new Set(), hiddenDropout: 0, attentionDropout: 0, seed: 0, step: 0 };
 
-const headSite = 4;
-const poolerSite = 5;
 const poolerActivations: Record<ModelDescription['poolerActivation'], (x: tf.Tensor2D) => tf.Tensor2D> = {
   tanh: tf.tanh,
   relu: tf.relu,
@@ -183,8 +182,12 @@ export class TrainableModel {
       const weight = this.#variables.get(`${name}.weight`)! as tf.Tensor as tf.Tensor2D;
       return tf.add(tf.matMul(x, weight, false, true), this.#variables.get(`${name}.bias`)!) as tf.Tensor2D;
     };
-    const drop = (x: tf.Tensor2D, site: number) =>
-      dropout(x, pass.headDropout ?? pass.hiddenDropout, pass, this.description.layers, site);
+    // To dropout's generator, a head is one more layer.
+    const drop = (x: tf.Tensor2D, site: DropoutSpec['site']) =>
+      dropFeatures(x, {
+        ...{ rate: pass.headDropout ?? pass.hiddenDropout, layer: this.description.layers, site },
+        ...{ seed: pass.seed, step: pass.step },
+      });
     let features = hidden;
     const kind = headKind(this.head.task);
     if (kind === 'none')
@@ -192,10 +195,10 @@ export class TrainableModel {
     if (kind === 'sequence') {
       // A frozen lower part may have left the first tokens alone.
       if (hidden.shape[0] !== offsets.length - 1) features = firstTokens(hidden, offsets);
-      if (this.description.dropsPoolerInput) features = drop(features, poolerSite);
+      if (this.description.dropsPoolerInput) features = drop(features, 'attentionOutput');
       features = poolerActivations[this.description.poolerActivation](linear(features, 'pooler'));
     }
-    return linear(drop(features, headSite), 'classifier');
+    return linear(drop(features, 'output'), 'classifier');
   }
 
   #remapped(tokens: RaggedTokens): RaggedTokens {

@@ -53,11 +53,3 @@ export function normalValues(count: number, deviation: number, random: Random): 
     () => deviation * Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random()),
   );
 }
-
-/** Factors of inverted dropout: 0 with probability `rate`, else 1 / (1 - rate). */
-export function dropoutFactors(count: number, rate: number, random: Random): Float32Array {
-  const factors = new Float32Array(count);
-  const kept = 1 / (1 - rate);
-  for (let index = 0; index < count; index++) if (random() >= rate) factors[index] = kept;
-  return factors;
-}

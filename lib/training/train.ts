@@ -1,5 +1,6 @@
 /** The training loop: stages, one after the other. */
 import { WhittleError } from '../../bindings/errors.js';
+import { native } from '../../bindings/load.js';
 import type { Example } from '../data/batch.js';
 import { idsOf, type Examples } from '../data/examples.js';
 import type { ParameterName } from '../models/description.js';
@@ -175,6 +176,8 @@ function checkEarlyStopping({ stage, title }: StagePlan, { devExamples, evaluate
 /** Training cannot mend what is not a number already. */
 function checkWeights(model: TrainableModel): void {
   for (const [name, variable] of model.parameters) {
+    // The sum of squares is infinite or not a number if one of them is; a single pass at the speed of the memory.
+    if (Number.isFinite(native.gradientNorm([{ gradient: valuesOf(variable) }]))) continue;
     const bad = valuesOf(variable).findIndex((value) => !Number.isFinite(value));
     if (bad >= 0)
       throw new WhittleError(

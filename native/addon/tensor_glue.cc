@@ -1,9 +1,11 @@
 // Operations of the TensorFlow.js backend over whole arrays; synchronous, with shapes checked here.
 #include <algorithm>
+#include <memory>
 #include <string>
 
 #include "addon/glue.h"
 #include "addon/training_arguments.h"
+#include "cpu/arena.h"
 #include "ops/embedding.h"
 #include "ops/gelu.h"
 #include "ops/layer_norm.h"
@@ -12,6 +14,17 @@
 namespace whittle {
 
 namespace {
+
+// (count): a Float32Array of arbitrary content over memory of its own.
+Napi::Value allocate_floats_call(const Napi::CallbackInfo& info) {
+  const int64_t count = integer(info[0], "count", 0, kMostElements);
+  auto memory = std::make_unique<AlignedBuffer>(static_cast<size_t>(count) * sizeof(float));
+  const Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(
+      info.Env(), memory->as<void>(), memory->bytes(),
+      [](Napi::Env, void*, AlignedBuffer* owned) { delete owned; }, memory.get());
+  memory.release();
+  return Napi::Float32Array::New(info.Env(), static_cast<size_t>(count), buffer, 0);
+}
 
 // (a, b, c, { m, n, k, transposeA, transposeB, batch, strideA, strideB, bias, precision })
 Napi::Value matmul_call(const Napi::CallbackInfo& info) {
@@ -131,6 +144,7 @@ Napi::Value scatter_add_rows_call(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void add_tensor_glue(Napi::Env, Napi::Object exports) {
+  export_function<allocate_floats_call>(exports, "allocateFloats");
   export_function<matmul_call>(exports, "matmul");
   export_function<layer_norm_call>(exports, "layerNorm");
   export_function<layer_norm_backward_call>(exports, "layerNormBackward");

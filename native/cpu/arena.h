@@ -9,16 +9,27 @@
 #include <utility>
 #include <vector>
 
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
 namespace whittle {
 
 inline constexpr size_t kAlignment = 64;
+inline constexpr size_t kHugePage = size_t{1} << 21;
+inline constexpr size_t kLeastHugeBytes = 2 * kHugePage;
 
-// Owned, 64-byte aligned, uninitialized memory. Throws std::bad_alloc.
+// Owned, 64-byte aligned, uninitialized memory; what is large lies in huge pages where the system gives them: fewer
+// page faults and misses of the address translation. Throws std::bad_alloc.
 class AlignedBuffer {
  public:
   AlignedBuffer() = default;
   explicit AlignedBuffer(size_t bytes) : bytes_(bytes) {
-    if (bytes > 0) data_ = ::operator new(bytes, std::align_val_t{kAlignment});
+    if (bytes == 0) return;
+    data_ = ::operator new(whole(bytes), alignment(bytes));
+#ifdef MADV_HUGEPAGE
+    if (bytes >= kLeastHugeBytes) madvise(data_, whole(bytes), MADV_HUGEPAGE);  // advice: may be declined
+#endif
   }
   ~AlignedBuffer() { release(); }
   AlignedBuffer(const AlignedBuffer&) = delete;
@@ -40,8 +51,16 @@ class AlignedBuffer {
   size_t bytes() const { return bytes_; }
 
  private:
+  static std::align_val_t alignment(size_t bytes) {
+    return std::align_val_t{bytes >= kLeastHugeBytes ? kHugePage : kAlignment};
+  }
+  static size_t whole(size_t bytes) {
+    if (bytes < kLeastHugeBytes) return bytes;
+    if (bytes > SIZE_MAX - kHugePage) throw std::bad_alloc();
+    return (bytes + kHugePage - 1) / kHugePage * kHugePage;
+  }
   void release() {
-    if (data_) ::operator delete(data_, std::align_val_t{kAlignment});
+    if (data_) ::operator delete(data_, alignment(bytes_));
   }
 
   void* data_ = nullptr;

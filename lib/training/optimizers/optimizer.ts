@@ -78,7 +78,12 @@ function ruleOptimizer(
     return Object.fromEntries(
       Object.entries(rule.arrays(shape)).map(([array, length]) => {
         const earlier = from?.arrays.get(`${array}/${name}`);
-        return [array, earlier?.slice() ?? new Float32Array(length)];
+        // Written here, not at the first update: reading memory that was never written, and writing it after, costs two
+        // page faults a page, the second of which interrupts every thread.
+        const values = native.allocateFloats(length);
+        if (earlier) values.set(earlier);
+        else values.fill(0);
+        return [array, values];
       }),
     );
   });
