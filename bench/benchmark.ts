@@ -13,6 +13,8 @@ export interface Row {
   ratio?: number;
   /** Fraction of the measured peak of the machine, 0 to 1. */
   shareOfPeak?: number;
+  /** Of whittle when the row was measured, if it is not the file's. */
+  commit?: string;
 }
 
 export interface BenchmarkOptions {

@@ -57,12 +57,17 @@ async function list(): Promise<void> {
   }
 }
 
-/** Rows and notes of an earlier call on the same machine and commit stay, unless this one has the same work. */
+/**
+ * Rows and notes of earlier calls on the same machine stay, unless this one has the same work; a row of another commit
+ * says which.
+ */
 function addTo(file: string, result: Result): Result {
   if (!existsSync(file)) return result;
   const earlier = JSON.parse(readFileSync(file, 'utf8')) as Result;
-  if (earlier.machine !== result.machine || earlier.commit !== result.commit) return result;
-  const others = earlier.rows.filter(({ work }) => result.rows.every((row) => row.work !== work));
+  if (earlier.machine !== result.machine) return result;
+  const others = earlier.rows
+    .filter(({ work }) => result.rows.every((row) => row.work !== work))
+    .map((row) => (earlier.commit === result.commit ? row : { commit: earlier.commit, ...row }));
   return { ...result, rows: [...others, ...result.rows], notes: { ...earlier.notes, ...result.notes } };
 }
 
