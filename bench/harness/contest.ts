@@ -23,8 +23,10 @@ export interface Contestant {
 
 export interface ContestOptions {
   cpus: number[];
-  /** Turns of each contestant; the median counts. Turns that other programs disturbed are repeated, up to twice as many. */
+  /** Turns of each contestant; the median counts. */
   turns: number;
+  /** Turns that other programs disturbed are repeated, up to so many in all; three times `turns` unless told. */
+  mostTurns?: number;
   /** Takes what each contestant said of itself. */
   onReady?: (name: string, about: unknown) => void;
   /** Takes the share of the cores that other programs had during the turns that count, 0 to 1, the worst contestant's median. */
@@ -65,7 +67,7 @@ export async function contest(contestants: Contestant[], options: ContestOptions
       options.onReady?.(player.name, player.about);
     }
     const turns = new Map<Player, Turn[]>(players.map((player) => [player, []]));
-    for (let round = 0; round < 3 * options.turns; round++) {
+    for (let round = 0; round < (options.mostTurns ?? 3 * options.turns); round++) {
       for (const player of players) {
         const taken = turns.get(player)!;
         if (taken.filter(({ disturbance }) => disturbance <= tolerated).length >= options.turns) continue;

@@ -17,20 +17,31 @@ export const modelShapes = {
 
 export type ModelName = keyof typeof modelShapes;
 
+/** Those of CoNLL-2003; the made-up head favors O, so that most tokens are outside entities, as they are in texts. */
+const entityTags = ['O', ...['PER', 'ORG', 'LOC', 'MISC'].flatMap((type) => [`B-${type}`, `I-${type}`])];
+const outsideBias = 3;
+
 /**
- * A float32 text classifier of 77 labels below `folder`, written once: the encoder of models/minilm-l6 with a made-up
- * head for MiniLM-L6, made-up weights throughout for the others. Trained encoders have a few channels that are large for every
+ * A float32 text classifier of 77 labels, or one of entities, below `folder`, written once: the encoder of models/minilm-l6 with a
+ * made-up head for MiniLM-L6, made-up weights throughout for the others. Trained encoders have a few channels that are large for every
  * token, which int8 engines may treat apart; so have these, through the weights of their LayerNorms.
  */
-export async function makeUpModel(name: ModelName, shared: string, folder: string): Promise<string> {
+export async function makeUpModel(
+  name: ModelName,
+  shared: string,
+  folder: string,
+  task: 'text-classification' | 'token-classification' = 'text-classification',
+): Promise<string> {
   const version = createHash('sha256').update(readFileSync(fileURLToPath(import.meta.url)));
-  const target = join(folder, `${name}-${version.digest('hex').slice(0, 8)}`);
+  const kind = task === 'token-classification' ? '-entities' : '';
+  const target = join(folder, `${name}${kind}-${version.digest('hex').slice(0, 8)}`);
   if (existsSync(target)) return target;
   const source = join(shared, 'models', 'minilm-l6');
   const checkpoint = await openCheckpoint(source);
   const shape = modelShapes[name];
   const description = { ...checkpoint.description, ...shape, headSize: shape.hidden / shape.heads, hasPooler: true };
-  const head = { task: 'text-classification' as const, labels: Array.from({ length: 77 }, (_, id) => `class ${id}`) };
+  const classes = Array.from({ length: 77 }, (_, id) => `class ${id}`);
+  const head = { task, labels: task === 'token-classification' ? entityTags : classes };
   const parameters: Parameters = new Map();
   const random = normalNumbers();
   for (const [parameter, dims] of parameterShapes(description, head)) {
@@ -39,7 +50,9 @@ export async function makeUpModel(name: ModelName, shared: string, folder: strin
     else if (!parameter.endsWith('bias')) for (let i = 0; i < data.length; i++) data[i] = 0.04 * random();
     parameters.set(parameter, { shape: dims, data });
   }
-  if (name === 'MiniLM-L6') for (const [key, value] of await checkpoint.readParameters()) parameters.set(key, value);
+  if (task === 'token-classification') parameters.get('classifier.bias')!.data[0] = outsideBias;
+  if (name === 'MiniLM-L6')
+    for (const [key, value] of await checkpoint.readParameters()) if (parameters.has(key)) parameters.set(key, value);
   const config = { ...checkpoint.config };
   delete config.quantization_config;
   await writeCheckpoint(target, {

@@ -92,10 +92,13 @@ async function hashOf(files: string[]): Promise<string> {
   return hash.digest('hex').slice(0, 12);
 }
 
+const temporaryFolders: string[] = [];
+
 /** A folder that goes when the process ends. */
 export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'whittle-bench-'));
-  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+  if (temporaryFolders.push(folder) === 1)
+    process.on('exit', () => temporaryFolders.forEach((one) => rmSync(one, { recursive: true, force: true })));
   return folder;
 }
 
