@@ -1,5 +1,6 @@
 #include "ops/attention.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -8,20 +9,6 @@ namespace whittle {
 namespace {
 
 constexpr int64_t kTokensPerTask = 256;  // work of at least this many queries, so that short sequences share a task
-
-// Calls body(sequence, head) for all pairs; contiguous pairs that share a task share its thread.
-template <typename T, typename Body>
-void for_each_head(const AttentionOf<T>& a, const Context& context, const Body& body) {
-  const int64_t units = a.sequences * a.heads;
-  if (units == 0) return;
-  const int64_t mean_length = a.offsets[a.sequences] / a.sequences + 1;
-  int64_t grain = kTokensPerTask / mean_length;
-  grain = grain < 1 ? 1 : grain > a.heads ? a.heads : grain;
-  context.pool.run((units + grain - 1) / grain, context.threads, [&](int64_t task) {
-    const int64_t end = (task + 1) * grain < units ? (task + 1) * grain : units;
-    for (int64_t unit = task * grain; unit < end; ++unit) body(unit / a.heads, unit % a.heads);
-  });
-}
 
 // The keep mask of one head, in the calling thread's arena.
 template <typename T>
@@ -33,9 +20,41 @@ KeepMask keep_mask(const AttentionOf<T>& a, int64_t sequence, int64_t head, int6
   return {bits, row_bits / 8, a.dropout->scale()};
 }
 
-// The bias of one head, seen from query 0 and key 0.
-ScoreBias head_bias(const PositionBias& bias, int64_t head) {
-  return {bias.data + head * bias.width() + bias.max_distance - 1, -1};
+// One head of one sequence: where it lies, and what its kernel is told beside q, k and v.
+struct HeadPart {
+  int64_t sequence, head;
+  int64_t begin, length;  // tokens
+  int64_t at, out_at;     // of its first element in q, k, v, and in the output
+  float scale;
+  const ScoreBias* bias;  // seen from query 0 and key 0; null: none
+  const KeepMask* mask;   // null: no dropout
+};
+
+// Calls body(part) for each head of each sequence that has tokens; contiguous heads that share a task share its thread.
+// What the body takes of the calling thread's arena is given back after it.
+template <typename T, typename Body>
+void for_each_head(const AttentionOf<T>& a, const Context& context, const Body& body) {
+  const int64_t units = a.sequences * a.heads;
+  if (units == 0) return;
+  const int64_t mean_length = a.offsets[a.sequences] / a.sequences + 1;
+  const int64_t grain = std::clamp<int64_t>(kTokensPerTask / mean_length, 1, a.heads);
+  const float scale = 1 / std::sqrt(static_cast<float>(a.head_size));
+  const auto run_head = [&](int64_t sequence, int64_t head) {
+    const int64_t begin = a.offsets[sequence], length = a.offsets[sequence + 1] - begin;
+    if (length == 0) return;
+    const Arena::Scope scope(thread_arena());
+    KeepMask mask;
+    if (a.dropout) mask = keep_mask(a, sequence, head, length, context.kernels);
+    ScoreBias bias = {a.bias.data, -1};
+    if (bias.data) bias.data += head * a.bias.width() + a.bias.max_distance - 1;
+    const int64_t column = head * a.head_size;
+    body(HeadPart{sequence, head, begin, length, begin * a.stride + column, begin * a.out_stride + column, scale,
+                  bias.data ? &bias : nullptr, a.dropout ? &mask : nullptr});
+  };
+  context.pool.run((units + grain - 1) / grain, context.threads, [&](int64_t task) {
+    const int64_t end = std::min((task + 1) * grain, units);
+    for (int64_t unit = task * grain; unit < end; ++unit) run_head(unit / a.heads, unit % a.heads);
+  });
 }
 
 // The gradients of a position bias, kept apart for each head of each sequence until all are there.
@@ -90,84 +109,56 @@ void attention(const Attention& a, Precision precision, const Context& context) 
   const bool bf16 = precision == Precision::bfloat16 && kernels.native_bf16;
   const auto kernel = bf16 ? kernels.attention_bf16 : kernels.attention;
   const auto scratch = bf16 ? kernels.attention_bf16_scratch : kernels.attention_scratch;
-  const float scale = 1 / std::sqrt(static_cast<float>(a.head_size));
-  for_each_head(a, context, [&](int64_t sequence, int64_t head) {
-    const int64_t begin = a.offsets[sequence], length = a.offsets[sequence + 1] - begin;
-    if (length == 0) return;
-    Arena::Scope scope(thread_arena());
-    KeepMask mask;
-    if (a.dropout) mask = keep_mask(a, sequence, head, length, kernels);
-    const ScoreBias bias = head_bias(a.bias, head);
-    const int64_t at = begin * a.stride + head * a.head_size;
-    kernel(a.q + at, a.k + at, a.v + at, a.stride, length, a.head_size, scale, a.bias.data ? &bias : nullptr,
-           thread_arena().take<float>(scratch(length, a.head_size)), a.out + begin * a.out_stride + head * a.head_size,
-           a.out_stride, a.dropout ? &mask : nullptr);
+  for_each_head(a, context, [&](const HeadPart& part) {
+    kernel(a.q + part.at, a.k + part.at, a.v + part.at, a.stride, part.length, a.head_size, part.scale, part.bias,
+           thread_arena().take<float>(scratch(part.length, a.head_size)), a.out + part.out_at, a.out_stride, part.mask);
   });
 }
 
 void attention_backward(const Attention& a, const float* dout, float* dq, float* dk, float* dv, float* dbias,
                         const Context& context) {
-  Arena::Scope outer_scope(context.arena);
+  const Arena::Scope scope(context.arena);
   const BiasGradients bias_gradients(a, dbias, context);
   const KernelTable& kernels = context.kernels;
-  const float scale = 1 / std::sqrt(static_cast<float>(a.head_size));
-  for_each_head(a, context, [&](int64_t sequence, int64_t head) {
-    const int64_t begin = a.offsets[sequence], length = a.offsets[sequence + 1] - begin;
-    if (length == 0) return;
-    Arena::Scope scope(thread_arena());
-    KeepMask mask;
-    if (a.dropout) mask = keep_mask(a, sequence, head, length, kernels);
-    const int64_t at = begin * a.stride + head * a.head_size;
-    const ScoreBias bias = head_bias(a.bias, head);
-    kernels.attention_backward(a.q + at, a.k + at, a.v + at, a.stride, length, a.head_size, scale,
-                               a.bias.data ? &bias : nullptr, dout + begin * a.out_stride + head * a.head_size,
-                               a.out_stride, a.dropout ? &mask : nullptr,
-                               thread_arena().take<float>(kernels.attention_backward_scratch(length, a.head_size)),
-                               dq + at, dk + at, dv + at, bias_gradients.of(sequence, head));
+  for_each_head(a, context, [&](const HeadPart& part) {
+    kernels.attention_backward(a.q + part.at, a.k + part.at, a.v + part.at, a.stride, part.length, a.head_size,
+                               part.scale, part.bias, dout + part.out_at, a.out_stride, part.mask,
+                               thread_arena().take<float>(kernels.attention_backward_scratch(part.length, a.head_size)),
+                               dq + part.at, dk + part.at, dv + part.at, bias_gradients.of(part.sequence, part.head));
   });
   bias_gradients.merge();
 }
 
+namespace {
+
+// Where one head's [2, length] begin in softmax.
+int64_t softmax_at(const AttentionOf<bf16>& a, const HeadPart& part) {
+  return 2 * (part.begin * a.heads + part.head * part.length);
+}
+
+}  // namespace
+
 void attention(const AttentionOf<bf16>& a, float* softmax, const Context& context) {
   const KernelTable& kernels = context.kernels;
-  const float scale = 1 / std::sqrt(static_cast<float>(a.head_size));
-  for_each_head(a, context, [&](int64_t sequence, int64_t head) {
-    const int64_t begin = a.offsets[sequence], length = a.offsets[sequence + 1] - begin;
-    if (length == 0) return;
-    Arena::Scope scope(thread_arena());
-    KeepMask mask;
-    if (a.dropout) mask = keep_mask(a, sequence, head, length, kernels);
-    const ScoreBias bias = head_bias(a.bias, head);
-    const int64_t at = begin * a.stride + head * a.head_size;
+  for_each_head(a, context, [&](const HeadPart& part) {
     kernels.attention_forward_bf16(
-        a.q + at, a.k + at, a.v + at, a.stride, length, a.head_size, scale, a.bias.data ? &bias : nullptr,
-        thread_arena().take<float>(kernels.attention_forward_bf16_scratch(length, a.head_size)),
-        a.out + begin * a.out_stride + head * a.head_size, a.out_stride,
-        softmax + 2 * (begin * a.heads + head * length), a.dropout ? &mask : nullptr);
+        a.q + part.at, a.k + part.at, a.v + part.at, a.stride, part.length, a.head_size, part.scale, part.bias,
+        thread_arena().take<float>(kernels.attention_forward_bf16_scratch(part.length, a.head_size)),
+        a.out + part.out_at, a.out_stride, softmax + softmax_at(a, part), part.mask);
   });
 }
 
 void attention_backward(const AttentionOf<bf16>& a, const float* softmax, const bf16* dout, bf16* dq, bf16* dk,
                         bf16* dv, float* dbias, const Context& context) {
-  Arena::Scope outer_scope(context.arena);
+  const Arena::Scope scope(context.arena);
   const BiasGradients bias_gradients(a, dbias, context);
   const KernelTable& kernels = context.kernels;
-  const float scale = 1 / std::sqrt(static_cast<float>(a.head_size));
-  for_each_head(a, context, [&](int64_t sequence, int64_t head) {
-    const int64_t begin = a.offsets[sequence], length = a.offsets[sequence + 1] - begin;
-    if (length == 0) return;
-    Arena::Scope scope(thread_arena());
-    KeepMask mask;
-    if (a.dropout) mask = keep_mask(a, sequence, head, length, kernels);
-    const ScoreBias bias = head_bias(a.bias, head);
-    const int64_t at = begin * a.stride + head * a.head_size;
-    const int64_t out_at = begin * a.out_stride + head * a.head_size;
+  for_each_head(a, context, [&](const HeadPart& part) {
     kernels.attention_backward_bf16(
-        a.q + at, a.k + at, a.v + at, a.stride, length, a.head_size, scale, a.bias.data ? &bias : nullptr,
-        dout + out_at, a.out_stride, softmax + 2 * (begin * a.heads + head * length),
-        a.dropout ? &mask : nullptr,
-        thread_arena().take<float>(kernels.attention_backward_bf16_scratch(length, a.head_size)), dq + at, dk + at,
-        dv + at, bias_gradients.of(sequence, head));
+        a.q + part.at, a.k + part.at, a.v + part.at, a.stride, part.length, a.head_size, part.scale, part.bias,
+        dout + part.out_at, a.out_stride, softmax + softmax_at(a, part), part.mask,
+        thread_arena().take<float>(kernels.attention_backward_bf16_scratch(part.length, a.head_size)), dq + part.at,
+        dk + part.at, dv + part.at, bias_gradients.of(part.sequence, part.head));
   });
   bias_gradients.merge();
 }
