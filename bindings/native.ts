@@ -455,10 +455,12 @@ export interface DropoutSpec extends DropoutCounter {
 }
 
 /**
- * native/addon/dropout_glue.cc. The masks that blockForward and embeddingForward apply, as 0 and 1; both functions
- * return the factor on what is kept.
+ * native/addon/dropout_glue.cc. The masks are those that blockForward and embeddingForward apply, as 0 and 1; both
+ * functions that make them return the factor on what is kept.
  */
 export interface DropoutBinding {
+  /** y = dropout(x), of hidden states `[rows, width]` of the tokens 0 .. rows - 1. y may be x. */
+  dropRows(spec: DropoutSpec, x: Float32Array, width: number, y: Float32Array): void;
   /** `keep` `[rows, width]`: of the hidden states of the tokens `rows`. */
   dropoutKeepRows(spec: DropoutSpec, rows: Int32Array, width: number, keep: Uint8Array): number;
   /** `keep` `[sequences, heads, longest, longest]`: of the attention probabilities, 1 outside a sequence. */

@@ -1,6 +1,6 @@
 /**
  * Kernels that exist on the backend `whittle` alone, each one entry on the gradient tape: `TransformerBlock`,
- * `Embedding`, `SoftmaxCrossEntropy`, `LayerNorm` and `Gelu`. What a backward pass needs beside its inputs is kept in
+ * `Embedding`, `Dropout`, `SoftmaxCrossEntropy`, `LayerNorm` and `Gelu`. What a backward pass needs beside its inputs is kept in
  * a buffer of the pool that travels in the call's attributes, beside the tape, and returns to the pool afterwards.
  */
 import * as tf from '@tensorflow/tfjs-core';
@@ -9,6 +9,7 @@ import {
   blockParameterNames,
   embeddingParameterNames,
   type BlockSpec,
+  type DropoutSpec,
   type EmbeddingSpec,
 } from '../../bindings/native.js';
 import { backendName, type WhittleBackend } from './whittle-backend.js';
@@ -239,6 +240,26 @@ export function embedding(
   wanted: Wanted,
 ): tf.Tensor2D {
   return runEmbedding([...parameters], { spec, ids, wanted, memory: { saved: null } }) as tf.Tensor2D;
+}
+
+const runDropout = define<{ spec: DropoutSpec }>({
+  name: 'Dropout',
+  inputs: ['x'],
+  forward: ([x], [info], { spec }, backend) => {
+    const y = backend.floats(x!.length);
+    native.dropRows(spec, x!, info!.shape[1]!, y);
+    return backend.tensorInfo(info!.shape, y);
+  },
+  backward: (dy, _, [x], { spec }, backend) => {
+    const dx = backend.floats(dy.length);
+    native.dropRows(spec, dy, x!.shape[1]!, dx);
+    return [dx];
+  },
+});
+
+/** Dropout of rows `x` `[rows, width]`, with the mask that the layers would give the tokens 0 .. rows - 1. */
+export function nativeDropout(x: tf.Tensor2D, spec: DropoutSpec): tf.Tensor2D {
+  return runDropout([x], { spec }) as tf.Tensor2D;
 }
 
 const runCrossEntropy = define<{ labels: Int32Array; memory: Memory }>({

@@ -78,22 +78,31 @@ export function overrideKernels(): void {
     return backend.tensorInfo([segments, ...x.shape.slice(segmentIds.shape.length)], y);
   });
 
-  for (const [name, combine] of [
-    [tf.Add, (a: number, b: number) => a + b],
-    [tf.Multiply, (a: number, b: number) => a * b],
-  ] as const) {
-    // The CPU kernel divides by the operands' lengths at every element, in case of broadcasting.
-    override(name, (original) => (inputs, attributes, backend) => {
-      const { a, b } = inputs as { a: tf.TensorInfo; b: tf.TensorInfo };
-      const sameShape = a.shape.length === b.shape.length && a.shape.every((length, axis) => length === b.shape[axis]);
-      if (!sameShape || a.dtype !== 'float32' || b.dtype !== 'float32') return original(inputs, attributes, backend);
-      const x = backend.valuesOf(a);
-      const y = backend.valuesOf(b);
-      const sum = backend.floats(x.length);
-      for (let index = 0; index < sum.length; index++) sum[index] = combine(x[index]!, y[index]!);
-      return backend.tensorInfo(a.shape, sum);
-    });
-  }
+  // The CPU kernels divide by the operands' lengths at every element, in case of broadcasting. A loop each: with the
+  // operator handed in as a function, it would be called for every element.
+  override(tf.Add, (original) => (inputs, attributes, backend) => {
+    const operands = sameShape(inputs, backend);
+    if (!operands) return original(inputs, attributes, backend);
+    const { x, y, result } = operands;
+    for (let index = 0; index < result.length; index++) result[index] = x[index]! + y[index]!;
+    return backend.tensorInfo(inputs.a!.shape, result);
+  });
+
+  override(tf.Multiply, (original) => (inputs, attributes, backend) => {
+    const operands = sameShape(inputs, backend);
+    if (!operands) return original(inputs, attributes, backend);
+    const { x, y, result } = operands;
+    for (let index = 0; index < result.length; index++) result[index] = x[index]! * y[index]!;
+    return backend.tensorInfo(inputs.a!.shape, result);
+  });
+}
+
+/** The operands' values and room for the result; undefined unless both are float32 of one shape. */
+function sameShape({ a, b }: Inputs, backend: WhittleBackend) {
+  const isSame = a!.shape.length === b!.shape.length && a!.shape.every((length, axis) => length === b!.shape[axis]);
+  if (!isSame || a!.dtype !== 'float32' || b!.dtype !== 'float32') return undefined;
+  const x = backend.valuesOf(a!);
+  return { x, y: backend.valuesOf(b!), result: backend.floats(x.length) };
 }
 
 interface MatmulAttributes {

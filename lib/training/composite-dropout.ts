@@ -2,6 +2,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { native } from '../../bindings/load.js';
 import type { DropoutSpec } from '../../bindings/native.js';
+import { nativeDropout } from '../backend/fused-kernels.js';
+import { backendName } from '../backend/whittle-backend.js';
 
 /** Of hidden states `x` `[rows, hidden]` of the tokens `rows`. */
 export function dropRows(x: tf.Tensor2D, rows: Int32Array, spec: DropoutSpec): tf.Tensor2D {
@@ -23,17 +25,12 @@ export function dropProbabilities(probabilities: tf.Tensor4D, offsets: Int32Arra
 /** Of what a head reads, `x` `[rows, width]`. */
 export function dropFeatures(x: tf.Tensor2D, spec: DropoutSpec): tf.Tensor2D {
   if (spec.rate === 0) return x;
-  const [rows, width] = x.shape;
-  const keep = new Uint8Array(x.size);
-  const scale = native.dropoutKeepRows(
+  if (tf.getBackend() === backendName) return nativeDropout(x, spec);
+  return dropRows(
+    x,
+    Int32Array.from({ length: x.shape[0] }, (_, row) => row),
     spec,
-    Int32Array.from({ length: rows }, (_, row) => row),
-    width,
-    keep,
   );
-  const factors = new Float32Array(keep.length);
-  for (let index = 0; index < keep.length; index++) factors[index] = keep[index]! * scale;
-  return tf.mul(x, tf.tensor2d(factors, x.shape)) as tf.Tensor2D;
 }
 
 /** The mask goes to the backend as bytes. */

@@ -1,4 +1,4 @@
-// The dropout masks of the training kernels, for the form of the model that is composed of TensorFlow.js operations.
+// Dropout outside the fused kernels, and their masks for the form of the model that is composed of TensorFlow.js operations.
 #include <string>
 
 #include "addon/glue.h"
@@ -24,6 +24,15 @@ Dropout read_dropout(const Napi::Value& value) {
   const Napi::Object spec = object(value, "spec");
   return {rate(spec, "rate"), seed(spec), step(spec),
           static_cast<uint32_t>(integer(spec.Get("layer"), "layer", 0, 1 << 20)), site(spec)};
+}
+
+// (spec, x, width, y)
+Napi::Value drop_rows_call(const Napi::CallbackInfo& info) {
+  const Dropout dropout = read_dropout(info[0]);
+  const Elements<float> x = elements<float>(info[1], "x");
+  const int64_t width = integer(info[2], "width", 1, 1 << 20), rows = rows_of(x.count, width, "x");
+  drop_rows(dropout, x.data, rows, width, floats(info[3], "y", x.count), context());
+  return info.Env().Undefined();
 }
 
 // (spec, rows, width, keep)
@@ -59,6 +68,7 @@ Napi::Value keep_probabilities_call(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void add_dropout_glue(Napi::Env, Napi::Object exports) {
+  export_function<drop_rows_call>(exports, "dropRows");
   export_function<keep_rows_call>(exports, "dropoutKeepRows");
   export_function<keep_probabilities_call>(exports, "dropoutKeepProbabilities");
 }

@@ -1,10 +1,13 @@
 #include "ops/dropout.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace whittle {
 
 namespace {
+
+constexpr int64_t kRowsPerTask = 64;
 
 // Bytes of 0 or 1 for the `count` lowest bits.
 void spread(const uint8_t* bits, int64_t count, uint8_t* keep) {
@@ -13,9 +16,23 @@ void spread(const uint8_t* bits, int64_t count, uint8_t* keep) {
 
 }  // namespace
 
+void drop_rows(const Dropout& dropout, const float* x, int64_t count, int64_t width, float* y,
+               const Context& context) {
+  const int64_t stride = dropout_bit_bytes(width);
+  context.pool.run((count + kRowsPerTask - 1) / kRowsPerTask, context.threads, [&](int64_t task) {
+    Arena::Scope scope(thread_arena());
+    const int64_t begin = task * kRowsPerTask, rows = std::min(kRowsPerTask, count - begin);
+    uint8_t* bits = thread_arena().take<uint8_t>(rows * stride);
+    for (int64_t row = 0; row < rows; ++row) {
+      dropout.bits(static_cast<uint32_t>(begin + row), width, bits + row * stride, context.kernels);
+    }
+    context.kernels.dropout(x + begin * width, rows, width, nullptr, {bits, stride, dropout.scale()}, nullptr,
+                            y + begin * width);
+  });
+}
+
 void keep_rows(const Dropout& dropout, const int32_t* rows, int64_t count, int64_t width, uint8_t* keep,
                const Context& context) {
-  constexpr int64_t kRowsPerTask = 64;
   context.pool.run((count + kRowsPerTask - 1) / kRowsPerTask, context.threads, [&](int64_t task) {
     Arena::Scope scope(thread_arena());
     uint8_t* bits = thread_arena().take<uint8_t>(dropout_bit_bytes(width));

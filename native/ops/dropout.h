@@ -37,6 +37,9 @@ inline int64_t probability_row_bits(int64_t length) {
   return (length + 15) / 16 * 16;
 }
 
+// y = dropout(x) of hidden states [count, width] of the tokens 0 .. count - 1; y may be x.
+void drop_rows(const Dropout& dropout, const float* x, int64_t count, int64_t width, float* y, const Context& context);
+
 // The masks that the fused kernels apply, as bytes 0 or 1, for forms of the model that are composed of other
 // operations.
 
