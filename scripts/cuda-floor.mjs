@@ -1,12 +1,15 @@
 // The least time that each CUDA kernel of an encoder can take on a GPU: operations over the rate of the unit that does
 // them, and bytes (each input read once, each output written once) over the bandwidth of device memory; for products also
 // what their tiles read from the second-level cache. Arithmetic, not a measurement.
-//   node scripts/cuda-floor.mjs [--fast] [hidden layers heads intermediate tokens length]
+//   node scripts/cuda-floor.mjs --compress [elements]    (pruning and rounding weights)
+//   node scripts/cuda-floor.mjs [--fast] [--sparse] [hidden layers heads intermediate tokens length]
 // --fast: as WHITTLE_CUDA_INT8=fast has it, attention on the matrix units and float16 where rows wait to be quantized.
+// --sparse: as if weights were 2:4 sparse and multiplied by mma.sp, which whittle does not do.
 const fast = process.argv.includes('--fast');
+const sparse = process.argv.includes('--sparse');
 const [hidden = 1024, layers = 24, heads = 16, inner = 4096, tokens = 32768, length = 180] = process.argv
   .slice(2)
-  .filter((argument) => argument !== '--fast')
+  .filter((argument) => !argument.startsWith('--'))
   .map(Number);
 const wide = fast ? 2 : 4; // bytes of an element that waits to be quantized
 
@@ -15,13 +18,15 @@ const gpu = { int8: 1979e12, half: 989e12, float: 66.9e12, memory: 3.35e12, cach
 // What is expected of each kind of kernel, as a share of its floor's rate: an assumption until measured.
 const share = { product: 0.7, attention: 0.5, memory: 0.85 };
 
+// Half of the values, and two bits each that say where they stand.
+const weights = sparse ? 0.5 + 0.125 : 1;
 /** @param {number} columns of the tile of 128 rows: bytes that tiles read from the cache, one a multiplication's operand. */
-const product = (name, n, k, bytes, columns = n % 256 === 0 ? 256 : 128) => ({
+const product = (name, n, k, rowBytes, columns = n % 256 === 0 ? 256 : 128) => ({
   name: `${name} ${tokens} x ${n} x ${k}`,
   operations: 2 * tokens * n * k,
-  rate: gpu.int8,
-  bytes,
-  cached: tokens * n * k * (1 / columns + 1 / 128),
+  rate: gpu.int8 * (sparse ? 2 : 1),
+  bytes: tokens * rowBytes + weights * n * k,
+  cached: tokens * n * k * (1 / columns + weights / 128),
   kind: 'product',
 });
 const rows = (name, bytesAToken) => ({
@@ -34,7 +39,7 @@ const rows = (name, bytesAToken) => ({
 });
 
 const kernels = [
-  product('query, key, value', 3 * hidden, hidden, tokens * (hidden + 6 * hidden) + 3 * hidden * hidden),
+  product('query, key, value', 3 * hidden, hidden, hidden + 6 * hidden),
   {
     name: `attention, ${heads} heads, length ${length}`,
     operations: 4 * tokens * length * hidden,
@@ -44,15 +49,19 @@ const kernels = [
     kind: 'attention',
   },
   rows('quantize attention', wide * hidden + hidden),
-  product('attention output', hidden, hidden, tokens * (hidden + 4 * hidden + 4 * hidden) + hidden * hidden),
+  product('attention output', hidden, hidden, hidden + 4 * hidden + 4 * hidden),
   rows('LayerNorm, quantize', 4 * hidden + 4 * hidden + hidden),
-  product('intermediate, GELU', inner, hidden, tokens * (hidden + wide * inner) + inner * hidden),
+  product('intermediate, GELU', inner, hidden, hidden + wide * inner),
   rows('quantize GELU', wide * inner + inner),
-  product('output', hidden, inner, tokens * (inner + 4 * hidden + 4 * hidden) + inner * hidden),
+  product('output', hidden, inner, inner + 4 * hidden + 4 * hidden),
   rows('LayerNorm, quantize', 4 * hidden + 4 * hidden + hidden),
 ];
 
 const us = (seconds) => (seconds * 1e6).toFixed(1);
+if (process.argv.includes('--compress')) {
+  floorsOfCompression(Number(process.argv[3] ?? 302e6));
+  process.exit(0);
+}
 console.log('| kernel | by operations, us | by bytes, us | by cache, us | floor, us | expected, us |');
 console.log('| --- | --- | --- | --- | --- | --- |');
 const total = { floor: 0, expected: 0 };
@@ -71,3 +80,21 @@ console.log(`| one layer | | | | ${us(total.floor)} | ${us(total.expected)} |`);
 console.log(
   `\n${layers} layers, sequences of ${length}: at most ${rate(total.floor)} a second, expected ${rate(total.expected)}`,
 );
+
+/** @param {number} n weights, float32 on the host; those of BERT-large's layers if absent. */
+function floorsOfCompression(n) {
+  const bus = 64e9; // PCIe 5.0 x 16, one way
+  // A multiprocessor's shared memory takes a word of each of its 32 banks a cycle, and twice for an atomic addition.
+  const counts = 132 * 16 * 1.755e9;
+  const steps = [
+    ['weights to the GPU', 0, (4 * n) / bus],
+    ['magnitude_histogram, upper bits', n / counts, (4 * n) / gpu.memory],
+    ['magnitude_histogram, lower bits', 0, (4 * n) / gpu.memory],
+    ['magnitude_mask', 0, (5 * n) / gpu.memory],
+    ['masks back', 0, n / bus],
+    ['quantize_weight_rows', 0, (5 * n) / gpu.memory],
+    ['int8 back', 0, n / bus],
+  ];
+  console.log('| step | by counting, us | by bytes, us |\n| --- | --- | --- |');
+  for (const [name, byCounting, byBytes] of steps) console.log(`| ${name} | ${us(byCounting)} | ${us(byBytes)} |`);
+}

@@ -27,6 +27,8 @@ export interface MagnitudeOptions {
   /** `global`: one threshold for all tensors together; `tensor`: each loses the same fraction. */
   scope: 'global' | 'tensor';
   threads: number;
+  /** `cpu`, also if absent, or `cuda:N`. The masks are the same. */
+  device?: string | undefined;
   signal?: AbortSignal | undefined;
   onTensor?: (done: number) => void;
 }
@@ -37,7 +39,8 @@ export interface MagnitudeOptions {
  *
  * Han, Pool, Tran and Dally 2015, "Learning both Weights and Connections for Efficient Neural Networks".
  *
- * @throws WhittleError BAD_CHECKPOINT naming a tensor that holds NaN or infinity; ABORTED.
+ * @throws WhittleError BAD_CHECKPOINT naming a tensor that holds NaN or infinity; DEVICE if a GPU was lost or is full;
+ *   ABORTED.
  * @example
  * const { masks } = await magnitudeMasks(parameters, ['layers.0.output.weight'], { sparsity: 0.5, scope: 'global', threads: 0 });
  */
@@ -58,6 +61,7 @@ export async function magnitudeMasks(
         Math.round(options.sparsity * elements),
         options.threads,
         abort,
+        options.device,
       ),
     );
     group.forEach((name, index) => {

@@ -14,6 +14,7 @@ import { openSession } from '../training/session.js';
 import { epochsOrSteps, singleStageShape, stageOf } from '../training/single-stage.js';
 import { taskOptionsOf } from '../training/task-options.js';
 import type { TrainResult } from '../training/train.js';
+import { compressDevice, compressDeviceSchema } from './device.js';
 import { magnitudeMasks, type PrunedTensor } from './magnitude.js';
 import { matchParameters, patternsSchema } from './parameter-patterns.js';
 
@@ -32,6 +33,8 @@ export const pruneSchema = z.strictObject({
   scope: z.enum(['global', 'tensor'], 'expected "global" or "tensor"').default('global'),
   /** Which weights: names with `*` for any run of characters. By default every linear weight of the layers. */
   tensors: patternsSchema.min(1, 'expected at least one pattern').default(['layers.*.weight']),
+  /** Where the smallest are looked for: `cpu`, `auto`, `cuda` or `cuda:N`. The result is the same on each. */
+  device: compressDeviceSchema,
   /** Training afterwards, with the pruned weights held at zero. None without it. */
   recover: recoverSchema.optional(),
 });
@@ -47,14 +50,15 @@ export type PruneOptions = z.input<typeof pruneSchema>;
  * @returns the folder written and, after a recovery, its dev metrics. The record has `sparsity` of all chosen weights
  *   together, `tensors` (a PrunedTensor each) and `recovery` (a record of the stage).
  * @throws WhittleError BAD_OPTION; BAD_CHECKPOINT if the model cannot be read or a weight is NaN or infinite; what
- *   training throws; IO; ABORTED.
+ *   training throws; UNSUPPORTED or DEVICE for a GPU that is not there, was lost or is full; IO; ABORTED.
  * @example
  * const result = await prune('runs/a/finetune', { sparsity: 0.5, recover: { epochs: 1 } }, context);
  */
 export async function prune(checkpoint: string, options: PruneOptions, context: StepContext): Promise<StepResult> {
   const checked = checkOptions(pruneSchema, options, 'prune options');
   const { sparsity, scope } = checked;
-  const { threads, signal, onProgress } = context;
+  const { threads, signal, onProgress, onNote } = context;
+  const device = compressDevice(checked.device, onNote);
   const source = await openCheckpoint(checkpoint);
   const candidates = [...source.tensors.keys()].filter((name) => isLinearWeight(name) || name === 'embeddings.word');
   const names = matchParameters(checked.tensors, candidates, 'prune options: tensors');
@@ -63,6 +67,7 @@ export async function prune(checkpoint: string, options: PruneOptions, context: 
     sparsity,
     scope,
     threads,
+    device,
     signal,
     onTensor: (done) =>
       onProgress?.({ step: 'prune', phase: `magnitude (${scope})`, done, total: names.length, unit: 'tensor' }),

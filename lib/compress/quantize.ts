@@ -10,6 +10,7 @@ import { writeCheckpoint } from '../models/write-checkpoint.js';
 import { checkOptions } from '../options.js';
 import type { StepContext, StepResult } from '../step.js';
 import { roundByCalibration, type InputMoments } from '../training/calibrate.js';
+import { compressDevice, compressDeviceSchema } from './device.js';
 import { matchParameters, patternsSchema } from './parameter-patterns.js';
 
 export const quantizeSchema = z.strictObject({
@@ -33,6 +34,11 @@ export const quantizeSchema = z.strictObject({
     .min(0, 'expected at least 0 rows')
     .max(100_000, 'expected at most 100,000 rows')
     .default(0),
+  /**
+   * Where weights are rounded: `cpu`, `auto`, `cuda` or `cuda:N`. The result is the same on each. What `calibration`
+   * measures and makes up for is the CPU's work.
+   */
+  device: compressDeviceSchema,
 });
 
 /** Options of a quantize step as a user writes them. */
@@ -47,7 +53,7 @@ export interface QuantizedTensorRecord {
 }
 
 /** What quantizing needs of a step's context; `data` and `seed` for calibration alone. */
-export type QuantizeContext = Pick<StepContext, 'folder' | 'threads' | 'onProgress' | 'signal'> &
+export type QuantizeContext = Pick<StepContext, 'folder' | 'threads' | 'onProgress' | 'onNote' | 'signal'> &
   Partial<Pick<StepContext, 'data' | 'seed'>>;
 
 /**
@@ -62,7 +68,7 @@ export type QuantizeContext = Pick<StepContext, 'folder' | 'threads' | 'onProgre
  * @returns the folder written; the record has `method`, `bytesBefore` and `bytesAfter` of the weight files, and
  *   `tensors`, a QuantizedTensorRecord each.
  * @throws WhittleError BAD_CHECKPOINT if the model cannot be read or a weight is NaN or infinite; BAD_OPTION, also for
- *   calibration without data; IO; ABORTED.
+ *   calibration without data; UNSUPPORTED or DEVICE for a GPU that is not there, was lost or is full; IO; ABORTED.
  * @example
  * const { checkpoint } = await quantize('runs/a/finetune', { method: 'dynamic' }, { folder: 'int8', threads: 0 });
  * const data = await loadDataset({ path: 'examples/quickstart/data' });
@@ -73,7 +79,8 @@ export async function quantize(
   options: QuantizeOptions,
   context: QuantizeContext,
 ): Promise<StepResult> {
-  const { method, keep, calibration } = checkOptions(quantizeSchema, options, 'quantize options');
+  const { method, keep, calibration, device: wanted } = checkOptions(quantizeSchema, options, 'quantize options');
+  const device = compressDevice(wanted, context.onNote);
   const source = await openCheckpoint(checkpoint);
   const candidates = [...source.tensors.keys()].filter((name) => name === 'embeddings.word' || isLinearWeight(name));
   const kept = new Set(keep.length ? matchParameters(keep, candidates, 'quantize options: keep') : []);
@@ -85,7 +92,7 @@ export async function quantize(
   const round = async (name: ParameterName, { shape, data }: Parameter, gram?: Float32Array): Promise<Parameter> => {
     const [rows, columns] = shape as [number, number];
     const { values, scales, relativeError } = await withAbortCell(context.signal, (abort) =>
-      native.quantizeWeight(name, data, gram, rows, columns, context.threads, abort),
+      native.quantizeWeight(name, data, gram, rows, columns, context.threads, abort, device),
     );
     const quantized = { shape, data: values, scale: scales };
     parameters.set(name, quantized);

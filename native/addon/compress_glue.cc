@@ -3,8 +3,10 @@
 #include "addon/async_task.h"
 #include "addon/glue.h"
 #include "compress/compensated_rounding.h"
+#include "compress/cuda_compress.h"
 #include "compress/magnitude.h"
 #include "compress/quantize_weight.h"
+#include "engine/gpu_backend.h"
 
 namespace whittle {
 
@@ -20,6 +22,14 @@ struct Scratch {
   Context context;
   explicit Scratch(int threads) : context{kernels(), ThreadPool::instance(), threads, arena} {}
 };
+
+std::string device_name(const Napi::Value& value) {
+  return value.IsUndefined() ? "cpu" : text(value, "device");
+}
+// The GPU of that name, the first if there are several; null for the CPU. May take a while.
+GpuDevice* gpu_of(const std::string& device) {
+  return device == "cpu" ? nullptr : &gpu_device(parse_gpus(device).front());
+}
 
 struct MagnitudeMasks {
   MagnitudeCut cut;
@@ -44,7 +54,7 @@ Napi::Value finish_masks(Napi::Env env, MagnitudeMasks& result) {
   return object;
 }
 
-// magnitudeMasks(names, tensors, cut, threads, abort)
+// magnitudeMasks(names, tensors, cut, threads, abort, device)
 Napi::Value magnitude_masks_of(const Napi::CallbackInfo& info) {
   const Napi::Array names = array(info[0], "names");
   const Napi::Array values = array(info[1], "tensors");
@@ -60,19 +70,27 @@ Napi::Value magnitude_masks_of(const Napi::CallbackInfo& info) {
   }
   const int64_t cut_count = integer(info[2], "cut", 0);
   const int threads = thread_count(info[3]);
+  const std::string device = device_name(info[5]);
   return AsyncTask<MagnitudeMasks>::start(
       info.Env(), "magnitudeMasks",
-      [tensors, cut_count, threads](TaskControl& control) {
+      [tensors, cut_count, threads, device](TaskControl& control) {
+        GpuDevice* gpu = gpu_of(device);
         Scratch scratch(threads);
         MagnitudeMasks result;
-        result.cut = magnitude_cut(tensors, cut_count, scratch.context);
-        control.throw_if_aborted();
+        const std::function<void()> check = [&control] { control.throw_if_aborted(); };
+        std::unique_ptr<CudaMagnitudes> on_gpu;
+        if (gpu) on_gpu = std::make_unique<CudaMagnitudes>(*gpu, tensors, check);
+        result.cut = on_gpu ? on_gpu->cut(cut_count) : magnitude_cut(tensors, cut_count, scratch.context);
+        check();
         std::vector<uint8_t*> masks;
         for (const MagnitudeTensor& tensor : tensors) {
           result.masks.push_back(std::make_unique<std::vector<uint8_t>>(tensor.count));
           masks.push_back(result.masks.back()->data());
         }
-        magnitude_masks(tensors, result.cut, masks, scratch.context);
+        if (on_gpu)
+          on_gpu->masks(result.cut, masks);
+        else
+          magnitude_masks(tensors, result.cut, masks, scratch.context);
         for (size_t t = 0; t < tensors.size(); ++t)
           result.zeros.push_back(masked_count(masks[t], tensors[t].count, scratch.context));
         return result;
@@ -106,7 +124,7 @@ Napi::Value finish_quantized(Napi::Env env, QuantizedRows& result) {
   return object;
 }
 
-// quantizeWeight(name, values, gram, rows, columns, threads, abort)
+// quantizeWeight(name, values, gram, rows, columns, threads, abort, device)
 Napi::Value quantize_weight_of(const Napi::CallbackInfo& info) {
   const std::string name = text(info[0], "name");
   const int64_t rows = integer(info[3], "rows", 0, int64_t{1} << 31);
@@ -115,16 +133,23 @@ Napi::Value quantize_weight_of(const Napi::CallbackInfo& info) {
   const bool compensated = !info[2].IsUndefined();
   const Elements<float> gram = compensated ? elements<float>(info[2], "gram", columns * columns) : Elements<float>{};
   const int threads = thread_count(info[5]);
+  const std::string device = compensated ? "cpu" : device_name(info[7]);
   TaskOptions options;
   options.abort = info[6];
   options.keep = {info[1], info[2]};
   return AsyncTask<QuantizedRows>::start(
       info.Env(), "quantizeWeight",
-      [name, weight, gram, rows, columns, compensated, threads](TaskControl&) {
+      [name, weight, gram, rows, columns, compensated, threads, device](TaskControl& control) {
+        GpuDevice* gpu = gpu_of(device);
         Scratch scratch(threads);
         QuantizedRows result{std::vector<int8_t>(rows * columns), std::vector<float>(rows), {}};
         int8_t* values = result.values.data();
         float* scales = result.scales.data();
+        if (gpu) {
+          const std::function<void()> check = [&control] { control.throw_if_aborted(); };
+          result.weight = quantize_weight_on_gpu(*gpu, name, weight.data, rows, columns, values, scales, check);
+          return result;
+        }
         result.weight = compensated
                             ? quantize_weight_compensated(name, weight.data, gram.data, rows, columns, values, scales,
                                                           scratch.context)

@@ -114,7 +114,8 @@ void time_attention(GpuDevice& device, int64_t sequences, int64_t length, int64_
   for (int64_t s = 0; s < sequences; ++s)
     for (int64_t q = 0; q < length; q += 64) tiles.push_back({static_cast<int32_t>(s), static_cast<int32_t>(q)});
   std::vector<uint16_t> qkv;
-  for (const float value : random_floats(random, tokens * 3 * hidden)) qkv.push_back(exact ? float_to_bf16(value) : float_to_half(value));
+  for (const float value : random_floats(random, tokens * 3 * hidden))
+    qkv.push_back(exact ? float_to_bf16(value) : float_to_half(value));
   cuda::Attention call{};
   call.tile_count = bench.put_one(static_cast<int32_t>(tiles.size()));
   call.most_tiles = static_cast<int64_t>(tiles.size());
@@ -156,6 +157,31 @@ void time_rows(GpuDevice& device, int64_t rows, int64_t cols, std::mt19937_64& r
   const double us = median_us(bench, rounds, [&] { bench.kernels().layer_norm(call, bench.stream()); });
   std::printf("%-28s %6ld x %5ld %18.1f us %8.1f GB/s\n", "layer_norm to int8", static_cast<long>(rows),
               static_cast<long>(cols), us, static_cast<double>(rows * cols) * 9 / us / 1e3);
+}
+
+// Weights [rows, cols]: counted, masked and rounded.
+void time_compression(GpuDevice& device, int64_t rows, int64_t cols, std::mt19937_64& random, int rounds) {
+  CudaBench bench(device);
+  const int64_t count = rows * cols;
+  const auto values = random_floats(random, count, 0.05f);
+  const float* x = bench.put(values);
+  uint64_t* counts = bench.take<uint64_t>(cuda::kLowerBins);
+  uint8_t* bytes = bench.take<uint8_t>(count);
+  int32_t* ties = bench.take<int32_t>(count / cuda::kMaskBlock + 1);
+  const cuda::WeightRows weights = {x, rows, cols, bench.take<int8_t>(count), bench.take<float>(rows),
+                                    bench.take<double>(rows), bench.take<double>(rows)};
+  const auto time = [&](const char* name, int bytes_each, const auto& work) {
+    const double us = median_us(bench, rounds, work);
+    std::printf("%-28s %6ld x %5ld %18.1f us %8.1f GB/s\n", name, static_cast<long>(rows), static_cast<long>(cols), us,
+                static_cast<double>(count) * bytes_each / us / 1e3);
+  };
+  const cuda::KernelTable& kernels = bench.kernels();
+  time("magnitude_histogram, upper", 4, [&] { kernels.magnitude_histogram({x, count, -1, counts}, bench.stream()); });
+  time("magnitude_histogram, lower", 4,
+       [&] { kernels.magnitude_histogram({x, count, 0x3d00, counts}, bench.stream()); });
+  time("magnitude_mask", 5,
+       [&] { kernels.magnitude_mask({x, count, 0.03f, bytes, ties, nullptr, 0}, bench.stream()); });
+  time("quantize_weight_rows", 5, [&] { kernels.quantize_weight_rows(weights, bench.stream()); });
 }
 
 // Whole encoders with random weights: sequences/s of the engine, by the host's clock, ids in and logits out.
@@ -210,6 +236,7 @@ int main(int count, char** arguments) {
     }
     time_rows(device, 16384, 1024, random, rounds);
     time_rows(device, 16384, 384, random, rounds);
+    time_compression(device, 16384, 1024, random, rounds);
     SmallModelOptions base;
     base.layers = quick ? 2 : 12, base.hidden = 768, base.heads = 12, base.intermediate = 3072, base.positions = 512;
     base.vocabulary = 30522, base.stored_s8 = true;

@@ -11,8 +11,6 @@ namespace whittle {
 namespace {
 
 constexpr int64_t kChunk = int64_t{1} << 18;  // 1 MB of float32
-constexpr int64_t kUpperBins = 32768;
-constexpr int64_t kLowerBins = 65536;
 constexpr int64_t kFirstNonFiniteBin = 0x7F80;  // upper 16 bits of infinity; above it NaN
 
 struct Chunk {
@@ -84,28 +82,35 @@ Place find_rank(const std::vector<int64_t>& counts, int64_t rank) {
 }  // namespace
 
 MagnitudeCut magnitude_cut(const std::vector<MagnitudeTensor>& tensors, int64_t cut_count, const Context& context) {
+  return magnitude_cut(tensors, cut_count, [&](int64_t within) {
+    if (within < 0) return histogram(tensors, kMagnitudeUpperBins, context, context.kernels.magnitude_histogram);
+    const uint32_t wanted = static_cast<uint32_t>(within);
+    return histogram(tensors, kMagnitudeLowerBins, context, [wanted](const float* x, int64_t count, int64_t* counts) {
+      for (int64_t i = 0; i < count; ++i) {
+        const uint32_t bits = magnitude_bits(x[i]);
+        if (bits >> 16 == wanted) ++counts[bits & 0xFFFF];
+      }
+    });
+  });
+}
+
+MagnitudeCut magnitude_cut(const std::vector<MagnitudeTensor>& tensors, int64_t cut_count,
+                           const MagnitudeHistogram& histogram) {
   int64_t total = 0;
   for (const MagnitudeTensor& tensor : tensors) total += tensor.count;
   if (cut_count < 0 || cut_count > total)
     throw Error("BAD_OPTION", "Expected 0 to " + std::to_string(total) + " elements to cut but received " +
                                   std::to_string(cut_count));
-  const std::vector<int64_t> upper = histogram(tensors, kUpperBins, context, context.kernels.magnitude_histogram);
+  const std::vector<int64_t> upper = histogram(-1);
   if (std::any_of(upper.begin() + kFirstNonFiniteBin, upper.end(), [](int64_t n) { return n != 0; }))
     throw_non_finite(tensors);
   if (cut_count == 0) return {-1, 0, 0};
 
   const Place coarse = find_rank(upper, cut_count - 1);
-  const uint32_t wanted = static_cast<uint32_t>(coarse.bin);
-  const std::vector<int64_t> lower =
-      histogram(tensors, kLowerBins, context, [wanted](const float* x, int64_t count, int64_t* counts) {
-        for (int64_t i = 0; i < count; ++i) {
-          const uint32_t bits = magnitude_bits(x[i]);
-          if (bits >> 16 == wanted) ++counts[bits & 0xFFFF];
-        }
-      });
+  const std::vector<int64_t> lower = histogram(coarse.bin);
   const Place fine = find_rank(lower, cut_count - 1 - coarse.below);
   const int64_t ties = cut_count - coarse.below - fine.below;
-  return {magnitude_of(wanted << 16 | static_cast<uint32_t>(fine.bin)), ties, lower[fine.bin] - ties};
+  return {magnitude_of(static_cast<uint32_t>(coarse.bin << 16 | fine.bin)), ties, lower[fine.bin] - ties};
 }
 
 void magnitude_masks(const std::vector<MagnitudeTensor>& tensors, const MagnitudeCut& cut,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,14 @@ struct MagnitudeCut {
 // histogram of the upper 16 bits, then one of the lower 16 within the bin that holds the rank. Two passes, no copy.
 // Throws BAD_CHECKPOINT naming the tensor and index of a NaN or infinity.
 MagnitudeCut magnitude_cut(const std::vector<MagnitudeTensor>& tensors, int64_t cut_count, const Context& context);
+
+// The same from histograms that somebody else makes: histogram(-1) is how often each value of the upper 16 bits of
+// |x| occurs in all tensors, [kMagnitudeUpperBins]; histogram(bin) how often each of the lower 16 where the upper are
+// `bin`, [kMagnitudeLowerBins].
+inline constexpr int64_t kMagnitudeUpperBins = 32768, kMagnitudeLowerBins = 65536;
+using MagnitudeHistogram = std::function<std::vector<int64_t>(int64_t within)>;
+MagnitudeCut magnitude_cut(const std::vector<MagnitudeTensor>& tensors, int64_t cut_count,
+                           const MagnitudeHistogram& histogram);
 
 // masks[t][i] = 0 where element i of tensor t is cut, else 1.
 void magnitude_masks(const std::vector<MagnitudeTensor>& tensors, const MagnitudeCut& cut,

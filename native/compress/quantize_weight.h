@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "ops/context.h"
 
@@ -18,5 +19,9 @@ struct QuantizedWeight {
 // the tensor and row of a NaN or infinity.
 QuantizedWeight quantize_weight(const std::string& name, const float* w, int64_t rows, int64_t cols, int8_t* q,
                                 float* scales, const Context& context);
+
+// The relative error from each row's sums of squares, of the error and of the weights. Throws as quantize_weight.
+QuantizedWeight relative_error_of(const std::string& name, const std::vector<double>& errors,
+                                  const std::vector<double>& weights);
 
 }  // namespace whittle

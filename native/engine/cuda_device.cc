@@ -6,12 +6,6 @@ namespace whittle {
 
 namespace {
 
-constexpr int kOldestCapability = 80;
-
-std::string version_name(int version) {
-  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
-}
-
 class CudaDevice : public GpuDevice {
  public:
   explicit CudaDevice(const GpuInfo& info) : info_(info) {
@@ -135,24 +129,17 @@ GpuSupport find_cuda_devices() {
   int count = 0;
   const cudaError_t error = cudaGetDeviceCount(&count);
   cudaGetLastError();
-  if (support.driver_version == 0) {
-    support.problem = "no NVIDIA driver was found";
-    return support;
-  }
-  if (error == cudaErrorInsufficientDriver || support.driver_version / 1000 < support.runtime_version / 1000) {
-    support.problem = "the NVIDIA driver is too old: it serves CUDA " + version_name(support.driver_version) +
-                      " and this build needs " + version_name(support.runtime_version / 1000 * 1000) +
-                      " (driver 580 or later)";
-    return support;
-  }
-  if (error == cudaErrorNoDevice || (error == cudaSuccess && count == 0)) {
-    support.problem = "the NVIDIA driver shows no GPU (CUDA_VISIBLE_DEVICES may hide it)";
-    return support;
-  }
-  if (error != cudaSuccess) {
-    support.problem = std::string("the NVIDIA driver does not answer: ") + cudaGetErrorString(error);
-    return support;
-  }
+  DriverAnswer answer;
+  answer.driver_version = support.driver_version;
+  answer.runtime_version = support.runtime_version;
+  answer.gpus = error == cudaSuccess ? count : 0;
+  answer.state = error == cudaSuccess                   ? DriverAnswer::answers
+                 : error == cudaErrorInsufficientDriver ? DriverAnswer::too_old
+                 : error == cudaErrorNoDevice           ? DriverAnswer::no_gpu
+                                                        : DriverAnswer::fails;
+  answer.failure = cudaGetErrorString(error);
+  support.problem = driver_problem(answer);
+  if (!support.problem.empty()) return support;
   for (int i = 0; i < count; ++i) {
     cudaDeviceProp properties;
     if (cudaGetDeviceProperties(&properties, i) != cudaSuccess) continue;
@@ -164,10 +151,7 @@ GpuSupport find_cuda_devices() {
 }
 
 std::unique_ptr<GpuDevice> make_cuda_device(const GpuInfo& info) {
-  if (info.capability < kOldestCapability)
-    throw Error("UNSUPPORTED", "Expected a GPU of compute capability 8.0 or later but cuda:" +
-                                   std::to_string(info.index) + " (" + info.name + ") has " +
-                                   std::to_string(info.capability / 10) + "." + std::to_string(info.capability % 10));
+  require_capability(info);
   return std::make_unique<CudaDevice>(info);
 }
 

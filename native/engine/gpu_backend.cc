@@ -10,6 +10,43 @@
 
 namespace whittle {
 
+namespace {
+
+constexpr int kOldestCapability = 80;
+
+std::string version_name(int version) {
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
+}  // namespace
+
+std::string driver_problem(const DriverAnswer& driver) {
+  if (driver.driver_version == 0) return "no NVIDIA driver was found";
+  if (driver.state == DriverAnswer::too_old || driver.driver_version / 1000 < driver.runtime_version / 1000)
+    return "the NVIDIA driver is too old: it serves CUDA " + version_name(driver.driver_version) +
+           " and this build needs " + version_name(driver.runtime_version / 1000 * 1000) + " (driver 580 or later)";
+  if (driver.state == DriverAnswer::fails) return "the NVIDIA driver does not answer: " + driver.failure;
+  if (driver.state == DriverAnswer::no_gpu || driver.gpus == 0)
+    return "the NVIDIA driver shows no GPU (CUDA_VISIBLE_DEVICES may hide it)";
+  return "";
+}
+
+void require_gpu(const GpuSupport& support, int index) {
+  if (support.devices.empty())
+    throw Error("UNSUPPORTED", "Expected a GPU for device cuda:" + std::to_string(index) + " but " + support.problem);
+  const int count = static_cast<int>(support.devices.size());
+  if (index >= count)
+    throw Error("UNSUPPORTED", "Expected a device from cuda:0 to cuda:" + std::to_string(count - 1) +
+                                   " but found cuda:" + std::to_string(index));
+}
+
+void require_capability(const GpuInfo& gpu) {
+  if (gpu.capability < kOldestCapability)
+    throw Error("UNSUPPORTED", "Expected a GPU of compute capability 8.0 or later but cuda:" +
+                                   std::to_string(gpu.index) + " (" + gpu.name + ") has " +
+                                   std::to_string(gpu.capability / 10) + "." + std::to_string(gpu.capability % 10));
+}
+
 const GpuSupport& gpu_support() {
   static const GpuSupport support = [] {
 #if defined(WHITTLE_CUDA)
@@ -25,12 +62,7 @@ const GpuSupport& gpu_support() {
 
 GpuDevice& gpu_device(int index) {
   const GpuSupport& support = gpu_support();
-  if (support.devices.empty())
-    throw Error("UNSUPPORTED", "Expected a GPU for device cuda:" + std::to_string(index) + " but " + support.problem);
-  const int count = static_cast<int>(support.devices.size());
-  if (index >= count)
-    throw Error("UNSUPPORTED", "Expected a device from cuda:0 to cuda:" + std::to_string(count - 1) +
-                                   " but found cuda:" + std::to_string(index));
+  require_gpu(support, index);
   // Never destroyed: engines may be released while the process exits.
   static std::mutex& mutex = *new std::mutex;
   static auto& devices = *new std::map<int, std::unique_ptr<GpuDevice>>;

@@ -16,6 +16,19 @@ struct GpuSupport {
   std::string problem;           // why there is none; empty if there is one
 };
 
+// What a driver says of itself and its GPUs.
+struct DriverAnswer {
+  int driver_version = 0, runtime_version = 0;  // as in GpuSupport
+  enum { answers, too_old, no_gpu, fails } state = answers;
+  std::string failure;  // if it fails
+  int gpus = 0;
+};
+// Why none of its GPUs can be used, in words that follow "but"; empty if they can.
+std::string driver_problem(const DriverAnswer& driver);
+// Throw Error UNSUPPORTED if there is no GPU of that index, or if the GPU is older than the kernels are made for.
+void require_gpu(const GpuSupport& support, int index);
+void require_capability(const GpuInfo& gpu);
+
 // Asked once a process.
 const GpuSupport& gpu_support();
 

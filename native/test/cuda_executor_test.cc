@@ -337,6 +337,51 @@ TEST(cuda_executor, weights_that_are_not_finite_are_refused) {
   CHECK(message.find("layers.1.output.norm.weight: expected finite numbers") != std::string::npos);
 }
 
+TEST(cuda_executor, drivers_that_cannot_be_used) {
+  const auto problem = [](int driver, decltype(DriverAnswer::state) state, int gpus) {
+    DriverAnswer answer;
+    answer.driver_version = driver;
+    answer.runtime_version = 13000;
+    answer.state = state;
+    answer.failure = "initialization error";
+    answer.gpus = gpus;
+    return driver_problem(answer);
+  };
+  CHECK_EQUAL(problem(13000, DriverAnswer::answers, 1), "");
+  CHECK_EQUAL(problem(13010, DriverAnswer::answers, 8), "");
+  CHECK_EQUAL(problem(0, DriverAnswer::too_old, 0), "no NVIDIA driver was found");
+  const std::string too_old =
+      "the NVIDIA driver is too old: it serves CUDA 12.8 and this build needs 13.0 (driver 580 or later)";
+  CHECK_EQUAL(problem(12080, DriverAnswer::too_old, 0), too_old);
+  CHECK_EQUAL(problem(12080, DriverAnswer::answers, 1), too_old);
+  CHECK(problem(13000, DriverAnswer::no_gpu, 0).find("shows no GPU") != std::string::npos);
+  CHECK(problem(13000, DriverAnswer::answers, 0).find("shows no GPU") != std::string::npos);
+  CHECK(problem(13000, DriverAnswer::fails, 0).find("does not answer: initialization error") != std::string::npos);
+}
+
+TEST(cuda_executor, gpus_that_cannot_be_used) {
+  const auto refusal = [](const std::function<void()>& work) {
+    try {
+      work();
+    } catch (const Error& error) {
+      return std::string(error.code()) + ": " + error.what();
+    }
+    return std::string();
+  };
+  GpuSupport none;
+  none.problem = "no NVIDIA driver was found";
+  CHECK_EQUAL(refusal([&] { require_gpu(none, 0); }),
+              "UNSUPPORTED: Expected a GPU for device cuda:0 but no NVIDIA driver was found");
+  GpuSupport two;
+  two.devices = {{0, "A", 90, 132, 1}, {1, "B", 75, 40, 1}};
+  CHECK_EQUAL(refusal([&] { require_gpu(two, 1); }), "");
+  CHECK_EQUAL(refusal([&] { require_gpu(two, 2); }),
+              "UNSUPPORTED: Expected a device from cuda:0 to cuda:1 but found cuda:2");
+  CHECK_EQUAL(refusal([&] { require_capability(two.devices[0]); }), "");
+  CHECK_EQUAL(refusal([&] { require_capability(two.devices[1]); }),
+              "UNSUPPORTED: Expected a GPU of compute capability 8.0 or later but cuda:1 (B) has 7.5");
+}
+
 TEST(cuda_executor, devices_by_name) {
   CHECK(parse_gpus("cuda") == std::vector<int>{0});
   CHECK(parse_gpus("cuda:3") == std::vector<int>{3});

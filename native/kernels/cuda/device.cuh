@@ -104,6 +104,12 @@ __device__ __forceinline__ float multiply(float a, float b) {
 __device__ __forceinline__ float add(float a, float b) {
   return __fadd_rn(a, b);
 }
+__device__ __forceinline__ double multiply(double a, double b) {
+  return __dmul_rn(a, b);
+}
+__device__ __forceinline__ double add(double a, double b) {
+  return __dadd_rn(a, b);
+}
 // a * b + c, rounded once.
 __device__ __forceinline__ float multiply_add(float a, float b, float c) {
   return __fmaf_rn(a, b, c);
@@ -111,6 +117,14 @@ __device__ __forceinline__ float multiply_add(float a, float b, float c) {
 // The same where a * b is exact in float32, as products of bf16 are.
 __device__ __forceinline__ float add_exact_product(float a, float b, float c) {
   return __fmaf_rn(a, b, c);
+}
+
+// --- counting in memory that threads share ---
+__device__ __forceinline__ void add_atomically(uint32_t* to, uint32_t value) {
+  atomicAdd(to, value);
+}
+__device__ __forceinline__ void add_atomically(uint64_t* to, uint64_t value) {
+  atomicAdd(reinterpret_cast<unsigned long long*>(to), static_cast<unsigned long long>(value));
 }
 
 // --- copies to shared memory ---

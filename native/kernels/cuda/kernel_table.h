@@ -167,6 +167,42 @@ struct Pooling {
   float* y;
 };
 
+// --- compression ----------------------------------------------------------------------------------------------------
+inline constexpr int kUpperBins = 32768, kLowerBins = 65536;
+
+// counts[b] += how many |x| have the upper 16 bits (sign off) b, below kUpperBins; or, within >= 0, how many of those
+// whose upper bits are `within` have the lower 16 bits b.
+struct MagnitudeHistogram {
+  const float* x;  // 16-byte aligned
+  int64_t count;
+  int32_t within;
+  uint64_t* counts;
+};
+
+inline constexpr int64_t kMaskBlock = 8192;  // elements
+
+// mask[i] = |x[i]| > threshold ? 1 : 0, and ties[b] how many elements of block b are at the threshold. With ties_before,
+// those from number cut_ties on, counted from ties_before[b] in block b, get 1 too, and ties is left alone.
+struct MagnitudeMask {
+  const float* x;
+  int64_t count;
+  float threshold;
+  uint8_t* mask;               // [count]
+  int32_t* ties;               // [blocks]
+  const int64_t* ties_before;  // [blocks] or null
+  int64_t cut_ties;
+};
+
+// Rows of weights to int8, as compress/quantize_weight.h has it.
+struct WeightRows {
+  const float* w;  // [rows, cols]
+  int64_t rows, cols;
+  int8_t* q;        // [rows, cols]
+  float* scales;    // [rows]
+  double* errors;   // [rows] sums of (w - q * scale)^2
+  double* weights;  // [rows] sums of w^2
+};
+
 struct KernelTable {
   int capability;  // 10 * major + minor; 0: not set
   void (*gemm_s8)(const Gemm&, Stream);
@@ -186,6 +222,9 @@ struct KernelTable {
   // their own, cannot give.
   void (*attention_rows_bf16)(const Attention&, Stream);
   void (*pooling)(const Pooling&, Stream);
+  void (*magnitude_histogram)(const MagnitudeHistogram&, Stream);
+  void (*magnitude_mask)(const MagnitudeMask&, Stream);
+  void (*quantize_weight_rows)(const WeightRows&, Stream);
 };
 
 // One a source. `capability` chooses among the kernels of a source; `multiprocessors` sizes persistent launches.
@@ -202,6 +241,9 @@ void add_embedding(KernelTable& table);
 void add_attention(KernelTable& table);
 void add_attention_rows_bf16(KernelTable& table);
 void add_pooling(KernelTable& table);
+void add_magnitude_histogram(KernelTable& table, const Target& target);
+void add_magnitude_mask(KernelTable& table);
+void add_quantize_weight_rows(KernelTable& table);
 
 inline KernelTable make_kernel_table(const Target& target) {
   KernelTable table{};
@@ -216,6 +258,9 @@ inline KernelTable make_kernel_table(const Target& target) {
   add_attention(table);
   add_attention_rows_bf16(table);
   add_pooling(table);
+  add_magnitude_histogram(table, target);
+  add_magnitude_mask(table);
+  add_quantize_weight_rows(table);
   return table;
 }
 

@@ -137,11 +137,25 @@ inline float multiply(float a, float b) {
 inline float add(float a, float b) {
   return a + b;
 }
+inline double multiply(double a, double b) {
+  return a * b;
+}
+inline double add(double a, double b) {
+  return a + b;
+}
 inline float multiply_add(float a, float b, float c) {
   return std::fma(a, b, c);
 }
 inline float add_exact_product(float a, float b, float c) {
   return a * b + c;
+}
+
+// --- counting in memory that threads share --- (fibers change places at collective instructions only)
+inline void add_atomically(uint32_t* to, uint32_t value) {
+  *to += value;
+}
+inline void add_atomically(uint64_t* to, uint64_t value) {
+  *to += value;
 }
 
 // --- copies to shared memory ---

@@ -1,6 +1,7 @@
 // What the CUDA executor does when memory runs out or the GPU is lost, which only the shim can arrange.
 #include "engine/cuda_executor.h"
 #include "kernels/kernel_table.h"
+#include "test/cuda_compress.h"
 #include "test/cuda_shim/shim_device.h"
 #include "test/small_model.h"
 
@@ -69,6 +70,41 @@ TEST(cuda_memory, weights_that_do_not_fit) {
   }
   CHECK_EQUAL(code, "DEVICE");
   CHECK_EQUAL(device->free_memory(), 50000);  // all of it given back
+}
+
+TEST(cuda_memory, weights_that_do_not_fit_are_pruned_and_rounded_in_pieces) {
+  std::mt19937_64 random = generator(5);
+  // 2 MB of weights, and room for pieces of 65,536 elements.
+  const auto device = make_shim_device(80, 2'300'000);
+  check_masks(*device, {random_weights(random, 400'000, 0), random_weights(random, 100'001, 0)}, 123'456);
+  check_masks(*device, {random_weights(random, 400'000, 1), random_weights(random, 100'001, 1)}, 250'000);
+  CHECK_EQUAL(device->free_memory(), 2'300'000);
+  const auto small = make_shim_device(80, 40'000);
+  check_quantized_weight(*small, random_rows(random, 53, 700), 53, 700);
+  CHECK_EQUAL(small->free_memory(), 40'000);
+}
+
+TEST(cuda_memory, no_room_to_prune_or_round) {
+  const auto device = make_shim_device(80, 100'000);
+  const std::vector<float> w(300'000, 1.0f);
+  const std::vector<MagnitudeTensor> tensors = {{"w", w.data(), 300'000}};
+  std::string message;
+  try {
+    CudaMagnitudes(*device, tensors, [] {});
+  } catch (const Error& error) {
+    message = std::string(error.code()) + ": " + error.what();
+  }
+  CHECK(message.find("DEVICE: cuda:0 has no memory left") == 0);
+  std::vector<int8_t> q(w.size());
+  float scale = 0;
+  message.clear();
+  try {
+    quantize_weight_on_gpu(*device, "w", w.data(), 1, 300'000, q.data(), &scale, [] {});
+  } catch (const Error& error) {
+    message = std::string(error.code()) + ": " + error.what();
+  }
+  CHECK(message.find("DEVICE: cuda:0 has no memory left") == 0);
+  CHECK_EQUAL(device->free_memory(), 100'000);
 }
 
 TEST(cuda_memory, a_lost_gpu_is_told) {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { loadedBinary, native } from '../../../bindings/load.js';
+import type { GpuSupport } from '../../../bindings/native.js';
 import { openCheckpoint } from '../../../lib/models/checkpoint.js';
 import { chooseDevice } from '../../../lib/models/device.js';
 import { Engine } from '../../../lib/models/engine.js';
@@ -50,8 +51,16 @@ test('without a GPU, asking for one says why there is none', async () => {
 });
 
 test('an index beyond the GPUs of the machine is refused', async () => {
-  if (!hasGpu) return skip('this machine has no GPU, or this build no CUDA kernels');
-  await expectError(() => chooseDevice('cuda:99'), 'UNSUPPORTED', /but found cuda:99$/);
+  const gpu = (index: number) => ({ index, name: 'A', capability: 90, multiprocessors: 132, memoryBytes: 1 });
+  const two: GpuSupport = {
+    ...{ built: true, driverVersion: 13000, runtimeVersion: 13000, problem: '' },
+    devices: [gpu(0), gpu(1)],
+  };
+  assert.is(chooseDevice('cuda:1', two), 'cuda:1');
+  assert.is(chooseDevice('cuda:1,cuda:0', two), 'cuda:1,cuda:0');
+  for (const device of ['cuda:2', 'cuda:0,cuda:2'])
+    await expectError(() => chooseDevice(device, two), 'UNSUPPORTED', /expected cuda:0 to cuda:1.* but found cuda:2$/);
+  if (hasGpu) await expectError(() => chooseDevice('cuda:99'), 'UNSUPPORTED', /but found cuda:99$/);
 });
 
 test('the CUDA build runs on the CPU where there is no driver', () => {
