@@ -290,13 +290,6 @@ export interface AdamwTensor {
   step: number;
   /** Where it is 0, the parameter is held at 0. */
   mask?: Uint8Array;
-  /**
-   * Ascending ids of the rows of `gradient` that may be other than zero, for a parameter `[rows, width]` such as the
-   * word embeddings: saves reading the rest. The result is that of the dense update.
-   */
-  rows?: Int32Array;
-  /** Elements of a row; needed with `rows`. */
-  width?: number;
 }
 
 /** C[m, n] = A[m, k] B[k, n], row-major, for each of `batch` products. */
@@ -410,7 +403,7 @@ export interface TrainingBinding {
   ): void;
   /**
    * The gradients of word, position and token type embeddings are overwritten only in the rows that occur in the
-   * batch: the caller hands in arrays that are zero elsewhere (clear the rows of the last batch, see touchedRows).
+   * batch: the caller hands in arrays that are zero elsewhere.
    */
   embeddingBackward(
     spec: EmbeddingSpec,
@@ -422,8 +415,6 @@ export interface TrainingBinding {
     dy: Float32Array,
     gradients: readonly (Float32Array | null)[],
   ): void;
-  /** The distinct ids, ascending: which rows of `[rows, width]` embeddings have a gradient. */
-  touchedRows(ids: Int32Array, rows: number): Int32Array;
 
   /**
    * Mean cross-entropy of softmax(logits `[rows, classes]`) against `labels` `[rows]`; rows with label -100 count
@@ -441,8 +432,8 @@ export interface TrainingBinding {
     tensors: readonly AdamwTensor[],
     options: { beta1: number; beta2: number; epsilon: number; gradientScale: number },
   ): void;
-  /** Euclidean norm of all gradients together; `rows` and `width` as in AdamwTensor. */
-  gradientNorm(tensors: readonly Pick<AdamwTensor, 'gradient' | 'rows' | 'width'>[]): number;
+  /** Euclidean norm of all gradients together. */
+  gradientNorm(tensors: readonly Pick<AdamwTensor, 'gradient'>[]): number;
 }
 
 /** One use of dropout in a model. */

@@ -226,22 +226,6 @@ Napi::Value embedding_backward_call(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-// (ids, rows)
-Napi::Value touched_rows(const Napi::CallbackInfo& info) {
-  const Elements<int32_t> ids = elements<int32_t>(info[0], "ids");
-  const int64_t rows = integer(info[1], "rows", 0, 1 << 30);
-  std::vector<int32_t> distinct(ids.data, ids.data + ids.count);
-  std::sort(distinct.begin(), distinct.end());
-  distinct.erase(std::unique(distinct.begin(), distinct.end()), distinct.end());
-  if (!distinct.empty() && (distinct.front() < 0 || distinct.back() >= rows)) {
-    throw Error("BAD_OPTION", "Expected ids from 0 to " + std::to_string(rows - 1) + " but received " +
-                                  std::to_string(distinct.front() < 0 ? distinct.front() : distinct.back()));
-  }
-  Napi::Int32Array result = Napi::Int32Array::New(info.Env(), distinct.size());
-  std::copy(distinct.begin(), distinct.end(), result.Data());
-  return result;
-}
-
 // --- loss and optimizer -------------------------------------------------------------------------------------
 
 // (logits, labels, classes, dlogits)
@@ -260,21 +244,7 @@ Napi::Value cross_entropy_call(const Napi::CallbackInfo& info) {
 
 Gradient read_gradient(const Napi::Object& tensor) {
   const Elements<float> data = elements<float>(tensor.Get("gradient"), "gradient");
-  Gradient gradient{data.data, data.count, nullptr, 0, 1};
-  const Napi::Value rows = tensor.Get("rows");
-  if (absent(rows)) return gradient;
-  const Elements<int32_t> listed = elements<int32_t>(rows, "rows");
-  gradient.width = integer(tensor.Get("width"), "width", 1, kMostElements);
-  const int64_t all = rows_of(data.count, gradient.width, "gradient");
-  for (int64_t i = 0; i < listed.count; ++i) {
-    if (listed.data[i] < 0 || listed.data[i] >= all || (i > 0 && listed.data[i] <= listed.data[i - 1])) {
-      throw Error("BAD_OPTION", "Expected rows to be ascending ids below " + std::to_string(all) + " but rows[" +
-                                    std::to_string(i) + "] is " + std::to_string(listed.data[i]));
-    }
-  }
-  gradient.rows = listed.data;
-  gradient.row_count = listed.count;
-  return gradient;
+  return {data.data, data.count};
 }
 
 // (tensors, options)
@@ -325,7 +295,6 @@ void add_training_glue(Napi::Env, Napi::Object exports) {
   export_function<embedding_saved_floats_of>(exports, "embeddingSavedFloats");
   export_function<embedding_forward_call>(exports, "embeddingForward");
   export_function<embedding_backward_call>(exports, "embeddingBackward");
-  export_function<touched_rows>(exports, "touchedRows");
   export_function<cross_entropy_call>(exports, "softmaxCrossEntropy");
   export_function<adamw_call>(exports, "adamw");
   export_function<gradient_norm_call>(exports, "gradientNorm");

@@ -8,21 +8,17 @@
 
 namespace whittle {
 
-// One gradient: all of it, or only the given rows of [rows, width] where the rest is known to be zero.
 struct Gradient {
-  const float* data;
+  const float* data;  // [count]
   int64_t count;
-  const int32_t* rows;  // ascending ids, or null: all
-  int64_t row_count;
-  int64_t width;
 };
 
 struct AdamwTensor {
-  float* parameter;  // [count], as the two moments
+  float* parameter;  // as long as the gradient, as the two moments
   float* first_moment;
   float* second_moment;
   Gradient gradient;
-  const uint8_t* mask;  // [count] or null; where 0, the parameter is held at 0
+  const uint8_t* mask;  // as long, or null; where 0, the parameter is held at 0
   float learning_rate;
   float weight_decay;
   int64_t step;  // 1 at the first update

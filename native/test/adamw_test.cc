@@ -1,4 +1,4 @@
-// The optimizer over many tensors: against AdamW as its paper writes it, masks, gradients that have rows only, threads.
+// The optimizer over many tensors: against AdamW as its paper writes it, masks, threads.
 #include "ops/adamw.h"
 
 #include "test/buffers.h"
@@ -8,8 +8,6 @@ using namespace whittle;
 using namespace whittle::test;
 
 namespace {
-
-constexpr int64_t kWidth = 33;
 
 struct Tensors {
   std::vector<std::vector<float>> parameters, first, second;
@@ -37,13 +35,13 @@ AdamwTensor tensor(Tensors& tensors, size_t i, const Gradient& gradient, int64_t
 }
 
 Gradient dense(const std::vector<float>& gradient) {
-  return {gradient.data(), static_cast<int64_t>(gradient.size()), nullptr, 0, 1};
+  return {gradient.data(), static_cast<int64_t>(gradient.size())};
 }
 
 }  // namespace
 
 TEST(adamw, several_steps_agree_with_the_paper_for_any_number_of_threads) {
-  const std::vector<int64_t> counts = {5, 1, 40000, 17 * kWidth, 16384};
+  const std::vector<int64_t> counts = {5, 1, 40000, 561, 16384};
   std::vector<std::vector<std::vector<float>>> gradients;  // by step and tensor
   auto random = generator(72);
   for (int step = 0; step < 4; ++step) {
@@ -79,31 +77,6 @@ TEST(adamw, several_steps_agree_with_the_paper_for_any_number_of_threads) {
       }
       CHECK_NEAR(results[0].parameters[i][at], p, 1e-5);
     }
-  }
-}
-
-TEST(adamw, gradients_with_rows_give_what_dense_ones_give) {
-  auto random = generator(73);
-  for (int64_t rows : {1, 3, 600, 1300}) {
-    std::vector<float> gradient(static_cast<size_t>(rows * kWidth), 0.0f);
-    std::vector<int32_t> listed;
-    for (int64_t row = 0; row < rows; ++row) {
-      if (random() % 4 != 0 && row != 2) continue;
-      listed.push_back(static_cast<int32_t>(row));
-      for (int64_t c = 0; c < kWidth; ++c) {
-        gradient[static_cast<size_t>(row * kWidth + c)] = static_cast<float>(random() % 100) - 50;
-      }
-    }
-    Arena arena;
-    const Context context{kernels(), ThreadPool::instance(), 2, arena};
-    const Gradient sparse{gradient.data(), rows * kWidth, listed.data(), static_cast<int64_t>(listed.size()), kWidth};
-    Tensors expected({rows * kWidth}), actual({rows * kWidth});
-    for (int64_t step = 1; step < 4; ++step) {
-      adamw({tensor(expected, 0, dense(gradient), step)}, {0.9, 0.999, 1e-8f, 1}, context);
-      adamw({tensor(actual, 0, sparse, step)}, {0.9, 0.999, 1e-8f, 1}, context);
-    }
-    CHECK(expected == actual);
-    CHECK_NEAR(gradient_norm({sparse}, context), gradient_norm({dense(gradient)}, context), 1e-12);
   }
 }
 
