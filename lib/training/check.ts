@@ -8,9 +8,10 @@ import { checkedLength, precisionFor } from './session.js';
 import { metricNames } from './dev-metrics.js';
 import { checkMetric } from './early-stopping.js';
 import { plainLoss } from './losses/options.js';
-import { objectiveFor } from './objective.js';
+import { checkBatchSize, objectiveFor } from './objective.js';
 import { StageError, stageParameters } from './stage-parameters.js';
 import type { Stage } from './stages.js';
+import { objectiveOf } from './task-objectives.js';
 import { resolveTask, taskOptionsOf, type TaskOptions } from './task-options.js';
 
 /**
@@ -30,7 +31,7 @@ export function checkFinetune(options: CheckedFinetuneOptions, input: ModelFacts
  * @param stages each with the path of its own.
  */
 export function checkTraining(
-  options: TaskOptions & Pick<CheckedFinetuneOptions, 'precision' | 'device' | 'maxLength'>,
+  options: TaskOptions & Pick<CheckedFinetuneOptions, 'batchSize' | 'precision' | 'device' | 'maxLength'>,
   path: readonly string[],
   stages: readonly { stage: Stage; path: readonly (string | number)[] }[],
   input: ModelFacts,
@@ -39,7 +40,7 @@ export function checkTraining(
   const stored = input.head?.task === data.task ? input.settings.maxLength : undefined;
   const maxLength = at(path, () => checkedLength(options.maxLength ?? stored, input.description));
   at(path, () => precisionFor(options.precision, options.device));
-  const { head, settings } = at(path, () => resolveTask(taskOptionsOf(options), data, input, maxLength));
+  const { head, settings, embedding } = at(path, () => resolveTask(taskOptionsOf(options), data, input, maxLength));
   const description = { ...input.description, hasPooler: headKind(head.task) === 'sequence' };
   const names = [...parameterShapes(description, head).keys()];
   const refuse = (place: readonly (string | number)[], problem: string) =>
@@ -53,7 +54,10 @@ export function checkTraining(
       if (error instanceof StageError) refuse([...place, ...error.path], error.problem);
       throw error;
     }
-    at([...place, 'loss'], () => objectiveFor(stage.loss ?? plainLoss, head, []));
+    const plain = objectiveOf(head.task, embedding);
+    const objective = at([...place, 'loss'], () => objectiveFor(stage.loss ?? plainLoss, head, [], plain));
+    const itsOwn = stage.batchSize !== undefined;
+    at(itsOwn ? place : path, () => checkBatchSize(objective, stage.batchSize ?? options.batchSize));
     if (!stage.earlyStopping) continue;
     const watched = [...place, 'earlyStopping'];
     if (data.dev.rows.length === 0) refuse(watched, 'early stopping expects dev rows but found none');

@@ -29,6 +29,17 @@ export interface Objective {
   weightOf?: (batch: TrainingBatch) => number;
   /** How often a batch holds each of its sequences: all of them once, then all of them again. 1 unless given. */
   copies?: number;
+  /** Of what is compared within a batch: the least that makes a comparison. 1 sequence, or pair of texts, unless given. */
+  fewest?: number;
+}
+
+/** @throws WhittleError BAD_OPTION for batches in which there is nothing to compare. */
+export function checkBatchSize({ fewest = 1 }: Objective, batchSize: number): void {
+  if (batchSize < fewest)
+    throw new WhittleError(
+      'BAD_OPTION',
+      `batchSize: expected at least ${fewest}, since the loss compares the rows of a batch, but found ${batchSize}`,
+    );
 }
 
 /** How many labels a batch has, or sequences if it has none. */

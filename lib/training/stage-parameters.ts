@@ -34,8 +34,8 @@ export class StageError extends WhittleError {
  * Finds the parameters of a stage.
  *
  * @param index 0-based.
- * @throws StageError for layers that the model lacks, for a name or pattern that names no parameter of it, and for a
- *   group that changes nothing.
+ * @throws StageError for layers that the model lacks, for a name or pattern that names no parameter of it, for a group
+ *   that changes nothing, and for groups that leave nothing to train.
  * @example
  * const { waves, rates } = stageParameters(stageSchema.parse({ train: 'head', ... }), 0, { names, layers: 6 });
  */
@@ -82,6 +82,12 @@ export function stageParameters(stage: Stage, index: number, model: NamedModel):
       if (weightDecay !== undefined && isDecayed(name)) rate.weightDecay = weightDecay;
     }
   });
+  if ([...rates.values()].every(({ learningRateFactor }) => learningRateFactor === 0))
+    throw new StageError(
+      title,
+      ['groups'],
+      'expected a learning rate above 0 for some of what the stage trains but found none',
+    );
   return { waves: stage.unfreeze ? wavesOf(trained, model.layers, stage.unfreeze.from) : [trained], rates };
 }
 

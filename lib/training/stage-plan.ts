@@ -82,13 +82,23 @@ export function planStage(stage: Stage, index: number, model: NamedModel, option
     notes.push(
       `${title}: ends after ${steps} steps, with ${waves.length - phases.length} of ${waves.length} layers still to unfreeze`,
     );
+  const warmupSteps = warmupOf(stage, steps);
+  if (stage.warmupSteps !== undefined && stage.warmupSteps > warmupSteps)
+    notes.push(`${title}: the warm-up takes ${warmupSteps} steps, not ${stage.warmupSteps}: there are ${steps} in all`);
   return {
-    ...{ index, stage, title, order, steps, phases, rates, notes },
+    ...{ index, stage, title, order, steps, phases, rates, notes, warmupSteps },
     trained: phases.at(-1)!.trained,
-    warmupSteps: Math.min(steps, stage.warmupSteps ?? Math.ceil(stage.warmupRatio * steps)),
     optimizer: optimizerOptions(stage.optimizer ?? optimizer),
     evaluateEvery: stage.evaluateEvery ? intervalInSteps(stage.evaluateEvery, stepsPerEpoch) : stepsPerEpoch,
   };
+}
+
+/** Steps of the warm-up: not all, so that a stage of one step, whose warm-up would begin at rate 0, trains. */
+function warmupOf({ schedule, warmupSteps, warmupRatio }: Stage, steps: number): number {
+  const kind = typeof schedule === 'string' ? schedule : schedule.kind;
+  // The last step of one-cycle's warm-up is the one at the full rate.
+  const most = kind === 'one-cycle' ? steps : steps - 1;
+  return Math.min(most, warmupSteps ?? Math.ceil(warmupRatio * steps));
 }
 
 /** The phase of a 0-based step. */

@@ -60,7 +60,7 @@ export const squaredError: Objective = (logits, batch) =>
  * @returns an objective of embeddings `[2 * rows, hidden]`: text and pair of each row in turn.
  */
 export function multipleNegatives(scale: number): Objective {
-  return (embeddings) => {
+  const objective: Objective = (embeddings) => {
     const [texts, pairs] = unitPairs(embeddings);
     const scores = tf.mul(tf.matMul(texts, pairs, false, true), scale) as tf.Tensor2D;
     return crossEntropy(
@@ -68,6 +68,8 @@ export function multipleNegatives(scale: number): Objective {
       Int32Array.from({ length: scores.shape[0] }, (_, row) => row),
     );
   };
+  objective.fewest = 2; // one pair has no negatives: its loss is 0
+  return objective;
 }
 
 /**

@@ -10,7 +10,7 @@ import { checkMetric } from './early-stopping.js';
 import type { CurvePoint } from './loss-curve.js';
 import type { TrainableModel } from './model.js';
 import { plainLoss } from './losses/options.js';
-import { objectiveFor, type Objective } from './objective.js';
+import { checkBatchSize, objectiveFor, type Objective } from './objective.js';
 import { leavesUnusedRows, type OptimizerChoice } from './optimizers/options.js';
 import { valuesOf } from './parameter-values.js';
 import { planStage, type StagePlan } from './stage-plan.js';
@@ -122,6 +122,12 @@ export async function trainStages(model: TrainableModel, options: TrainOptions):
   const plans = stages.map((stage, index) => planStage(stage, index, named, options));
   for (const plan of plans) checkEarlyStopping(plan, options);
   const objectives = plans.map((plan) => options.objective ?? stageObjective(plan, model, options));
+  for (const [index, { stage, title }] of plans.entries())
+    try {
+      checkBatchSize(objectives[index]!, stage.batchSize ?? options.batchSize);
+    } catch (error) {
+      throw inStage(title, error);
+    }
   if (!from) checkWeights(model);
   if (leaveUnusedWords(plans)) model.restrictVocabulary([...idsOf(trainExamples), ...idsOf(devExamples)]);
   try {

@@ -19,6 +19,7 @@
 #include "ops/adamw.h"
 #include "ops/attention.h"
 #include "training/embedding.h"
+#include "training/products.h"
 #include "training/transformer_block.h"
 
 namespace {
@@ -114,6 +115,27 @@ class Bench {
       for (int64_t layer = kLayers; layer-- > 0;) {
         transformer_block_backward(shape_, options, p, x.data(), saved[static_cast<size_t>(layer)].data(), y.data(),
                                    dx.data(), g, context_);
+      }
+    });
+  }
+
+  // What a step packs of the layers' weights: once for the forward, once, transposed, for the backward pass.
+  void packing() {
+    const std::vector<float> weights = random_floats(kLayers * parameter_count(), 0.05f);
+    const Products<bf16> products(context_);
+    const auto pack_both = [&](const float* w, int64_t n, int64_t k) {
+      Arena::Scope scope(arena_);
+      products.pack(w, k, 1, n, k);
+      products.pack(w, 1, k, k, n);
+    };
+    measure(name_ + " bfloat16 packing of 6 layers' weights", 0, Precision::bfloat16, [&] {
+      for (int64_t layer = 0; layer < kLayers; ++layer) {
+        const auto p = tensors<const float>(weights.data() + layer * parameter_count());
+        for (const float* w : {p.query_weight, p.key_weight, p.value_weight, p.attention_output_weight}) {
+          pack_both(w, kHidden, kHidden);
+        }
+        pack_both(p.intermediate_weight, kIntermediate, kHidden);
+        pack_both(p.output_weight, kHidden, kIntermediate);
       }
     });
   }
@@ -316,6 +338,7 @@ int main(int count, char** arguments) {
         bench.layers(precision);
         bench.attention_alone(precision);
       }
+      bench.packing();
       bench.embedding_alone();
     }
   } catch (const std::exception& error) {

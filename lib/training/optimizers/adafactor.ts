@@ -2,6 +2,7 @@
  * Adafactor (Shazeer and Stern 2018), in the form of torch.optim.Adafactor: the second moment of a matrix is kept as the
  * means of its rows and columns, which takes almost no memory.
  */
+import { Scratch } from './scratch.js';
 import { holdMasked, sizeOf, type ParameterUpdate, type UpdateRule } from './rule.js';
 
 export interface AdafactorOptions {
@@ -17,6 +18,7 @@ export interface AdafactorOptions {
 const smallest = 2 ** -23;
 
 export function adafactor({ beta2Decay, clipThreshold, epsilon }: AdafactorOptions): UpdateRule {
+  const scratch = new Scratch();
   return {
     arrays(shape): Record<string, number> {
       if (shape.length < 2) return { variance: sizeOf(shape) };
@@ -28,9 +30,9 @@ export function adafactor({ beta2Decay, clipThreshold, epsilon }: AdafactorOptio
         const { parameter, learningRate, weightDecay, step } = update;
         const weight = step ** beta2Decay;
         const rate = Math.max(epsilon, rootMeanSquare(parameter)) * Math.min(learningRate, 1 / Math.sqrt(step));
-        const direction = update.state.variance
-          ? wholeDirection(update, gradientScale, weight)
-          : factoredDirection(update, gradientScale, weight);
+        const direction = scratch.take(parameter.length);
+        if (update.state.variance) wholeDirection(update, gradientScale, weight, direction);
+        else factoredDirection(update, gradientScale, weight, direction);
         const scale = rate / Math.max(1, rootMeanSquare(direction) / clipThreshold);
         const kept = 1 - learningRate * weightDecay;
         for (let at = 0; at < parameter.length; at++) parameter[at] = kept * parameter[at]! - scale * direction[at]!;
@@ -40,18 +42,28 @@ export function adafactor({ beta2Decay, clipThreshold, epsilon }: AdafactorOptio
   };
 }
 
-/** gradient / sqrt(second moment), the moment kept element by element. */
-function wholeDirection({ gradient, state }: ParameterUpdate, gradientScale: number, weight: number): Float32Array {
+/** gradient / sqrt(second moment) into `direction`, the moment kept element by element. */
+function wholeDirection(
+  { gradient, state }: ParameterUpdate,
+  gradientScale: number,
+  weight: number,
+  direction: Float32Array,
+): void {
   const variance = state.variance!;
-  return gradient.map((value, at) => {
-    const g = value * gradientScale;
+  for (let at = 0; at < gradient.length; at++) {
+    const g = gradient[at]! * gradientScale;
     variance[at]! += weight * (g * g - variance[at]!);
-    return g / Math.sqrt(Math.max(smallest * smallest, variance[at]!));
-  });
+    direction[at] = g / Math.sqrt(Math.max(smallest * smallest, variance[at]!));
+  }
 }
 
 /** The same with the moment of an element taken as rowMean * columnMean / mean of the row means. */
-function factoredDirection({ gradient, state }: ParameterUpdate, gradientScale: number, weight: number): Float32Array {
+function factoredDirection(
+  { gradient, state }: ParameterUpdate,
+  gradientScale: number,
+  weight: number,
+  direction: Float32Array,
+): void {
   const rowMeans = state.rowMeans!;
   const columnMeans = state.columnMeans!;
   const [rows, columns] = [rowMeans.length, columnMeans.length];
@@ -68,14 +80,12 @@ function factoredDirection({ gradient, state }: ParameterUpdate, gradientScale: 
   for (let column = 0; column < columns; column++)
     columnMeans[column]! += weight * (columnSums[column]! / rows - columnMeans[column]!);
   const meanOfRows = Math.max(smallest, rowMeans.reduce((sum, mean) => sum + mean, 0) / rows);
-  const direction = new Float32Array(gradient.length);
   for (let row = 0; row < rows; row++)
     for (let column = 0; column < columns; column++) {
       const variance = Math.max(smallest * smallest, (rowMeans[row]! * columnMeans[column]!) / meanOfRows);
       const at = row * columns + column;
       direction[at] = (gradient[at]! * gradientScale) / Math.sqrt(variance);
     }
-  return direction;
 }
 
 function rootMeanSquare(values: Float32Array): number {

@@ -13,9 +13,7 @@ export function clipFactor(norm: number, clip: Clip): number {
   return clip.norm ? Math.min(1, clip.norm / (norm + 1e-6)) : 1;
 }
 
-/** A copy with each element within `limit` of 0, as torch's clip_grad_value_ has it. */
-export function clippedByValue(gradient: Float32Array, limit: number): Float32Array {
-  const clipped = new Float32Array(gradient.length);
-  for (let at = 0; at < clipped.length; at++) clipped[at] = Math.min(limit, Math.max(-limit, gradient[at]!));
-  return clipped;
+/** Cuts each element to within `limit` of 0, as torch's clip_grad_value_ does; of an array that is cut twice, the same. */
+export function clipByValue(gradient: Float32Array, limit: number): void {
+  for (let at = 0; at < gradient.length; at++) gradient[at] = Math.min(limit, Math.max(-limit, gradient[at]!));
 }

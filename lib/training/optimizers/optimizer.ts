@@ -5,14 +5,15 @@ import { backendName } from '../../backend/whittle-backend.js';
 import type { ParameterName } from '../../models/description.js';
 import type { TrainableModel } from '../model.js';
 import { assignValues, valuesOf } from '../parameter-values.js';
-import { clipFactor, clippedByValue, type Clip } from './clip.js';
+import { clipByValue, clipFactor, type Clip } from './clip.js';
 import { composedAdamW } from './composed-adamw.js';
 import { ruleOf, type OptimizerOptions } from './options.js';
 import type { ParameterUpdate, UpdateRule } from './rule.js';
 
 export interface Optimizer {
   /**
-   * One update from gradients by variable name. Parameters without a gradient stay as they are.
+   * One update from gradients by variable name. Parameters without a gradient stay as they are. The gradients are of no
+   * use afterwards: clipping by value may have changed them.
    * @returns the global norm of the gradients before clipping; if it is not finite, nothing was updated.
    */
   update(gradients: tf.NamedTensorMap, learningRate: number): number;
@@ -55,7 +56,8 @@ export function createOptimizer(
     ...optimizer,
     update(gradients, learningRate) {
       const norm = optimizer.update(gradients, learningRate);
-      if (words && Number.isFinite(norm))
+      const areTrained = words && gradients[model.parameters.get(words.name)!.name] !== undefined;
+      if (areTrained && Number.isFinite(norm))
         model.words?.decayOthers(1 - learningRate * words.learningRateFactor * words.weightDecay);
       return norm;
     },
@@ -109,7 +111,7 @@ function ruleOptimizer(
       });
       const norm = native.gradientNorm(present);
       if (!Number.isFinite(norm)) return norm;
-      if (clip.value !== undefined) for (const one of present) one.gradient = clippedByValue(one.gradient, clip.value);
+      if (clip.value !== undefined) for (const { gradient } of present) clipByValue(gradient, clip.value);
       rule.apply(present, clipFactor(norm, clip));
       for (const { name, variable, parameter } of present) {
         updates[name]!++;

@@ -7,6 +7,7 @@ import type { Parameters } from '../../../lib/models/parameters.js';
 import type { ProgressEvent, StepEvent } from '../../../lib/step.js';
 import { DataOrder } from '../../../lib/training/data-order.js';
 import { TrainableModel } from '../../../lib/training/model.js';
+import { multipleNegatives } from '../../../lib/training/task-objectives.js';
 import { stageSchema, type StageOptions } from '../../../lib/training/stages.js';
 import { trainStages, type TrainOptions, type TrainResult } from '../../../lib/training/train.js';
 import { expectError } from '../../harness.js';
@@ -61,6 +62,35 @@ test('unfreezing adds a layer at a time, and keeps what the optimizer knows of t
   ]);
   assert.is(changed(hand.steps[1]!, 'pooler.weight', steps[1]!), false);
   assert.is(changed(hand.steps[2]!, 'pooler.weight', steps[2]!), true);
+});
+
+test('words that no row uses decay only while the embeddings train', async () => {
+  const stage = { train: 'all', steps: 8, learningRate: 0.1, weightDecay: 0.5, schedule: 'constant' as const };
+  const { weights } = await train([{ ...stage, warmupRatio: 0, unfreeze: { every: '2 steps' } }]);
+  const before = start.get('embeddings.word')!.data;
+  const unused = 59 * tinyDescription.hidden; // the largest id of tinyExamples is 53
+  weights
+    .get('embeddings.word')!
+    .data.subarray(unused)
+    .forEach((value, at) => {
+      // Of 8 steps the last two.
+      assert.ok(Math.abs(value - before[unused + at]! * 0.95 ** 2) < 1e-6);
+    });
+});
+
+test('a stage of one step trains, and a warm-up longer than the stage is cut short with a note', async () => {
+  for (const schedule of ['linear', 'one-cycle', 'constant'] as const) {
+    const { weights } = await train([{ train: 'head', steps: 1, learningRate: 1e-3, schedule }]);
+    assert.is(changed(weights, 'pooler.weight'), true, schedule);
+  }
+  const notes: string[] = [];
+  const rates: number[] = [];
+  await train([{ train: 'head', steps: 3, learningRate: 1e-3, warmupSteps: 10 }], {
+    onNote: (note) => void notes.push(note),
+    onStep: ({ learningRate }) => void rates.push(learningRate),
+  });
+  assert.equal(notes, ['stage 1 (head): the warm-up takes 2 steps, not 10: there are 3 in all']);
+  assert.equal(rates, [0, 5e-4, 1e-3]);
 });
 
 test('keeping the outputs of frozen layers changes no bit', async () => {
@@ -261,6 +291,16 @@ test('stages that the model or the data cannot do are refused before any of them
     refused({ train: 'layers.4-5' }),
     'BAD_OPTION',
     /^stage 2 \(layers\.4-5\): train: "layers\.4-5" names a layer that the model lacks; it has 2 layers, layers\.0-1$/,
+  );
+  await expectError(
+    refused({ groups: [{ parameters: 'all', learningRate: 0 }] }),
+    'BAD_OPTION',
+    /^stage 2 \(all\): groups: expected a learning rate above 0 for some of what the stage trains but found none$/,
+  );
+  await expectError(
+    refused({ batchSize: 1 }, { objective: multipleNegatives(20) }),
+    'BAD_OPTION',
+    /^stage 2 \(all\): batchSize: expected at least 2, since the loss compares the rows of a batch, but found 1$/,
   );
   await expectError(
     refused({ loss: { classWeights: [1, 2] } }),
