@@ -44,7 +44,7 @@ Napi::Value finish_masks(Napi::Env env, MagnitudeMasks& result) {
   Napi::Array zeros = Napi::Array::New(env, result.masks.size());
   for (uint32_t t = 0; t < result.masks.size(); ++t) {
     std::vector<uint8_t>& mask = *result.masks[t];
-    Napi::Uint8Array copy = Napi::Uint8Array::New(env, mask.size());
+    Napi::Uint8Array copy = new_array<uint8_t>(env, mask.size());
     std::copy(mask.begin(), mask.end(), copy.Data());
     masks.Set(t, copy);
     zeros.Set(t, static_cast<double>(result.zeros[t]));
@@ -113,9 +113,9 @@ struct QuantizedRows {
 };
 
 Napi::Value finish_quantized(Napi::Env env, QuantizedRows& result) {
-  Napi::Int8Array values = Napi::Int8Array::New(env, result.values.size());
+  Napi::Int8Array values = new_array<int8_t>(env, result.values.size());
   std::copy(result.values.begin(), result.values.end(), values.Data());
-  Napi::Float32Array scales = Napi::Float32Array::New(env, result.scales.size());
+  Napi::Float32Array scales = new_array<float>(env, result.scales.size());
   std::copy(result.scales.begin(), result.scales.end(), scales.Data());
   Napi::Object object = Napi::Object::New(env);
   object.Set("values", values);

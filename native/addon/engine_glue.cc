@@ -176,21 +176,6 @@ Napi::Value engine_info(const Napi::CallbackInfo& info) {
   return result;
 }
 
-// A Float32Array of `shape`. Napi::Float32Array::New would end the process where memory is short.
-Napi::Float32Array output_array(Napi::Env env, const OutputShape& shape) {
-  const double count = static_cast<double>(shape.rows) * static_cast<double>(shape.columns);
-  try {
-    return env.Global()
-        .Get("Float32Array")
-        .As<Napi::Function>()
-        .New({Napi::Number::New(env, count)})
-        .As<Napi::Float32Array>();
-  } catch (const Napi::Error&) {
-    throw Error("MEMORY", "Expected memory for a result of " + std::to_string(shape.rows) + " x " +
-                              std::to_string(shape.columns) + " numbers but the system has none left");
-  }
-}
-
 // One run of an engine. When it is over the task waits for the next one with the memory that it has: a run like one
 // before allocates nothing. The ids are copies, since JavaScript may change its arrays meanwhile.
 class RunTask final : public Task {
@@ -231,7 +216,8 @@ class RunTask final : public Task {
     executor_.offsets.assign(offsets.data, offsets.data + offsets.count);
     batch_ = {executor_.input_ids.data(), executor_.token_type_ids.data(), executor_.offsets.data(), offsets.count - 1};
     check_batch(batch_, ids.count, offsets.count, use_->limits());
-    Napi::Float32Array out = output_array(info.Env(), use_->shape(batch_, output_));
+    const OutputShape shape = use_->shape(batch_, output_);
+    Napi::Float32Array out = new_array<float>(info.Env(), static_cast<size_t>(shape.rows * shape.columns));
     out_ = out.Data();
     result_ = Napi::Persistent(out.As<Napi::Object>());
     tells_progress_ = !options.Get("onProgress").IsUndefined();

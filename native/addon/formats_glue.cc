@@ -16,7 +16,7 @@ Napi::Value read_parameters(const Napi::CallbackInfo& info) {
   std::vector<float*> outputs;
   Napi::Array arrays = Napi::Array::New(info.Env(), parameters.size());
   for (uint32_t i = 0; i < parameters.size(); ++i) {
-    Napi::Float32Array one = Napi::Float32Array::New(info.Env(), static_cast<size_t>(parameters[i].tensor.elements()));
+    Napi::Float32Array one = new_array<float>(info.Env(), static_cast<size_t>(parameters[i].tensor.elements()));
     outputs.push_back(one.Data());
     arrays.Set(i, one);
   }

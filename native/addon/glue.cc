@@ -2,6 +2,7 @@
 
 #include <new>
 #include <stdexcept>
+#include <string>
 
 #include "cpu/error.h"
 
@@ -14,6 +15,16 @@ Napi::Error javascript_error(Napi::Env env, const std::exception& error) {
       env, out_of_memory ? "Expected memory for the work of this call but the system has none left" : error.what());
   result.Value().Set("code", Napi::String::New(env, ours ? ours->code() : out_of_memory ? "MEMORY" : "INTERNAL"));
   return result;
+}
+
+Napi::ArrayBuffer new_buffer(Napi::Env env, size_t bytes) {
+  try {
+    const Napi::Function constructor = env.Global().Get("ArrayBuffer").As<Napi::Function>();
+    return constructor.New({Napi::Number::New(env, static_cast<double>(bytes))}).As<Napi::ArrayBuffer>();
+  } catch (const Napi::Error&) {
+    throw Error("MEMORY",
+                "Expected memory for " + std::to_string(bytes) + " bytes of results but the system has none left");
+  }
 }
 
 void throw_in_javascript(Napi::Env env) noexcept {

@@ -16,6 +16,13 @@ Napi::Error javascript_error(Napi::Env env, const std::exception& error);
 // takes no more exceptions (a worker that is terminated), where node-addon-api would end the process.
 void throw_in_javascript(Napi::Env env) noexcept;
 
+// Buffers of JavaScript. Throw Error MEMORY; the constructors of node-addon-api end the process where memory is short.
+Napi::ArrayBuffer new_buffer(Napi::Env env, size_t bytes);
+template <typename T>
+Napi::TypedArrayOf<T> new_array(Napi::Env env, size_t count) {
+  return Napi::TypedArrayOf<T>::New(env, count, new_buffer(env, count * sizeof(T)), 0);
+}
+
 namespace detail {
 
 template <Napi::Value (*function)(const Napi::CallbackInfo&)>

@@ -145,7 +145,7 @@ Napi::Value encoded_texts(Napi::Env env, const EncodedTexts& texts) {
                                                                          {"places", &texts.places}};
   size_t bytes = texts.truncated.size();
   for (const auto& [name, column] : columns) bytes += column->size() * sizeof(int32_t);
-  Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(env, bytes);
+  Napi::ArrayBuffer buffer = new_buffer(env, bytes);
   Napi::Object result = Napi::Object::New(env);
   size_t at = 0;
   for (const auto& [name, column] : columns) {

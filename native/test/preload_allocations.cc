@@ -29,7 +29,6 @@ struct Counts {
 };
 
 std::atomic<uintptr_t> object_begin{0}, object_end{0};
-std::atomic<uint64_t> calls{0};
 
 int find_object(dl_phdr_info* info, size_t, void* name) {
   const size_t length = std::strlen(info->dlpi_name), wanted = std::strlen(static_cast<char*>(name));
@@ -58,11 +57,10 @@ __attribute__((constructor)) void start() {
   counts = open_counts();
 }
 
-// False if this allocation must fail. The object is loaded some time after this library: look for it now and then.
+// False if this allocation must fail.
 bool count(void* caller, size_t bytes) {
   Counts* to = counts;
   if (!to) return true;
-  if (object_end == 0 && ++calls % 1024 == 0) dl_iterate_phdr(find_object, std::getenv("COUNTED_OBJECT"));
   const uintptr_t address = reinterpret_cast<uintptr_t>(caller);
   if (address < object_begin || address >= object_end) return true;
   ++to->allocations;
@@ -85,6 +83,15 @@ void* or_throw(void* memory) {
 #define COUNT(bytes) count(__builtin_return_address(0), bytes)
 
 extern "C" {
+// The object is loaded some time after this library.
+void* dlopen(const char* file, int flags) {
+  static const auto open_next = reinterpret_cast<void* (*)(const char*, int)>(dlsym(RTLD_NEXT, "dlopen"));
+  void* opened = open_next(file, flags);
+  const char* wanted = std::getenv("COUNTED_OBJECT");
+  if (counts && wanted && object_end == 0) dl_iterate_phdr(find_object, const_cast<char*>(wanted));
+  return opened;
+}
+
 void* malloc(size_t bytes) {
   return COUNT(bytes) ? __libc_malloc(bytes) : out_of_memory();
 }

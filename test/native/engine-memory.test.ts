@@ -31,7 +31,9 @@ function runChild(name: string, body: string, env: Record<string, string> = {}):
     import { tsImport } from ${JSON.stringify(import.meta.resolve('tsx/esm/api'))};
     const { openCheckpoint } = await tsImport(${module('lib/models/checkpoint.ts')}, import.meta.url);
     const { Engine } = await tsImport(${module('lib/models/engine.ts')}, import.meta.url);
-    const checkpoint = await openCheckpoint(${JSON.stringify(join(root, 'test', 'fixtures', 'tiny-bert'))});
+    const { Predictor } = await tsImport(${module('lib/predict/predictor.ts')}, import.meta.url);
+    const folder = ${JSON.stringify(join(root, 'test', 'fixtures', 'tiny-bert'))};
+    const checkpoint = await openCheckpoint(folder);
     const batch = (sequences) => ({
       inputIds: new Int32Array(sequences * 40).map((_, i) => (i * 31) % 77),
       tokenTypeIds: new Int32Array(sequences * 40),
@@ -85,19 +87,24 @@ for (const precision of precisions) {
   });
 }
 
-test('any allocation of loading and of a run may fail: a WhittleError, and the next run is well', () => {
+test('any allocation of loading, tokenizing and running may fail: a WhittleError, and the next run is well', () => {
   if (!compiled) return skip('no C++ compiler, or no Linux');
   const found = runCounted(
     'failing',
-    `const expected = JSON.stringify(await (await Engine.load(checkpoint)).run(batch(9), { output: 'hidden' }));
-    let [nth, failed, strange] = [1, 0, []];
-    for (let more = true; more; nth += nth < 40 ? 1 : 9) {
+    `const load = (kind) => kind === 'texts'
+      ? Predictor.load(folder, { longTexts: 'windows' })
+      : Engine.load(checkpoint, { precision: kind });
+    const expected = JSON.stringify(await (await Engine.load(checkpoint)).run(batch(9), { output: 'hidden' }));
+    let [nth, failed, strange, whole] = [1, 0, [], new Set()];
+    for (let turn = 0; whole.size < 3; nth = Math.ceil(++turn < 90 ? turn / 3 + 0.1 : nth * 1.05)) {
+      const kind = ['int8', 'float32', 'texts'][turn % 3];
       let engine;
       failAfter(nth);
       try {
-        engine = await Engine.load(checkpoint, { precision: nth % 2 ? 'int8' : 'float32' });
-        await engine.run(batch(9 + nth), { output: 'hidden', threads: 2, onProgress: () => {} });
-        more = read().left === 0;
+        engine = await load(kind);
+        if (kind === 'texts') await engine.predict(['card '.repeat(600), 'lost']);
+        else await engine.run(batch(9 + nth), { output: 'hidden', threads: 2, onProgress: () => {} });
+        if (read().left > 0) whole.add(kind);
       } catch (error) {
         failed++;
         if (error.name !== 'WhittleError' || error.code !== 'MEMORY' || !/memory/.test(error.message))
@@ -129,7 +136,7 @@ test('a result for which there is no memory is an error', () => {
     console.log(error.name, error.code, error.message, (await engine.run(batch(3), { output: 'logits' })).length);`,
   );
   if (found === 3) return skip('prlimit sets no limits here');
-  assert.match(String(found), /^WhittleError MEMORY Expected memory for a result of 4000000 x \d+ numbers.* 9$/m);
+  assert.match(String(found), /^WhittleError MEMORY Expected memory for \d+ bytes of results.* 9$/m);
 });
 
 test.run();
