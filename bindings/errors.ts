@@ -19,7 +19,9 @@ export type WhittleErrorCode =
  * tensor, what was expected and what was found.
  *
  * @example
- * try { await Predictor.load('nowhere'); } catch (error) {
+ * try {
+ *   await Predictor.load('nowhere');
+ * } catch (error) {
  *   if (error instanceof WhittleError && error.code === 'BAD_CHECKPOINT') console.error(error.message);
  * }
  */

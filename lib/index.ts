@@ -41,7 +41,8 @@ export {
 } from './step.js';
 
 export { evaluate, type EvaluateOptions, type EvaluationResult } from './evaluate/evaluate.js';
-export { Predictor, type PredictOptions, type PredictorOptions } from './predict/predictor.js';
+export type { PredictOptions, PredictorOptions } from './predict/options.js';
+export { Predictor } from './predict/predictor.js';
 export type {
   ClassificationInput,
   ClassPrediction,

@@ -1,6 +1,15 @@
 /** Checks options against zod schemas and turns zod's findings into whittle's one-sentence errors. A leaf. */
-import type { z } from 'zod';
+import { z } from 'zod';
 import { WhittleError, type WhittleErrorCode } from '../bindings/errors.js';
+
+/** How many threads of native work, as every function takes it: 0 is the machine's default. */
+export const threadsRule = z.int('expected a whole number of threads').min(0).max(1024);
+
+export const signalRule = z.instanceof(AbortSignal, { error: 'expected an AbortSignal' });
+
+export function functionRule<F>() {
+  return z.custom<F>((value) => typeof value === 'function', 'expected a function');
+}
 
 /** One thing wrong with a value, as a sentence, with the path of the key it is about. */
 export interface OptionProblem {
@@ -49,8 +58,11 @@ export function nearest(word: string, candidates: readonly string[]): string | u
   let best: string | undefined;
   let bestDistance = Math.max(2, Math.floor(word.length / 3)) + 1;
   for (const candidate of candidates) {
-    const distance = editDistance(word.toLowerCase(), candidate.toLowerCase());
-    if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
+    const [from, to] = [word.toLowerCase(), candidate.toLowerCase()];
+    const distance = editDistance(from, to);
+    // Of short words, two changes leave nothing unless the beginning is right.
+    if (distance > 1 && from.length <= 3 && from[0] !== to[0]) continue;
+    if (distance < Math.min(bestDistance, word.length)) [best, bestDistance] = [candidate, distance];
   }
   return best;
 }
@@ -75,6 +87,9 @@ interface Issue {
   maximum?: number;
   inclusive?: boolean;
   divisor?: number;
+  /** The key that tells the alternatives of a union apart, and the values that it may have. */
+  discriminator?: string;
+  options?: string[];
 }
 
 function describeIssue(
@@ -128,23 +143,33 @@ function expectation(issue: Issue): string {
     case 'not_multiple_of':
       return `expected a multiple of ${issue.divisor}`;
     case 'invalid_union':
-      return unionExpectation(issue.errors ?? []);
+      return issue.discriminator === undefined
+        ? unionExpectation(issue.errors ?? [], issue.input)
+        : `expected one of ${(issue.options ?? []).join(', ')}`;
     default:
       return 'expected another value';
   }
 }
 
 /** What the alternatives expect, without those that are of another type than the value, if others are left. */
-function unionExpectation(alternatives: Issue[][]): string {
+function unionExpectation(alternatives: Issue[][], found: unknown): string {
   const mistakes = alternatives.map(([first]) => first).filter((first) => first !== undefined);
-  const sameType = mistakes.filter(({ code }) => code !== 'invalid_type');
+  const sameType = mistakes.filter(
+    ({ code, values }) =>
+      code !== 'invalid_type' && (code !== 'invalid_value' || values?.some((value) => typeof value === typeof found)),
+  );
   const words = (sameType.length ? sameType : mistakes).map((one) => lowerFirst(one.message).replace(/^expected /, ''));
   return `expected ${listed([...new Set(words)]) || 'another value'}`;
 }
 
 /** `at least 1`, `above 0`. Lists are counted. */
 function limitOf({ code, minimum, maximum, inclusive, input }: Issue): string {
-  const unit = Array.isArray(input) ? ` ${(minimum ?? maximum) === 1 ? 'entry' : 'entries'}` : '';
+  const isOne = (minimum ?? maximum) === 1;
+  const unit = Array.isArray(input)
+    ? ` ${isOne ? 'entry' : 'entries'}`
+    : typeof input === 'string'
+      ? ` ${isOne ? 'character' : 'characters'}`
+      : '';
   if (code === 'too_small') return `${inclusive === false ? 'above' : 'at least'} ${minimum}${unit}`;
   return `${inclusive === false ? 'below' : 'at most'} ${maximum}${unit}`;
 }
@@ -154,16 +179,23 @@ const namesLimit = /\b(least|most|above|below|more than|less than|fewer than|bet
 /** `expected a number of epochs, at most 10000, but found 20000` */
 function sentence(issue: Issue): string {
   const message = lowerFirst(issue.message);
-  const { code, input } = issue;
+  const { code, discriminator } = issue;
+  const input =
+    discriminator === undefined ? issue.input : (issue.input as Record<string, unknown> | undefined)?.[discriminator];
   if (!message.startsWith('expected') || message.includes('but found')) return message;
   if (code === 'custom' && typeof input === 'object' && !Array.isArray(input)) return message;
   const isLimit = code === 'too_small' || code === 'too_big';
-  const limit = isLimit && !namesLimit.test(message) ? `, ${limitOf(issue)},` : '';
-  const suggestion =
-    code === 'invalid_value' && typeof input === 'string' ? didYouMean(input, issue.values!.map(String)) : '';
+  const limit = isLimit && typeof input !== 'string' && !namesLimit.test(message) ? `, ${limitOf(issue)},` : '';
+  const suggestion = typeof input === 'string' ? didYouMean(input, wordsOf(issue)) : '';
   const found =
     input === undefined ? 'it is missing' : `found ${isLimit && isEmptyList(input) ? 'none' : shown(input)}`;
   return `${message}${limit} but ${found}${suggestion}`;
+}
+
+/** The words that a value may be, also as one alternative of several. */
+function wordsOf({ values = [], options = [], errors = [] }: Issue): string[] {
+  const alternatives = errors.flatMap(([first]) => (first && first.path.length === 0 ? wordsOf(first) : []));
+  return [...values, ...options, ...alternatives].filter((value) => typeof value === 'string');
 }
 
 /** A value as messages show it: JSON, cut to 60 characters. */

@@ -1,8 +1,10 @@
-/** What every step of a recipe shares. A leaf: of whittle it imports types and errors alone. */
+/** What every step of a recipe shares. A leaf: of whittle it imports types, errors and the checks of options alone. */
+import { z } from 'zod';
 import { WhittleError } from '../bindings/errors.js';
 import type { Dataset, Task } from './data/dataset.js';
 import type { ModelDescription, TaskHead } from './models/description.js';
 import type { TaskSettings } from './models/task-settings.js';
+import { checkOptions, functionRule, signalRule, threadsRule } from './options.js';
 
 /** What a step tells while it runs. Numbers that do not apply are absent. */
 export interface ProgressEvent {
@@ -48,6 +50,7 @@ export interface StepEvent {
 /** Called after each step of training; awaited. `stop` ends the stage there, which is scored as if it had been its last step. */
 export type OnStep = (event: StepEvent) => void | 'stop' | Promise<void | 'stop'>;
 
+/** What a step works with beside its checkpoint and options; `stepContext` makes one. */
 export interface StepContext {
   data: Dataset;
   task: Task;
@@ -101,11 +104,55 @@ export interface StepCheck {
   at<T>(path: readonly (string | number)[], check: () => T): T;
 }
 
+const datasetRule = z.custom<Dataset>((value) => {
+  const { labels, train, dev, test } = (value ?? {}) as Partial<Dataset>;
+  return Array.isArray(labels) && [train, dev, test].every((split) => Array.isArray(split?.rows));
+}, 'expected a dataset of loadDataset');
+
+const contextRules = {
+  folder: z.string('expected the folder to write').min(1, 'expected the folder to write'),
+  task: z.string().optional(),
+  seed: z.int('expected a whole number').min(0).max(0xffffffff).optional(),
+  checkpoints: z.instanceof(Map, { error: 'expected a Map from names of steps to folders' }).optional(),
+  hash: z.string().optional(),
+  threads: threadsRule.optional(),
+  onProgress: functionRule().optional(),
+  onStep: functionRule().optional(),
+  onNote: functionRule().optional(),
+  signal: signalRule.optional(),
+  log: functionRule().optional(),
+};
+const givenSchema = z.strictObject({ ...contextRules, data: datasetRule.optional() });
+// Not strict: of a context without data, `data` must not even be looked at.
+const contextSchema = z.object(contextRules);
+const dataContextSchema = z.object({ ...contextRules, data: datasetRule });
+
+/**
+ * Checks what a step function is called with besides its options.
+ * @param needsData whether the step reads the dataset; it then needs a whole context.
+ * @throws WhittleError `BAD_OPTION` for a checkpoint that is no name of a folder, or a context that lacks something.
+ */
+export function checkCall(step: string, checkpoint: unknown, context: unknown, needsData: boolean): void {
+  if (typeof checkpoint !== 'string' || checkpoint === '') {
+    const found = checkpoint === undefined ? 'none' : JSON.stringify(checkpoint);
+    throw new WhittleError('BAD_OPTION', `${step}: expected the folder of a checkpoint but found ${found}`);
+  }
+  checkOptions(needsData ? dataContextSchema : contextSchema, context, `${step} context`);
+  if (!needsData) return;
+  const missing = ['seed', 'checkpoints', 'threads', 'log'].find((key) => !(key in (context as object)));
+  if (missing === undefined) return;
+  throw new WhittleError(
+    'BAD_OPTION',
+    `${step} context: expected ${missing} but it is missing; stepContext() makes a whole context`,
+  );
+}
+
 /**
  * The context of a step that is called by itself, outside a recipe.
  *
  * @param given the folder that the step writes and, for steps that train or evaluate, the data; the rest has defaults.
- * @throws WhittleError `BAD_OPTION`, later, if a step needs data and none are given.
+ * @throws WhittleError `BAD_OPTION` for an unknown key or a value of another kind; later, if a step needs data and none
+ *   are given.
  * @example
  * const data = await loadDataset({ path: 'examples/quickstart/data' });
  * const stages = [{ train: 'head', epochs: 3, learningRate: 2e-3 }];
@@ -113,6 +160,7 @@ export interface StepCheck {
  * await quantize(checkpoint, {}, stepContext({ folder: 'runs/mine/int8' }));
  */
 export function stepContext(given: Pick<StepContext, 'folder'> & Partial<StepContext>): StepContext {
+  checkOptions(givenSchema, given, 'step context');
   return {
     get data(): Dataset {
       throw new WhittleError('BAD_OPTION', 'step context: expected "data", which this step needs, but found none');

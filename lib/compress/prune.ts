@@ -8,7 +8,7 @@ import type { ParameterName } from '../models/description.js';
 import { isLinearWeight, type Parameters } from '../models/parameters.js';
 import { writeCheckpoint } from '../models/write-checkpoint.js';
 import { checkOptions } from '../options.js';
-import type { StepContext, StepResult } from '../step.js';
+import { checkCall, type StepContext, type StepResult } from '../step.js';
 import { finishTraining, trainWithCheckpoints } from '../training/checkpointed-training.js';
 import { openSession } from '../training/session.js';
 import { epochsOrSteps, singleStageShape, stageOf } from '../training/single-stage.js';
@@ -52,12 +52,17 @@ export type PruneOptions = z.input<typeof pruneSchema>;
  * @throws WhittleError BAD_OPTION; BAD_CHECKPOINT if the model cannot be read or a weight is NaN or infinite; what
  *   training throws; UNSUPPORTED or DEVICE for a GPU that is not there, was lost or is full; IO; ABORTED.
  * @example
- * const result = await prune('runs/a/finetune', { sparsity: 0.5, recover: { epochs: 1 } }, context);
+ * const data = await loadDataset({ path: 'examples/quickstart/data' });
+ * const recover = { epochs: 1, learningRate: 1e-4 };
+ * const context = stepContext({ data, folder: 'runs/mine/prune' });
+ * const { record } = await prune('runs/quickstart/finetune', { sparsity: 0.5, recover }, context);
+ * console.log(record.sparsity);
  */
 export async function prune(checkpoint: string, options: PruneOptions, context: StepContext): Promise<StepResult> {
   const checked = checkOptions(pruneSchema, options, 'prune options');
+  checkCall('prune', checkpoint, context, checked.recover !== undefined);
   const { sparsity, scope } = checked;
-  const { threads, signal, onProgress, onNote } = context;
+  const { threads = 0, signal, onProgress, onNote } = context;
   const device = compressDevice(checked.device, onNote);
   const source = await openCheckpoint(checkpoint);
   const candidates = [...source.tensors.keys()].filter((name) => isLinearWeight(name) || name === 'embeddings.word');

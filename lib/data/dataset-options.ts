@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { tasks } from './dataset.js';
 import { dataFormats } from './formats.js';
+import { columnsRule, separatorRule } from './read-rows.js';
 import { preprocessingSchema } from './preprocess/options.js';
 
 const share = z.number('Expected a share of the rows between 0 and 1').min(0).max(1);
@@ -74,21 +75,13 @@ export const datasetSchema = z
     preprocessing: preprocessingSchema.optional(),
     format: z.enum(dataFormats).optional(),
     /** Names of the columns: `{ text: message, label: intent }`. */
-    columns: z
-      .strictObject({
-        text: name.optional(),
-        textPair: name.optional(),
-        label: name.optional(),
-        tokens: name.optional(),
-        tags: name.optional(),
-      })
-      .optional(),
+    columns: columnsRule.optional(),
     /** Short for `columns: { text }` and so on. */
     textColumn: name.optional(),
     textPairColumn: name.optional(),
     labelColumn: name.optional(),
     /** Between the cells of CSV files. */
-    separator: z.string().length(1, 'Expected one character').optional(),
+    separator: separatorRule.optional(),
     /** How entity tags are written; see `readRows`. */
     scheme: z.enum(['IOB1', 'IOB2']).optional(),
   })
@@ -110,5 +103,6 @@ export const datasetSchema = z
   )
   .refine(({ labels }) => !labels || new Set(labels).size === labels.length, 'Expected labels that differ');
 
+/** The `data` of a recipe as a user writes it. */
 export type DatasetOptions = z.input<typeof datasetSchema>;
 export type CheckedDatasetOptions = z.output<typeof datasetSchema>;

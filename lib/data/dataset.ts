@@ -2,7 +2,7 @@
 import type { Preprocessing } from './preprocess/preprocessing.js';
 import type { StreamedRows } from './streamed-rows.js';
 
-/** What a model does with a text. One entry here, and every step, reader and report knows of it. */
+/** The tasks. One entry here, and every step, reader and report knows of it. */
 export const tasks = [
   'text-classification',
   'multi-label-classification',
@@ -11,6 +11,7 @@ export const tasks = [
   'embedding',
 ] as const;
 
+/** What a model does with a text. */
 export type Task = (typeof tasks)[number];
 
 /** `{"text", "label"}`: one class of several. `textPair` for pairs of texts, here and in the other rows of texts. */
@@ -45,6 +46,7 @@ export interface TokenRow {
   tags?: string[];
 }
 
+/** One example as a user has it, of any task. */
 export type Row = TextRow | MultiLabelRow | ScoredRow | TokenRow;
 
 /** The rows of a task. */
@@ -75,6 +77,7 @@ export function placeOf({ file, files, lines }: Split, row: number): string {
   return `${files ? files.names[files.of[row]!] : file}:${lines[row]}`;
 }
 
+/** Labelled rows of one task in three splits, as `loadDataset` gives them. */
 export interface Dataset<R extends Row = Row> {
   task: Task;
   /**

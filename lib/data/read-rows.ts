@@ -1,16 +1,19 @@
 /** Data files of several formats as a stream of checked rows. */
+import { z } from 'zod';
 import { WhittleError } from '../../bindings/errors.js';
+import { checkOptions, didYouMean, functionRule } from '../options.js';
 import { readConll } from './conll.js';
-import type { Row, RowOf, Task } from './dataset.js';
-import { formatOf, type DataFormat } from './formats.js';
+import { tasks, type Row, type RowOf, type Task } from './dataset.js';
+import { dataFormats, formatOf, type DataFormat } from './formats.js';
 import { readLines } from './lines.js';
 import { readParquet } from './parquet.js';
 import type { OnBadRow, Records } from './records.js';
-import { checkRow, defaultColumns, type ColumnNames, type RowRules, type TagScheme } from './rows.js';
+import { checkRow, defaultColumns, describeValue, type ColumnNames, type RowRules, type TagScheme } from './rows.js';
 import { readTable } from './table.js';
 
 export type { DataFormat } from './formats.js';
 
+/** How `readRows` reads a file. */
 export interface ReadOptions {
   /** By the file's extension if absent. */
   format?: DataFormat | undefined;
@@ -35,6 +38,44 @@ export interface ReadOptions {
   onHeader?: ((columns: string[]) => void) | undefined;
 }
 
+const name = z.string('expected the name of a column').min(1, 'expected the name of a column');
+
+/** Names of columns, by the fields that they hold. */
+export const columnsRule = z.strictObject({
+  text: name.optional(),
+  textPair: name.optional(),
+  label: name.optional(),
+  tokens: name.optional(),
+  tags: name.optional(),
+});
+
+export const separatorRule = z.string('expected one character').length(1, 'expected one character');
+
+const readSchema = z.strictObject({
+  format: z.enum(dataFormats).optional(),
+  labelled: z.boolean().optional(),
+  columns: columnsRule.optional(),
+  textColumn: name.optional(),
+  textPairColumn: name.optional(),
+  labelColumn: name.optional(),
+  separator: separatorRule.optional(),
+  scheme: z.enum(['IOB1', 'IOB2']).optional(),
+  onBadRow: functionRule().optional(),
+  onHeader: functionRule().optional(),
+});
+
+/** @throws WhittleError `BAD_OPTION`, also for misspelt options, which would be left out without a word. */
+function checkCall(file: unknown, task: unknown, options: unknown): void {
+  if (typeof file !== 'string' || file === '')
+    throw new WhittleError('BAD_OPTION', `readRows: expected the name of a file but found ${describeValue(file)}`);
+  if (!tasks.includes(task as Task))
+    throw new WhittleError(
+      'BAD_OPTION',
+      `readRows: expected a task, one of ${tasks.join(', ')}, but found ${describeValue(task)}${didYouMean(String(task), tasks)}`,
+    );
+  checkOptions(readSchema, options, 'readRows options');
+}
+
 /**
  * A row, the 1-based line that it starts on (of Parquet the row), and everything that the file holds for it, by column
  * or key.
@@ -56,11 +97,11 @@ export interface LocatedRow<R extends Row = Row> {
  *
  * Tags in IOB1 (CoNLL), IOBES and BILOU become IOB2.
  *
- * @throws WhittleError `BAD_DATA` with `file:line: expected ... but found ...` for a bad row (unless `onBadRow` takes
+ * @throws WhittleError `BAD_OPTION` for an unknown task or option; `BAD_DATA` with `file:line: expected ... but found ...` for a bad row (unless `onBadRow` takes
  * it), a missing file or an unknown format; `IO` if reading fails.
  * @example
- * const columns = { text: 'message' };
- * for await (const { row, line } of readRows('questions.csv', 'text-classification', { columns })) {
+ * const columns = { text: 'text' };
+ * for await (const { row, line } of readRows('examples/quickstart/data/dev.jsonl', 'text-classification', { columns })) {
  *   console.log(line, row.text);
  * }
  */
@@ -74,6 +115,7 @@ export async function* readRows(
   task: Task,
   options: ReadOptions = {},
 ): AsyncGenerator<LocatedRow, void, undefined> {
+  checkCall(file, task, options);
   const format = options.format ?? formatOf(file, ', or the option "format",');
   const rules: RowRules = {
     task,

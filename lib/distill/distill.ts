@@ -2,7 +2,7 @@
 import { checkOptions } from '../options.js';
 import { expectInMemory } from '../data/streamed-rows.js';
 import { openCheckpoint, type Checkpoint } from '../models/checkpoint.js';
-import type { StepContext, StepResult } from '../step.js';
+import { checkCall, type StepContext, type StepResult } from '../step.js';
 import { WhittleError } from '../../bindings/errors.js';
 import type { Dataset } from '../data/dataset.js';
 import type { TaskHead } from '../models/description.js';
@@ -36,11 +36,15 @@ interface Teacher {
  * @throws WhittleError BAD_OPTION for a teacher or student that does not exist, whose labels are not those of the data,
  *   or that lacks a layer; what training throws; IO; ABORTED.
  * @example
- * const options = { teachers: ['finetune'], student: { layers: [0, 2, 4] }, temperature: 2, epochs: 3 };
- * const { checkpoint, metrics } = await distill('runs/a/finetune', options, context);
+ * const teacher = 'runs/quickstart/finetune';
+ * const options = { teachers: [teacher], student: { layers: [0, 2, 4] }, temperature: 2, epochs: 3, learningRate: 4e-4 };
+ * const data = await loadDataset({ path: 'examples/quickstart/data' });
+ * const { metrics } = await distill(teacher, options, stepContext({ data, folder: 'runs/mine/distill' }));
+ * console.log(metrics.accuracy);
  */
 export async function distill(checkpoint: string, options: DistillOptions, context: StepContext): Promise<StepResult> {
   const checked = checkOptions(distillSchema, options, 'distill options');
+  checkCall('distill', checkpoint, context, true);
   const { data, seed, signal, onProgress, log } = context;
   const teachers = await openTeachers(checked, context);
   const student = await openStudent(checkpoint, checked, teachers[0]!, context);

@@ -6,9 +6,9 @@ import { WhittleError } from '../../bindings/errors.js';
 import type { Example } from '../data/batch.js';
 import { placeOf, type Dataset, type Row, type Split, type Task } from '../data/dataset.js';
 import { encodeRows } from '../data/encode.js';
-import { describeValue } from '../data/rows.js';
+import { checkRow, defaultColumns, describeValue, type RowRules } from '../data/rows.js';
 import { expectInMemory } from '../data/streamed-rows.js';
-import { checkOptions } from '../options.js';
+import { checkOptions, functionRule, signalRule, threadsRule } from '../options.js';
 import { Predictor } from '../predict/predictor.js';
 import type { StepContext, StepResult } from '../step.js';
 import { scoreRows, type Scored } from './score.js';
@@ -27,13 +27,14 @@ export const evaluateSchema = z.strictObject({
 
 const callSchema = evaluateSchema.extend({
   /** Threads of the native core, at most; 0 is the machine's default. */
-  threads: z.number().int().min(0).default(0),
-  signal: z.instanceof(AbortSignal).optional(),
+  threads: threadsRule.default(0),
+  signal: signalRule.optional(),
   /** Called with rows done and rows in all. */
-  onProgress: z.custom<(done: number, total: number) => void>((value) => typeof value === 'function').optional(),
+  onProgress: functionRule<(done: number, total: number) => void>().optional(),
 });
 
 export type EvaluateStepOptions = z.input<typeof evaluateSchema>;
+/** Options of `evaluate`. */
 export type EvaluateOptions = z.input<typeof callSchema>;
 
 interface EvaluationFigures {
@@ -53,6 +54,7 @@ interface EvaluationFigures {
   bytes: number;
 }
 
+/** Scores by name, a report as text, and what was measured on the way. */
 export type EvaluationResult = EvaluationFigures & Scored;
 
 /**
@@ -65,9 +67,10 @@ export type EvaluationResult = EvaluationFigures & Scored;
  * @throws WhittleError `BAD_DATA` for rows without labels or with labels that the model has not (named by file and
  * line), or no rows; what `Predictor.load` throws; `ABORTED`.
  * @example
- * const data = await loadDataset({ path: 'data/banking77' });
+ * const data = await loadDataset({ path: 'examples/quickstart/data' });
  * const { metrics, report } = await evaluate('runs/quickstart/quantize', data, { on: 'test' });
  * console.log(metrics.accuracy, report);
+ * await evaluate('runs/quickstart/quantize', [{ text: 'Where is my card?', label: 'card_arrival' }]);
  */
 export async function evaluate(
   folder: string,
@@ -81,7 +84,7 @@ export async function evaluate(
   );
   const split = splitOf(data, on);
   if (split.rows.length === 0)
-    throw new WhittleError('BAD_DATA', `${split.file}: expected rows to evaluate on but found none`);
+    throw new WhittleError('BAD_DATA', `${split.file ?? on}: expected rows to evaluate on but found none`);
   await using predictor = await Predictor.load(folder, {
     task: 'any',
     threads,
@@ -153,7 +156,7 @@ function splitOf(data: Dataset | readonly Row[], on: keyof Pick<Dataset, 'train'
   const split = (data as Partial<Dataset> | undefined)?.[on];
   if (split && Array.isArray(split.rows)) {
     expectInMemory(split, `evaluate, on "${on}"`);
-    return split;
+    return Array.isArray(split.lines) ? split : rowsAsSplit(split.rows);
   }
   throw new WhittleError(
     'BAD_OPTION',
@@ -179,23 +182,24 @@ const goldField: Record<Task, string> = {
   embedding: 'textPair',
 };
 
-/** Rows of the model's task, each with its label or tags. */
+/** Rows of the model's task, each with its label or tags; of rows that no reader has checked, everything. */
 function checkRows(split: Split, task: Task): void {
-  split.rows.forEach((row, index) => {
+  const rules: RowRules = { task, labelled: true, scheme: 'IOB2', columns: defaultColumns(task) };
+  split.rows.forEach((row: unknown, index) => {
+    const place = nameRow(split, index);
+    if (typeof row !== 'object' || row === null)
+      throw new WhittleError('BAD_DATA', `${place}: expected a row but found ${describeValue(row)}`);
     const isText = 'text' in row;
     if (isText !== (task !== 'token-classification')) {
       throw new WhittleError(
         'BAD_DATA',
-        `${nameRow(split, index)}: expected a row for ${task}, as the model does, but found one with "${isText ? 'text' : 'tokens'}"`,
+        `${place}: expected a row for ${task}, as the model does, but found one with "${isText ? 'text' : 'tokens'}"`,
       );
     }
     const what = goldField[task];
-    if (what && (row as unknown as Record<string, unknown>)[what] === undefined) {
-      throw new WhittleError(
-        'BAD_DATA',
-        `${nameRow(split, index)}: expected "${what}" to evaluate against but found none`,
-      );
-    }
+    if ((row as Record<string, unknown>)[what] === undefined)
+      throw new WhittleError('BAD_DATA', `${place}: expected "${what}" to evaluate against but found none`);
+    checkRow(row, rules, place);
   });
 }
 

@@ -6,6 +6,7 @@ import { WhittleError } from '../../bindings/errors.js';
 import { native } from '../../bindings/load.js';
 import type { StoredParameter, StoredTensor, TensorDtype } from '../../bindings/native.js';
 import type { Task } from '../data/dataset.js';
+import { describeValue } from '../data/rows.js';
 import { didYouMean } from '../options.js';
 import { architectureOf, problemTypes, tensorName, type Architecture } from './architectures.js';
 import { headKind, type ModelDescription, type ParameterName, type Pooling, type TaskHead } from './description.js';
@@ -42,7 +43,7 @@ export interface Checkpoint {
  * Opens a Hugging Face folder: config.json, model.safetensors (or the shards that model.safetensors.index.json names)
  * are read and checked against each other; no weights are loaded yet.
  *
- * @throws WhittleError BAD_CHECKPOINT naming the file and tensor: missing, truncated, mis-shaped, inconsistent;
+ * @throws WhittleError BAD_OPTION for what is no name of a folder; BAD_CHECKPOINT naming the file and tensor: missing, truncated, mis-shaped, inconsistent;
  *   UNSUPPORTED for architectures, heads and quantization schemes that whittle has not; IO.
  * @example
  * const checkpoint = await openCheckpoint('models/minilm-l6');
@@ -50,6 +51,8 @@ export interface Checkpoint {
  * parameters.get('layers.0.intermediate.weight')?.shape; // [1536, 384]
  */
 export async function openCheckpoint(folder: string): Promise<Checkpoint> {
+  if (typeof folder !== 'string' || folder === '')
+    throw new WhittleError('BAD_OPTION', `Expected the folder of a checkpoint but found ${describeValue(folder)}`);
   const configFile = join(folder, 'config.json');
   const config = await readJson(configFile);
   const architecture = architectureOf(config.model_type, configFile);

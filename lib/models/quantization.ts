@@ -17,8 +17,9 @@ const scheme = z.looseObject({
   dynamic: z.union([z.boolean(), z.string()]).nullish(),
 });
 
+const quantMethod = z.looseObject({ quant_method: z.string() });
+
 const quantizationConfig = z.looseObject({
-  quant_method: z.string(),
   config_groups: z.record(
     z.string(),
     z.looseObject({ targets: z.array(z.string()), weights: scheme.nullish(), input_activations: scheme.nullish() }),
@@ -33,15 +34,15 @@ const quantizationConfig = z.looseObject({
 export function readQuantization(config: Record<string, unknown>, file: string): Quantization | undefined {
   if (config.quantization_config === undefined || config.quantization_config === null) return undefined;
   const what = `${file}: quantization_config`;
-  const read = checkOptions(quantizationConfig, config.quantization_config, what, 'BAD_CHECKPOINT');
+  const { quant_method: found } = checkOptions(quantMethod, config.quantization_config, what, 'BAD_CHECKPOINT');
   const refuse = (where: string, expected: string, found: unknown): never => {
     throw new WhittleError(
       'UNSUPPORTED',
       `${what}${where}: expected ${expected} but found ${JSON.stringify(found) ?? 'nothing'}`,
     );
   };
-  if (read.quant_method !== 'compressed-tensors')
-    refuse('.quant_method', '"compressed-tensors"', read.quant_method);
+  if (found !== 'compressed-tensors') refuse('.quant_method', '"compressed-tensors"', found);
+  const read = checkOptions(quantizationConfig, config.quantization_config, what, 'BAD_CHECKPOINT');
   let dynamic = false;
   for (const [name, group] of Object.entries(read.config_groups)) {
     const where = `.config_groups.${name}`;

@@ -14,6 +14,7 @@ export interface WordsInput {
   tokens: readonly string[];
 }
 
+/** Of one class of several. */
 export interface ClassPrediction {
   /** The most probable class, or null if its probability is below the threshold. */
   label: string | null;
@@ -35,11 +36,13 @@ export interface MultiLabelPrediction {
   scores: Record<string, number>;
 }
 
+/** Of a number. */
 export interface RegressionPrediction {
   /** NaN for an empty text that is abstained on. */
   score: number;
 }
 
+/** A name or the like, and where it stands. */
 export interface Entity {
   type: string;
   /** Mean of its words' probabilities of their tags. */
@@ -51,6 +54,7 @@ export interface Entity {
   end: number;
 }
 
+/** Of the entities of a text. */
 export interface EntityPrediction {
   /** Those at or above the threshold, in the order of the text. */
   entities: Entity[];

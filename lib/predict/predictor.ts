@@ -1,81 +1,30 @@
 /** Texts to labels or entities: tokenizer, engine and decoding in one object. */
-import { z } from 'zod';
 import { WhittleError } from '../../bindings/errors.js';
 import type { EngineInfo } from '../../bindings/native.js';
 import type { Example } from '../data/batch.js';
 import type { RowEncodingOptions } from '../data/encode.js';
 import { defaultStride } from '../data/windows.js';
-import { tasks, type Task } from '../data/dataset.js';
+import type { Task } from '../data/dataset.js';
 import { loadTokenizer, type Tokenizer } from '../data/tokenizer/tokenizer.js';
 import { openCheckpoint } from '../models/checkpoint.js';
 import { defaultPooling, headKind, outputWidth, type ModelDescription, type TaskHead } from '../models/description.js';
-import { chooseDevice, devicePattern } from '../models/device.js';
+import { chooseDevice } from '../models/device.js';
 import { Engine } from '../models/engine.js';
 import { thresholdsOf, type TaskSettings } from '../models/task-settings.js';
 import { checkOptions } from '../options.js';
 import { decoderOf, type DecodeOptions, type Decoder, type WindowOutput } from './decoders.js';
+import { expectExamples, expectInputs } from './inputs.js';
+import {
+  predictorSchema,
+  predictSchema,
+  type CheckedOptions,
+  type PredictOptions,
+  type PredictorOptions,
+} from './options.js';
 import type { Input, Prediction } from './predictions.js';
 import { InputPreparer, type AcceptedInput, type PreparedInput } from './prepare.js';
 import { runBatches } from './run-batches.js';
 import { runInWindows, type Inputs } from './windows.js';
-
-const threshold = z.number().min(0).max(1);
-
-/** Options of `Predictor.load`. */
-export const predictorSchema = z.strictObject({
-  /**
-   * What the model must do; it decides the type of the predictions. `any`: whatever it does, told by `predictor.task`.
-   */
-  task: z.enum([...tasks, 'any']).default('text-classification'),
-  /**
-   * Where it runs: `cpu`, `cuda` (the first GPU), `cuda:N`, several GPUs `cuda:0,cuda:1`, or `auto`, the first GPU if
-   * there is one that whittle can use, else the CPU. The environment variable WHITTLE_DEVICE, or `cpu`, if absent.
-   */
-  device: z
-    .string()
-    .regex(devicePattern, 'Expected "cpu", "auto", "cuda", "cuda:N" or several such as "cuda:0,cuda:1"')
-    .optional(),
-  /** As `Engine.load` has it. `auto`: int8 for a checkpoint that is quantized with dynamic activations, else float32. */
-  precision: z.enum(['auto', 'float32', 'bfloat16', 'int8']).default('auto'),
-  /** Threads of the native core, at most; 0 is the machine's default. */
-  threads: z.number().int().min(0).default(0),
-  /** Most tokens of a text, special ones included; what the model can take if absent. */
-  maxLength: z.number().int().positive().optional(),
-  /**
-   * Labels and entities less probable than this are held back; 0 by default, and for models of several labels the
-   * thresholds that they come with.
-   */
-  threshold: threshold.optional(),
-  /** Tokens that the engine gets at once, about; 4096 if absent, on a GPU 32768. */
-  batchTokens: z.number().int().positive().optional(),
-  /**
-   * What becomes of texts with more than `maxLength` tokens: cut, read in windows whose results are merged, or refused.
-   * What the model was trained with if absent, else `truncate`. Cut ones are counted in `truncatedTexts`; pairs are
-   * cut in place of windows, the longer text first.
-   */
-  longTexts: z.enum(['truncate', 'windows', 'error']).optional(),
-  /** Tokens that neighboring windows share; a quarter of `maxLength` if neither given nor kept with the model. */
-  stride: z.number().int().min(0).optional(),
-  /**
-   * What becomes of texts without a character, as given or after preprocessing: an error; or label null, no labels or entities, a score that is NaN, an
-   * embedding of zeros.
-   */
-  emptyText: z.enum(['error', 'abstain']).default('error'),
-  signal: z.instanceof(AbortSignal).optional(),
-});
-
-export type PredictorOptions = z.input<typeof predictorSchema>;
-type CheckedOptions = z.output<typeof predictorSchema>;
-
-const predictSchema = z.strictObject({
-  /** Every label's probability, for models of classes and of several labels. */
-  allScores: z.boolean().default(false),
-  /** In place of the predictor's. */
-  threshold: threshold.optional(),
-  signal: z.instanceof(AbortSignal).optional(),
-});
-
-export type PredictOptions = z.input<typeof predictSchema>;
 
 /** What of an engine a predictor uses. */
 export type PredictorEngine = Pick<Engine, 'run' | 'dispose' | 'info'> & {
@@ -97,7 +46,7 @@ const batchesAWindow = 2;
  * @example
  * await using predictor = await Predictor.load('runs/quickstart/quantize');
  * const { label, score } = await predictor.predict('My card never arrived');
- * for await (const { label } of predictor.predictStream(texts)) console.log(label);
+ * for await (const one of predictor.predictStream(['Top up?', 'Lost my PIN'])) console.log(one.label);
  */
 export class Predictor<T extends Task = Task> implements AsyncDisposable {
   /** What the model does. */
@@ -232,6 +181,7 @@ export class Predictor<T extends Task = Task> implements AsyncDisposable {
    * @throws WhittleError `BAD_DATA` naming the index of an input that is no text or (by default) empty; `ABORTED`;
    * `DISPOSED`.
    * @example
+   * await using predictor = await Predictor.load('runs/quickstart/quantize');
    * const { label, scores } = await predictor.predict('Where is my card?', { allScores: true, threshold: 0.5 });
    */
   predict<I extends Input<T>, const O extends PredictOptions>(
@@ -255,8 +205,9 @@ export class Predictor<T extends Task = Task> implements AsyncDisposable {
    * @throws as `predict`; inputs before a bad one are still predicted.
    * @example
    * async function* texts() {
-   *   for await (const { row } of readRows('messages.jsonl', 'text-classification')) yield row.text;
+   *   for await (const { row } of readRows('examples/quickstart/data/test.jsonl', 'text-classification')) yield row.text;
    * }
+   * await using predictor = await Predictor.load('runs/quickstart/quantize');
    * for await (const { label, score } of predictor.predictStream(texts())) console.log(label, score);
    */
   predictStream<I extends Input<T>, const O extends PredictOptions>(
@@ -269,6 +220,7 @@ export class Predictor<T extends Task = Task> implements AsyncDisposable {
   ): AsyncGenerator<unknown, void, undefined> {
     this.#expectOpen();
     const { signal, ...decoding } = this.#checkPredictOptions(options);
+    expectInputs(inputs);
     for await (const window of this.#windows(inputs, decoding, signal, true))
       for (const prediction of window) yield prediction;
   }
@@ -289,6 +241,7 @@ export class Predictor<T extends Task = Task> implements AsyncDisposable {
     } = {},
   ): Promise<Float32Array[]> {
     this.#expectOpen();
+    expectExamples(examples);
     return this.#track(this.#computeOutputs(examples, options));
   }
 

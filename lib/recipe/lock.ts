@@ -15,29 +15,35 @@ interface Owner {
 
 /**
  * Locks `folder` until the returned function is called. The lock of a process that is gone is taken over.
+ * @param name what errors call the thing that is locked.
  * @throws WhittleError `IO` if a living process holds it, the folder is a file, or it cannot be written.
  *
  * @example
  * const unlock = await lockFolder('runs/quickstart');
  * try { ... } finally { await unlock(); }
  */
-export async function lockFolder(folder: string): Promise<() => Promise<void>> {
+export async function lockFolder(folder: string, name = folder): Promise<() => Promise<void>> {
   const file = join(folder, '.lock');
   const own: Owner = { pid: process.pid, host: hostname(), started: startOf(process.pid) };
-  await makeLockFolder(folder);
+  await makeLockFolder(folder, name);
   for (let attempt = 0; ; attempt++) {
     try {
       const handle = await open(file, 'wx');
-      await handle.writeFile(JSON.stringify(own)).finally(() => handle.close());
+      try {
+        await handle.writeFile(JSON.stringify(own)).finally(() => handle.close());
+      } catch (error) {
+        await rm(file, { force: true });
+        throw error;
+      }
       return () => rm(file, { force: true });
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw writeError(error, folder);
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw writeError(error, name);
     }
     const owner = await readOwner(file);
     if (attempt >= 3 || (owner && isAlive(owner))) {
       throw new WhittleError(
         'IO',
-        `${folder} is in use by process ${owner?.pid ?? 'unknown'}${owner && owner.host !== own.host ? ` on ${owner.host}` : ''}; ` +
+        `${name} is in use by process ${owner?.pid ?? 'unknown'}${owner && owner.host !== own.host ? ` on ${owner.host}` : ''}; ` +
           `expected nobody to be writing there (if that process is gone, delete ${file})`,
       );
     }
@@ -45,13 +51,13 @@ export async function lockFolder(folder: string): Promise<() => Promise<void>> {
   }
 }
 
-async function makeLockFolder(folder: string): Promise<void> {
+async function makeLockFolder(folder: string, name: string): Promise<void> {
   try {
     await makeFolder(folder);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST')
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST' && name === folder)
       throw new WhittleError('IO', `${folder}: expected a folder to write to but found a file`, { cause: error });
-    throw writeError(error, folder);
+    throw writeError(error, name);
   }
 }
 

@@ -3,6 +3,7 @@ import { appendFileSync, existsSync } from 'node:fs';
 import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join, relative, resolve } from 'node:path';
 import { parse, stringify } from 'yaml';
+import { z } from 'zod';
 import { WhittleError } from '../../bindings/errors.js';
 import { removeAsides, writeError, writeFileWhole } from '../atomic.js';
 import type { Dataset } from '../data/dataset.js';
@@ -77,7 +78,12 @@ export class RunFolder {
   /** The resolved recipe of the last run in this folder. */
   async readRecipe(): Promise<unknown> {
     const text = await readFile(join(this.path, 'recipe.yaml'), 'utf8').catch(() => undefined);
-    return text === undefined ? undefined : parse(text);
+    if (text === undefined) return undefined;
+    try {
+      return parse(text);
+    } catch {
+      return undefined; // damaged: what differs cannot be told
+    }
   }
 
   /** The hashes that went with it. */
@@ -103,15 +109,11 @@ export class RunFolder {
     const file = join(folder, 'step.json');
     const text = await readFile(file, 'utf8').catch(() => undefined);
     if (text === undefined) return {};
-    let step: FinishedStep;
-    try {
-      step = JSON.parse(text) as FinishedStep;
-      step = { ...step, checkpoint: resolve(this.path, step.checkpoint) };
-    } catch {
-      return { damage: `${file} is damaged` };
-    }
+    const written = parseStep(text);
+    if (!written) return { damage: `${file} is damaged` };
+    const step = { ...written, checkpoint: resolve(this.path, written.checkpoint) };
     const sizes = await fileSizes(folder);
-    for (const [name, bytes] of Object.entries(step.files ?? {})) {
+    for (const [name, bytes] of Object.entries(step.files)) {
       if (sizes[name] === undefined) return { step, damage: `${join(folder, name)} is missing` };
       if (sizes[name] !== bytes)
         return { step, damage: `${join(folder, name)} has ${sizes[name]} bytes in place of ${bytes}` };
@@ -152,6 +154,28 @@ export class RunFolder {
   async writeReport(json: unknown, html: string): Promise<void> {
     await writeFileWhole(join(this.path, 'report.json'), `${JSON.stringify(json, null, 2)}\n`);
     await writeFileWhole(join(this.path, 'report.html'), html);
+  }
+}
+
+const stepSchema = z.looseObject({
+  name: z.string(),
+  kind: z.string(),
+  hash: z.string(),
+  inputs: z.looseObject({ model: z.string(), data: z.string() }),
+  seconds: z.number(),
+  checkpoint: z.string(),
+  metrics: z.looseObject({}),
+  record: z.looseObject({}),
+  files: z.record(z.string(), z.number()),
+});
+
+/** The contents of step.json; undefined if they are none. */
+function parseStep(text: string): FinishedStep | undefined {
+  try {
+    const parsed = stepSchema.safeParse(JSON.parse(text));
+    return parsed.success ? (parsed.data as unknown as FinishedStep) : undefined;
+  } catch {
+    return undefined;
   }
 }
 

@@ -1,6 +1,6 @@
 /** `run`: a recipe, from a file or an object, from its first step to its report. */
 import { z } from 'zod';
-import { checkOptions } from '../options.js';
+import { checkOptions, functionRule, signalRule } from '../options.js';
 import type { PruneOptions } from '../compress/prune.js';
 import type { QuantizeOptions } from '../compress/quantize.js';
 import type { Task } from '../data/dataset.js';
@@ -16,11 +16,9 @@ import type { StudyOptions } from './study.js';
 
 const runOptionsSchema = z.strictObject({
   folder: z.string().min(1, 'expected the name of a folder').optional(),
-  onProgress: z
-    .custom<RunOptions['onProgress']>((value) => typeof value === 'function', 'expected a function')
-    .optional(),
-  onStep: z.custom<RunOptions['onStep']>((value) => typeof value === 'function', 'expected a function').optional(),
-  signal: z.instanceof(AbortSignal, { error: 'expected an AbortSignal' }).optional(),
+  onProgress: functionRule<RunOptions['onProgress']>().optional(),
+  onStep: functionRule<RunOptions['onStep']>().optional(),
+  signal: signalRule.optional(),
   resume: z.boolean('expected true or false').optional(),
   restart: z.boolean('expected true or false').optional(),
   overwrite: z.boolean('expected true or false').optional(),

@@ -27,6 +27,7 @@ export type RunEvent =
   | { type: 'stepEnd'; step: string; metrics: Record<string, number>; seconds: number; reused: boolean }
   | { type: 'end'; folder: string; seconds: number };
 
+/** How `run` runs a recipe; nothing of it changes a result. */
 export interface RunOptions {
   /** Where everything is written; `runs/<name>` in the current folder unless given. */
   folder?: string | undefined;
@@ -43,6 +44,7 @@ export interface RunOptions {
   overwrite?: boolean | undefined;
 }
 
+/** What `run` leaves behind. Paths are absolute. */
 export interface RunResult {
   folder: string;
   /** The last step's checkpoint. */
@@ -90,7 +92,7 @@ async function runLocked(
   const machine = describeMachine();
   await folder.checkIsRun();
   await folder.tidy();
-  const data = await parts.data.load(recipe.data, recipe.task, recipe.seed);
+  const data = await loadData(recipe, parts, source);
   await checkSteps(recipe, parts, data, source);
   const inputs = await hashInputs(recipe, data);
   const hashes = hashSteps(recipe, parts, inputs);
@@ -161,6 +163,16 @@ async function runLocked(
     report,
     reportFile: join(folder.path, 'report.html'),
   };
+}
+
+/** A mistake in the options of the data gets its line. */
+async function loadData(recipe: ResolvedRecipe, parts: RecipeParts, source: RecipeSource): Promise<Dataset> {
+  try {
+    return await parts.data.load(recipe.data, recipe.task, recipe.seed);
+  } catch (error) {
+    if (!(error instanceof WhittleError) || error.code !== 'BAD_OPTION') throw error;
+    throw new WhittleError('BAD_RECIPE', source.place(['data']) + error.message, { cause: error });
+  }
 }
 
 interface StepJob {

@@ -1,10 +1,10 @@
 /** Checks a recipe and resolves it: defaults filled in, paths absolute, steps named. */
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { WhittleError } from '../../bindings/errors.js';
 import { tasks, type Task } from '../data/dataset.js';
-import { describeProblems, didYouMean, parseOptions } from '../options.js';
+import { describeProblems, didYouMean, parseOptions, threadsRule } from '../options.js';
 import type { RecipeParts } from './parts.js';
 import type { Path, RecipeSource } from './source.js';
 import { studySchema, type Study } from './study.js';
@@ -47,11 +47,11 @@ export function recipeSchema(parts: RecipeParts) {
   });
   return z.strictObject({
     name: nameRule.optional(),
-    model: z.string('expected the folder of a checkpoint'),
+    model: z.string('expected the folder of a checkpoint').min(1, 'expected the folder of a checkpoint'),
     task: z.enum(tasks),
     data: parts.data.schema,
     seed: z.int('expected a whole number').min(0).max(0xffffffff).default(13),
-    threads: z.int('expected a whole number').min(0).max(1024).default(0),
+    threads: threadsRule.default(0),
     steps: z.array(step).min(1, 'expected at least one step'),
     study: studySchema.optional(),
   });
@@ -88,11 +88,13 @@ export function resolveRecipe(source: RecipeSource, parts: RecipeParts): Resolve
     steps: nameSteps(steps as Record<string, unknown>[], source),
     study,
   };
-  if (!existsSync(resolved.model)) {
+  const found = statSync(resolved.model, { throwIfNoEntry: false });
+  if (!found?.isDirectory()) {
+    const what = found ? 'a file' : 'nothing';
     throw badRecipe(
       source,
       ['model'],
-      `model: expected the folder of a checkpoint but found nothing at ${resolved.model}`,
+      `model: expected the folder of a checkpoint but found ${what} at ${resolved.model}`,
     );
   }
   resolveReferences(resolved, source, parts);

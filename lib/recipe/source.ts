@@ -1,7 +1,7 @@
 /** Where a recipe comes from: a YAML or JSON file, whose errors carry file and line, or an object. */
 import { readFile } from 'node:fs/promises';
 import { basename, dirname, extname, resolve } from 'node:path';
-import { isMap, isNode, isPair, isSeq, LineCounter, parseDocument, type Document } from 'yaml';
+import { isMap, isNode, isPair, isSeq, LineCounter, parseDocument, visit, type Document } from 'yaml';
 import { WhittleError } from '../../bindings/errors.js';
 
 export type Path = readonly (string | number)[];
@@ -43,7 +43,7 @@ export function parseRecipeText(text: string, file: string): RecipeSource {
     throw new WhittleError('BAD_RECIPE', `${file}:${line}: expected YAML or JSON, but ${firstSentence(error.message)}`);
   }
   return {
-    value: readValue(document, file),
+    value: readValue(document, file, lines),
     folder: dirname(resolve(file)),
     defaultName: nameOfFile(file),
     place: (path) => {
@@ -65,12 +65,26 @@ export function recipeFromObject(value: unknown): RecipeSource {
   };
 }
 
-function readValue(document: Document.Parsed, file: string): unknown {
+function readValue(document: Document.Parsed, file: string, lines: LineCounter): unknown {
   try {
     return document.toJS();
   } catch (error) {
-    throw new WhittleError('BAD_RECIPE', `${file}: ${firstSentence((error as Error).message)}`, { cause: error });
+    const offset = unresolvedAlias(document);
+    const place = offset === undefined ? file : `${file}:${lines.linePos(offset).line}`;
+    throw new WhittleError('BAD_RECIPE', `${place}: ${firstSentence((error as Error).message)}`, { cause: error });
   }
+}
+
+function unresolvedAlias(document: Document.Parsed): number | undefined {
+  let offset: number | undefined;
+  visit(document, {
+    Alias: (_, alias) => {
+      if (alias.resolve(document)) return undefined;
+      offset = alias.range?.[0];
+      return visit.BREAK;
+    },
+  });
+  return offset;
 }
 
 /** `examples/ner/recipe.yaml` is called `ner`, `banking.yaml` is called `banking`. */

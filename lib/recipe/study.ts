@@ -20,6 +20,7 @@ export const distributionSchema = z.union([
     .refine((one) => Object.keys(one).length === 1, 'expected one of choice, uniform, logUniform, int'),
 ]);
 
+/** How the values of one field are spread: `[1, 2]`, `{ logUniform: [1e-5, 1e-3] }`, `{ int: [1, 4] }`. */
 export type Distribution = z.output<typeof distributionSchema>;
 
 export const studySchema = z.strictObject({
@@ -46,5 +47,6 @@ export const studySchema = z.strictObject({
   seed: z.int().min(0).optional(),
 });
 
+/** The `study` of a recipe as a user writes it. */
 export type StudyOptions = z.input<typeof studySchema>;
 export type Study = z.output<typeof studySchema>;

@@ -37,6 +37,7 @@ export interface ModelReport {
   on: string;
 }
 
+/** What report.json of a run holds. */
 export interface Report {
   name: string;
   task: Task;

@@ -19,17 +19,20 @@ const defaultMinutes = 5;
 
 /** When the state of a training is saved. It changes no result. */
 export const checkpointRule = z
-  .union([
-    z.literal(false),
-    z.strictObject({
-      /** After so many steps. */
-      everySteps: z.int('expected a whole number of steps').min(1, 'expected at least 1 step').optional(),
-      /** After so many minutes; 5 if neither is given. */
-      everyMinutes: z.number('expected a number of minutes').positive('expected more than 0 minutes').optional(),
-      /** So many, the last ones, are kept. */
-      keep: z.int('expected a whole number of checkpoints').min(1, 'expected at least 1 checkpoint').default(2),
-    }),
-  ])
+  .union(
+    [
+      z.literal(false),
+      z.strictObject({
+        /** After so many steps. */
+        everySteps: z.int('expected a whole number of steps').min(1, 'expected at least 1 step').optional(),
+        /** After so many minutes; 5 if neither is given. */
+        everyMinutes: z.number('expected a number of minutes').positive('expected more than 0 minutes').optional(),
+        /** So many, the last ones, are kept. */
+        keep: z.int('expected a whole number of checkpoints').min(1, 'expected at least 1 checkpoint').default(2),
+      }),
+    ],
+    'expected false or everySteps, everyMinutes and keep',
+  )
   .default({ everyMinutes: defaultMinutes, keep: 2 });
 
 export type CheckpointRule = z.output<typeof checkpointRule>;

@@ -3,7 +3,7 @@ import { dirname, join, resolve } from 'node:path';
 import { WhittleError } from '../../bindings/errors.js';
 import { rowCount } from '../data/streamed-rows.js';
 import { checkOptions } from '../options.js';
-import type { StepContext, StepResult } from '../step.js';
+import { checkCall, type StepContext, type StepResult } from '../step.js';
 import { finishTraining, trainWithCheckpoints } from './checkpointed-training.js';
 import { finetuneSchema, type FinetuneOptions } from './options.js';
 import { openSession } from './session.js';
@@ -21,10 +21,14 @@ import { taskOptionsOf } from './task-options.js';
  *   { train: 'head', epochs: 1, learningRate: 1e-3 },
  *   { train: 'all', epochs: 6, learningRate: 2e-4, earlyStopping: { metric: 'accuracy', patience: 2 } },
  * ];
+ * const data = await loadDataset({ path: 'examples/quickstart/data' });
+ * const context = stepContext({ data, folder: 'runs/mine/finetune' });
  * const { checkpoint, metrics } = await finetune('models/minilm-l6', { stages }, context);
+ * console.log(checkpoint, metrics.accuracy);
  */
 export async function finetune(folder: string, options: FinetuneOptions, context: StepContext): Promise<StepResult> {
-  const checked = checkOptions(finetuneSchema, options, 'finetune');
+  checkCall('finetune', folder, context, true);
+  const checked = checkOptions(finetuneSchema, options, 'finetune options');
   const { data, seed, signal, log, threads } = context;
   const { maxLength, precision, device } = checked;
   const session = await openSession(folder, {

@@ -1,6 +1,7 @@
 /** How stages name parameters: regions of the model, or patterns over names. */
 import { z } from 'zod';
 import { WhittleError } from '../../bindings/errors.js';
+import { didYouMean } from '../options.js';
 import type { ParameterName } from '../models/description.js';
 import { nearestPattern, patternExpression } from '../models/name-patterns.js';
 
@@ -9,7 +10,10 @@ const wanted =
   'expected head, embeddings, all, layers.N, layers.N-M or a pattern over parameter names such as layers.*.attention.*';
 
 /** `head`, `layers.4-5`, `*.bias` */
-export const groupSchema = z.string(wanted).refine((name) => region.test(name) || /[.*]/.test(name), wanted);
+export const groupSchema = z.string(wanted).refine((name) => region.test(name) || /[.*]/.test(name), {
+  error: ({ input }) =>
+    `${wanted} but found "${String(input)}"${didYouMean(String(input), ['head', 'embeddings', 'all'])}`,
+});
 
 /** One group, or a list of them. */
 export const groupsSchema = z.union([

@@ -24,6 +24,7 @@ export type TuneEvent =
   | { type: 'trialEnd'; trial: number; state: Trial['state']; value?: number; error?: string; best: boolean }
   | { type: 'run'; trial: number; event: RunEvent };
 
+/** How `tune` runs a study; nothing of it changes a result. */
 export interface TuneOptions {
   /** Where journal and trials are written; `runs/<name>-study` in the current folder unless given. */
   folder?: string | undefined;
@@ -33,6 +34,7 @@ export interface TuneOptions {
   overwrite?: boolean | undefined;
 }
 
+/** What a study found. */
 export interface TuneResult {
   folder: string;
   /** `step.metric` that was sought. */

@@ -256,7 +256,7 @@ test('names what config.json has wrong', async () => {
     [(c) => (c.id2label = { 0: 'a', 2: 'b' }), 'BAD_CHECKPOINT', /id2label.*"1"/],
     [(c) => (c.problem_type = 'ordinal'), 'UNSUPPORTED', /problem_type .*multi_label_classification/],
     [(c) => (c.problem_type = 'regression'), 'UNSUPPORTED', /one label for regression but found \d/],
-    [(c) => (c.quantization_config = { quant_method: 'gptq', config_groups: {} }), 'UNSUPPORTED', /quant_method/],
+    [(c) => (c.quantization_config = { quant_method: 'gptq', bits: 4 }), 'UNSUPPORTED', /quant_method/],
   ];
   for (const [edit, code, message] of cases) {
     const folder = tinyCopy();

@@ -77,4 +77,36 @@ test('nearest ignores words that are far away', () => {
   assert.is(nearest('zzzzzz', ['learningRate']), undefined);
 });
 
+test('a name that no alternative has tells the nearest, short words only a near one', async () => {
+  const schema = z.strictObject({
+    optimizer: z
+      .union([
+        z.enum(['adamw', 'sgd'], 'expected one of adamw, sgd'),
+        z.discriminatedUnion('kind', [
+          z.strictObject({ kind: z.literal('adamw') }),
+          z.strictObject({ kind: z.literal('sgd'), momentum: z.number().optional() }),
+        ]),
+      ])
+      .optional(),
+    checkpoint: z.union([z.literal(false), z.strictObject({ keep: z.number() })]).optional(),
+    on: z.string().optional(),
+  });
+  const cases: [Record<string, unknown>, string][] = [
+    [{ optimizer: 'adamx' }, 'optimizer: expected one of adamw, sgd but found "adamx"; did you mean "adamw"?'],
+    [
+      { optimizer: { kind: 'sgdd' } },
+      'optimizer.kind: expected one of adamw, sgd but found "sgdd"; did you mean "sgd"?',
+    ],
+    [{ optimizer: { name: 'sgd' } }, 'optimizer.kind: expected one of adamw, sgd but it is missing'],
+    [{ checkpoint: 'yes' }, 'checkpoint: expected false or keys and values but found "yes"'],
+    [{ foo: 1 }, 'unknown key "foo"; expected one of optimizer, checkpoint, on'],
+  ];
+  for (const [options, message] of cases) {
+    const error = await expectError(() => checkOptions(schema, options, 'options'), 'BAD_OPTION', /^options: /);
+    assert.is(error.message, `options: ${message}`);
+  }
+  assert.is(nearest('c', ['a', 'b']), undefined);
+  assert.is(nearest('A', ['a', 'b']), 'a');
+});
+
 test.run();

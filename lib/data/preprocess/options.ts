@@ -34,5 +34,6 @@ export const preprocessingSchema = z.array(
   ),
 );
 
+/** The steps that a text goes through before it is tokenized, in order. */
 export type PreprocessingOptions = z.input<typeof preprocessingSchema>;
 export type PreprocessingStep = z.output<typeof preprocessingSchema>[number];

@@ -302,4 +302,22 @@ test('a reader that stops early closes the file', async () => {
   for await (const { line } of readRows(path, texts)) if (line === 3) break;
 });
 
+test('a call without a file or task, and options that are none, are refused', async () => {
+  const name = file('call.jsonl', '{"text":"a"}\n');
+  const call = (...args: unknown[]) => expectErrorOf(() => read(...(args as Parameters<typeof read>)));
+  await call(undefined, texts)(/readRows: expected the name of a file but found none/);
+  await call(name, undefined)(/readRows: expected a task, one of text-classification, .* but found none/);
+  await call(name, 'text-clasification')(/found "text-clasification"; did you mean "text-classification"\?/);
+  await call(name, texts, { textcolumn: 'x' })(
+    /readRows options: unknown key "textcolumn"; did you mean "textColumn"\?/,
+  );
+  await call(name, texts, { columns: { txt: 'x' } })(/unknown key "txt" in columns; did you mean "text"\?/);
+  await call(name, texts, { onBadRow: 5 })(/onBadRow: expected a function but found 5/);
+  await call(name, texts, { format: 'jsn' })(/format: expected jsonl, .* but found "jsn"; did you mean "jsonl"\?/);
+});
+
+function expectErrorOf(action: () => unknown) {
+  return (message: RegExp) => expectError(action, 'BAD_OPTION', message);
+}
+
 test.run();

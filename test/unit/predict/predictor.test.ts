@@ -4,7 +4,8 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Task } from '../../../lib/data/dataset.js';
 import type { Tokenizer } from '../../../lib/data/tokenizer/tokenizer.js';
-import { Predictor, type PredictorOptions } from '../../../lib/predict/predictor.js';
+import type { PredictorOptions } from '../../../lib/predict/options.js';
+import { Predictor } from '../../../lib/predict/predictor.js';
 import { expectError } from '../../harness.js';
 import { fakeEngine, letterTokenizer, type FakeEngine } from './fake-engine.js';
 
@@ -339,6 +340,35 @@ test('an abort ends calls and streams, and the predictor goes on', async () => {
     await expectError(() => run(AbortSignal.abort()), 'ABORTED', /Stopped/);
   }
   assert.is((await predictor.predict('b')).label, 'b');
+});
+
+test('what is no stream of inputs, and what are no examples, are refused', async () => {
+  const { predictor } = open('text-classification');
+  for (const inputs of [undefined, null, 'a text', 5, {}, Promise.resolve(['a'])])
+    await expectError(
+      () => collect(predictor.predictStream(inputs as never)),
+      'BAD_OPTION',
+      /predictStream: expected an iterable of inputs, .* but found/,
+    );
+  assert.is((await collect(predictor.predictStream(new Set(['a', 'b'])))).length, 2);
+  const ids = new Int32Array([1, 2]);
+  const cases: [unknown, RegExp][] = [
+    [undefined, /predictOutputs: expected an array of examples but found none/],
+    [[{}], /example 0: expected inputIds, an Int32Array, but found none/],
+    [[{ inputIds: [1, 2] }], /example 0: expected inputIds, an Int32Array, but found an array of 2/],
+    [[{ inputIds: ids, tokenTypeIds: ids.subarray(1) }], /example 0: expected tokenTypeIds, an Int32Array of 2/],
+  ];
+  for (const [examples, message] of cases)
+    await expectError(() => predictor.predictOutputs(examples as never), 'BAD_OPTION', message);
+});
+
+test('what is no name of a folder is refused', async () => {
+  for (const folder of [undefined, null, 5, '', []])
+    await expectError(
+      () => Predictor.load(folder as never),
+      'BAD_OPTION',
+      /^Expected the folder of a checkpoint but found/,
+    );
 });
 
 test.run();

@@ -82,6 +82,7 @@ test('a finished step whose checkpoint is damaged or gone runs again, and says w
     [() => rmSync(weights), /finetune\/model\.safetensors is missing$/],
     [() => rmSync(join(result.checkpoint, 'config.json')), /finetune\/config\.json is missing$/],
     [() => writeFileSync(join(result.checkpoint, 'step.json'), '{"name":'), /finetune\/step\.json is damaged$/],
+    [() => writeFileSync(join(result.checkpoint, 'step.json'), '{"checkpoint":"."}'), /step\.json is damaged$/],
   ];
   for (const [damage, why] of cases) {
     damage();
@@ -98,6 +99,16 @@ test('a finished step whose checkpoint is damaged or gone runs again, and says w
     assert.match(notes[0]!, /^step "finetune" was finished and runs again/);
   }
   assert.is((await runIn(folder)).calls.length, 0);
+});
+
+test('a run folder whose recipe.yaml is damaged still refuses another recipe', async () => {
+  const folder = recipeFolder(simpleRecipe);
+  const { result } = await runIn(folder);
+  writeFileSync(join(result.folder, 'recipe.yaml'), '[');
+  assert.is((await runIn(folder)).calls.length, 0);
+  writeFileSync(join(result.folder, 'recipe.yaml'), '[');
+  writeFileSync(join(folder, 'recipe.yaml'), `${simpleRecipe}\nseed: 5\n`);
+  await expectError(() => runIn(folder), 'BAD_RECIPE', /finished step "finetune" of another recipe/);
 });
 
 test('a failed run goes on at the step that failed, with its metrics dropped', async () => {

@@ -79,7 +79,7 @@ test('wrong values name line, key and what was expected', async () => {
   await errorOf(
     'name: trial',
     'threads: 5000',
-    /recipe\.yaml:2: threads: expected a whole number, at most 1024, but found 5000$/,
+    /recipe\.yaml:2: threads: expected a whole number of threads, at most 1024, but found 5000$/,
   );
   await errorOf(
     '- evaluate',
@@ -110,6 +110,20 @@ test('an empty recipe, or one that is no map, says what a recipe has', async () 
 test('text that is not YAML names the line', async () => {
   await errorOf('steps:', 'steps: [', /recipe\.yaml:\d+: expected YAML or JSON/);
   await expectError(() => parseRecipeText('a: 1\na: 2\n', 'recipe.yaml'), 'BAD_RECIPE', /recipe\.yaml:2: .*unique/);
+  await expectError(
+    () => parseRecipeText('a: 1\nb: *c\n', 'recipe.yaml'),
+    'BAD_RECIPE',
+    /recipe\.yaml:2: unresolved alias/,
+  );
+});
+
+test('a model that is a file or no name is named with its line', async () => {
+  await errorOf('model: model', 'model: recipe.yaml', /recipe\.yaml:\d: model: .* but found a file at .*recipe\.yaml$/);
+  await errorOf(
+    'model: model',
+    'model: ""',
+    /recipe\.yaml:\d: model: expected the folder of a checkpoint but found ""$/,
+  );
 });
 
 test('a missing file and a folder are named', async () => {
