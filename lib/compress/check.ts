@@ -4,6 +4,7 @@ import { isLinearWeight, parameterShapes } from '../models/parameters.js';
 import type { ModelFacts, StepCheck } from '../step.js';
 import { checkTraining } from '../training/check.js';
 import { stageOf } from '../training/single-stage.js';
+import { matchKept } from './kept-weights.js';
 import { matchParameters } from './parameter-patterns.js';
 import type { pruneSchema } from './prune.js';
 import type { quantizeSchema } from './quantize.js';
@@ -19,11 +20,11 @@ export function checkPrune(options: z.output<typeof pruneSchema>, input: ModelFa
 
 /** @returns facts of the model that the step will make. */
 export function checkQuantize(
-  { keep }: z.output<typeof quantizeSchema>,
+  { keep, method }: z.output<typeof quantizeSchema>,
   input: ModelFacts,
   check: StepCheck,
 ): ModelFacts {
-  check.at(['keep'], () => matchParameters(keep, weightsOf(input), 'keep'));
+  check.at(['keep'], () => matchKept(keep, method, weightsOf(input), 'keep'));
   return input;
 }
 

@@ -8,10 +8,11 @@ import type { ParameterName } from '../models/description.js';
 import { isLinearWeight, type Parameter, type QuantizedParameter } from '../models/parameters.js';
 import { writeCheckpoint } from '../models/write-checkpoint.js';
 import { checkOptions } from '../options.js';
-import type { StepContext, StepResult } from '../step.js';
+import { checkCall, type StepContext, type StepResult } from '../step.js';
 import { roundByCalibration, type InputMoments } from '../training/calibrate.js';
 import { compressDevice, compressDeviceSchema } from './device.js';
-import { matchParameters, patternsSchema } from './parameter-patterns.js';
+import { matchKept } from './kept-weights.js';
+import { patternsSchema } from './parameter-patterns.js';
 
 export const quantizeSchema = z.strictObject({
   /**
@@ -20,8 +21,8 @@ export const quantizeSchema = z.strictObject({
    */
   method: z.enum(['dynamic', 'weight-only'], 'expected "dynamic" or "weight-only"').default('dynamic'),
   /**
-   * Weights that stay floating point in the file: names with `*` for any run of characters. In `dynamic` models
-   * whittle's engine computes the layers' products in int8 all the same, and rounds such a weight as it loads it.
+   * Weights that stay floating point: names with `*` for any run of characters. `dynamic` models compute the products
+   * of their layers in int8, so that there only `embeddings.word`, `pooler.weight` and `classifier.weight` can be kept.
    */
   keep: patternsSchema.default([]),
   /**
@@ -53,8 +54,8 @@ export interface QuantizedTensorRecord {
 }
 
 /** What quantizing needs of a step's context; `data` and `seed` for calibration alone. */
-export type QuantizeContext = Pick<StepContext, 'folder' | 'threads' | 'onProgress' | 'onNote' | 'signal'> &
-  Partial<Pick<StepContext, 'data' | 'seed'>>;
+export type QuantizeContext = Pick<StepContext, 'folder' | 'onProgress' | 'onNote' | 'signal'> &
+  Partial<Pick<StepContext, 'threads' | 'data' | 'seed'>>;
 
 /**
  * Writes a checkpoint whose linear weights (those of the layers, pooler and classifier) and word embeddings are int8:
@@ -70,9 +71,9 @@ export type QuantizeContext = Pick<StepContext, 'folder' | 'threads' | 'onProgre
  * @throws WhittleError BAD_CHECKPOINT if the model cannot be read or a weight is NaN or infinite; BAD_OPTION, also for
  *   calibration without data; UNSUPPORTED or DEVICE for a GPU that is not there, was lost or is full; IO; ABORTED.
  * @example
- * const { checkpoint } = await quantize('runs/a/finetune', { method: 'dynamic' }, { folder: 'int8', threads: 0 });
+ * const { checkpoint } = await quantize('runs/quickstart/finetune', {}, { folder: 'runs/mine/int8' });
  * const data = await loadDataset({ path: 'examples/quickstart/data' });
- * await quantize('runs/a/finetune', { calibration: 512 }, { folder: 'better', threads: 0, data });
+ * await quantize('runs/quickstart/finetune', { calibration: 512 }, { folder: 'runs/mine/calibrated', data });
  */
 export async function quantize(
   checkpoint: string,
@@ -80,10 +81,12 @@ export async function quantize(
   context: QuantizeContext,
 ): Promise<StepResult> {
   const { method, keep, calibration, device: wanted } = checkOptions(quantizeSchema, options, 'quantize options');
-  const device = compressDevice(wanted, context.onNote);
+  checkCall('quantize', checkpoint, context, false);
+  const { threads = 0, onNote } = context;
+  const device = compressDevice(wanted, onNote);
   const source = await openCheckpoint(checkpoint);
   const candidates = [...source.tensors.keys()].filter((name) => name === 'embeddings.word' || isLinearWeight(name));
-  const kept = new Set(keep.length ? matchParameters(keep, candidates, 'quantize options: keep') : []);
+  const kept = new Set(matchKept(keep, method, candidates, 'quantize options: keep'));
   const chosen = candidates.filter((name) => !kept.has(name));
 
   const original = await source.readParameters();
@@ -92,7 +95,7 @@ export async function quantize(
   const round = async (name: ParameterName, { shape, data }: Parameter, gram?: Float32Array): Promise<Parameter> => {
     const [rows, columns] = shape as [number, number];
     const { values, scales, relativeError } = await withAbortCell(context.signal, (abort) =>
-      native.quantizeWeight(name, data, gram, rows, columns, context.threads, abort, device),
+      native.quantizeWeight(name, data, gram, rows, columns, threads, abort, device),
     );
     const quantized = { shape, data: values, scale: scales };
     parameters.set(name, quantized);

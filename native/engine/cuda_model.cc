@@ -1,6 +1,5 @@
 #include "engine/cuda_model.h"
 
-#include <cmath>
 #include <cstdlib>
 #include <cstring>
 
@@ -63,7 +62,7 @@ class Uploader {
     const StoredParameter& parameter = spec_.at(name, shape);
     std::vector<float> values(static_cast<size_t>(parameter.tensor.elements()));
     reader_.read_parameter(parameter, values.data());
-    require_finite(parameter.tensor, values);
+    expect_finite(parameter.tensor, values.data(), Dtype::f32, static_cast<int64_t>(values.size()));
     return values;
   }
 
@@ -118,6 +117,7 @@ class Uploader {
     const StoredParameter& parameter = spec_.at(name, {rows, width});
     std::vector<char> data(static_cast<size_t>(parameter.tensor.bytes));
     reader_.read(parameter.tensor, data.data());
+    expect_finite(parameter.tensor, data.data(), parameter.tensor.dtype, rows * width);
     switch (parameter.tensor.dtype) {
       case Dtype::f32:
         model.word_form = cuda::TableForm::f32;
@@ -139,21 +139,13 @@ class Uploader {
   int64_t bytes = 0;
 
  private:
-  static void require_finite(const StoredTensor& tensor, const std::vector<float>& values) {
-    for (size_t i = 0; i < values.size(); ++i)
-      if (!std::isfinite(values[i]))
-        throw Error("BAD_CHECKPOINT", tensor.file + ": tensor " + tensor.name +
-                                          ": expected finite numbers but element " + std::to_string(i) + " is " +
-                                          std::to_string(values[i]));
-  }
-
   std::vector<float> scales_of(const StoredParameter& parameter, int64_t rows) {
     if (!parameter.has_scale || parameter.scale.elements() != rows)
       throw Error("BAD_CHECKPOINT",
                   parameter.tensor.file + ": tensor " + parameter.tensor.name + ": is I8 and needs one scale a row");
     std::vector<float> scales(static_cast<size_t>(rows));
     reader_.read_floats(parameter.scale, scales.data());
-    require_finite(parameter.scale, scales);
+    expect_finite(parameter.scale, scales.data(), Dtype::f32, rows);
     return scales;
   }
 

@@ -20,6 +20,7 @@ class Packer {
     const StoredParameter& parameter = spec_.at(name, shape);
     std::vector<float> values(static_cast<size_t>(parameter.tensor.elements()));
     reader_.read_parameter(parameter, values.data());
+    expect_finite(parameter.tensor, values.data(), Dtype::f32, static_cast<int64_t>(values.size()));
     return values;
   }
 
@@ -50,6 +51,7 @@ class Packer {
                                             ": is I8 and needs one scale a row");
         reader_.read(parameter.tensor, q.data() + i * n * k);
         reader_.read_floats(parameter.scale, scales.data() + i * n);
+        expect_finite(parameter.scale, scales.data() + i * n, Dtype::f32, n);
       }
       packed.weight = pack_weight_s8(q.data(), scales.data(), parts * n, k, context_, outliers);
     } else {
@@ -91,12 +93,14 @@ class Packer {
     table.width = width;
     table.data = AlignedBuffer(static_cast<size_t>(parameter.tensor.bytes));
     reader_.read(parameter.tensor, table.data.as<char>());
+    expect_finite(parameter.tensor, table.data.as<char>(), table.dtype, rows * width);
     if (table.dtype == Dtype::i8) {
       if (!parameter.has_scale || parameter.scale.elements() != rows)
         throw Error("BAD_CHECKPOINT",
                     parameter.tensor.file + ": tensor " + parameter.tensor.name + ": is I8 and needs one scale a row");
       table.scales.resize(static_cast<size_t>(rows));
       reader_.read_floats(parameter.scale, table.scales.data());
+      expect_finite(parameter.scale, table.scales.data(), Dtype::f32, rows);
     }
     return table;
   }

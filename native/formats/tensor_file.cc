@@ -100,7 +100,35 @@ void round_chunk(const TensorToWrite& tensor, int64_t begin, int64_t end, std::v
   }
 }
 
+// The first element whose exponent is all ones, that of NaN and the infinities; count if there is none.
+template <class Bits>
+int64_t first_non_finite(const void* values, Bits exponent, int64_t count) {
+  constexpr int64_t kBlock = 1 << 12;
+  const char* bytes = static_cast<const char*>(values);
+  Bits block[kBlock];
+  for (int64_t begin = 0; begin < count; begin += kBlock) {
+    const int64_t size = std::min(kBlock, count - begin);
+    std::memcpy(block, bytes + begin * static_cast<int64_t>(sizeof(Bits)), static_cast<size_t>(size) * sizeof(Bits));
+    Bits found = 0;
+    for (int64_t i = 0; i < size; ++i) found |= static_cast<Bits>((block[i] & exponent) == exponent);
+    if (found)
+      for (int64_t i = 0; i < size; ++i)
+        if ((block[i] & exponent) == exponent) return begin + i;
+  }
+  return count;
+}
+
 }  // namespace
+
+void expect_finite(const StoredTensor& tensor, const void* values, Dtype dtype, int64_t count) {
+  int64_t found = count;
+  if (dtype == Dtype::f32) found = first_non_finite<uint32_t>(values, 0x7f800000u, count);
+  if (dtype == Dtype::f16) found = first_non_finite<uint16_t>(values, 0x7c00u, count);
+  if (dtype == Dtype::bf16) found = first_non_finite<uint16_t>(values, 0x7f80u, count);
+  if (found < count)
+    throw Error("BAD_CHECKPOINT", describe(tensor) + ": expected finite numbers but element " + std::to_string(found) +
+                                      " is NaN or infinite");
+}
 
 int64_t dtype_bytes(Dtype dtype) {
   return dtype == Dtype::f32 ? 4 : dtype == Dtype::i8 ? 1 : 2;

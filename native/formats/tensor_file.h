@@ -58,6 +58,10 @@ class TensorReader {
   std::vector<char> stored_;
 };
 
+// Throws Error BAD_CHECKPOINT naming the tensor and the first element that is NaN or infinite. Rounding to int8 would
+// hide it. values: [count] of dtype; all int8 are finite.
+void expect_finite(const StoredTensor& tensor, const void* values, Dtype dtype, int64_t count);
+
 struct TensorToWrite {
   std::string name;
   Dtype dtype;          // of the file

@@ -92,6 +92,47 @@ TEST(half, floats_are_rounded_to_the_nearest) {
   CHECK((float_to_bf16(std::nanf("")) & 0x7fff) > 0x7f80);
 }
 
+TEST(tensor_file, the_first_value_that_is_not_finite_is_named) {
+  StoredTensor tensor;
+  tensor.name = "w";
+  tensor.file = "f";
+  const auto code = [&](const auto& values, Dtype dtype) {
+    return error_code([&] { expect_finite(tensor, values.data(), dtype, static_cast<int64_t>(values.size())); });
+  };
+  const float infinite = std::numeric_limits<float>::infinity();
+  for (size_t count : {1, 63, 4096, 4097, 9001}) {
+    const std::vector<float> floats(count, std::numeric_limits<float>::max());
+    const std::vector<uint16_t> halves(count, 0x7bff), brains(count, 0x7f7f);  // the largest numbers of each
+    CHECK_EQUAL(code(floats, Dtype::f32), std::string("none"));
+    CHECK_EQUAL(code(halves, Dtype::f16), std::string("none"));
+    CHECK_EQUAL(code(brains, Dtype::bf16), std::string("none"));
+    CHECK_EQUAL(code(std::vector<uint8_t>(count, 0xff), Dtype::i8), std::string("none"));
+    for (size_t at : {size_t{0}, count / 2, count - 1}) {
+      for (float value : {std::nanf(""), infinite, -infinite}) {
+        std::vector<float> broken = floats;
+        broken[at] = value;
+        CHECK_EQUAL(code(broken, Dtype::f32), std::string("BAD_CHECKPOINT"));
+        try {
+          expect_finite(tensor, broken.data(), Dtype::f32, static_cast<int64_t>(count));
+        } catch (const Error& error) {
+          const std::string expected = "f: tensor w: expected finite numbers but element " + std::to_string(at) + " ";
+          CHECK_EQUAL(std::string(error.what()).find(expected), size_t{0});
+        }
+      }
+      for (int bits : {0x7c00, 0x7e01, 0xfc00}) {
+        std::vector<uint16_t> broken = halves;
+        broken[at] = static_cast<uint16_t>(bits);
+        CHECK_EQUAL(code(broken, Dtype::f16), std::string("BAD_CHECKPOINT"));
+      }
+      for (int bits : {0x7f80, 0x7fc0, 0xff80}) {
+        std::vector<uint16_t> broken = brains;
+        broken[at] = static_cast<uint16_t>(bits);
+        CHECK_EQUAL(code(broken, Dtype::bf16), std::string("BAD_CHECKPOINT"));
+      }
+    }
+  }
+}
+
 TEST(tensor_file, reads_what_was_written_and_names_what_is_wrong) {
   const std::string path = temporary_path();
   std::remove(path.c_str());

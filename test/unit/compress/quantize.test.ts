@@ -247,6 +247,37 @@ test('NaN weights are named', async () => {
   );
 });
 
+test('an engine that rounds as it loads names NaN weights and scales too', async () => {
+  const folder = temporaryFolder();
+  const { config, description, head, readParameters } = await openCheckpoint(source);
+  for (const name of ['layers.1.output.weight', 'embeddings.word', 'embeddings.norm.bias']) {
+    const parameters = await readParameters();
+    parameters.get(name)!.data[7] = name === 'embeddings.word' ? Infinity : NaN;
+    const broken = join(folder, name);
+    await writeCheckpoint(broken, { config, description, head, parameters, dtype: 'float32', tokenizerFrom: source });
+    const checkpoint = await openCheckpoint(broken);
+    await expectError(
+      () => Engine.load(checkpoint, { precision: 'int8' }),
+      'BAD_CHECKPOINT',
+      /model\.safetensors: tensor bert\..*: expected finite numbers but element 7 is NaN or infinite/,
+    );
+  }
+});
+
+test('weights of layers can be kept in weight-only models alone', async () => {
+  const keep = ['layers.0.output.weight', 'classifier.weight'];
+  const folder = join(temporaryFolder(), 'int8');
+  await expectError(
+    () => quantize(source, { keep }, { folder }),
+    'BAD_OPTION',
+    /keep: expected a weight outside the layers \(embeddings\.word, .*classifier\.weight\), .* but found layers\.0\.output/,
+  );
+  await quantize(source, { method: 'weight-only', keep }, { folder });
+  const { dtypes } = await openCheckpoint(folder);
+  assert.is(dtypes.get('layers.0.output.weight'), 'F32');
+  assert.is(dtypes.get('layers.1.output.weight'), 'I8');
+});
+
 test('misspelt options and patterns get the right one told', async () => {
   const context = { folder: join(temporaryFolder(), 'int8'), threads: 1 };
   const run = (options: object) => () => quantize(source, options as never, context);
