@@ -28,7 +28,7 @@ export function addEvaluate(program: Command): Command {
     .command('evaluate')
     .description('score a model on labelled data')
     .argument('<model>', 'folder of a checkpoint')
-    .argument('<data>', 'a file (JSONL, CSV, TSV, CoNLL), or a folder with train, dev and test files')
+    .argument('<data>', 'a file (JSONL, CSV, TSV, CoNLL, Parquet), or a folder with train, dev and test files')
     .addOption(new Option('--on <split>', 'split of a folder').choices(['train', 'dev', 'test']).default('test'))
     .option('--text-column <name>', 'column of the text (default: text)')
     .option('--text-pair-column <name>', 'column of the second text (default: textPair)')

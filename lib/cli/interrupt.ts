@@ -2,6 +2,7 @@
  * Ctrl-C and SIGTERM: the first asks the work to stop cleanly, the second, or some seconds, end the process. A reader of
  * the output that goes away (`whittle run --json | head`) asks for the same.
  */
+import { writeError } from '../atomic.js';
 
 /** Exit code of a process that Ctrl-C stopped, as shells have it: 128 + SIGINT. */
 export const interruptedExitCode = 130;
@@ -11,12 +12,20 @@ const readerGoneExitCode = 141;
 
 const outputs = [process.stdout, process.stderr];
 
-/** Lets a reader of the output go away without an error; what was at work is stopped by `abortOnInterrupt`. */
+/**
+ * Lets a reader of the output go away without an error; what was at work is stopped by `abortOnInterrupt`. Output that
+ * cannot be written for another reason is told once, where there is still a place for it.
+ */
 export function allowReaderToLeave(): void {
+  let isTold = false;
   for (const stream of outputs) {
     stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EPIPE') throw error;
-      process.exitCode = readerGoneExitCode;
+      if (error.code === 'EPIPE') process.exitCode = readerGoneExitCode;
+      else if (stream === process.stdout && !isTold) {
+        isTold = true;
+        process.exitCode = 1;
+        process.stderr.write(`whittle: ${(writeError(error, 'standard output') as Error).message}\n`);
+      }
     });
   }
 }
@@ -39,7 +48,8 @@ export function abortOnInterrupt(): { signal: AbortSignal; release: () => void }
   const release = () => {
     clearTimeout(timer);
     process.off('SIGINT', stop).off('SIGTERM', stop);
-    for (const stream of outputs) stream.off('error', stopWithReader);
+    process.stdout.off('error', stopWithReader);
+    process.stderr.off('error', stopAtPipe);
   };
   const end = (name: NodeJS.Signals) => {
     release();
@@ -50,10 +60,12 @@ export function abortOnInterrupt(): { signal: AbortSignal; release: () => void }
     timer = setTimeout(end, secondsToStop * 1000, name).unref();
     controller.abort();
   };
-  const stopWithReader = (error: NodeJS.ErrnoException) => {
+  const stopWithReader = () => controller.abort();
+  const stopAtPipe = (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') controller.abort();
   };
   process.on('SIGINT', stop).on('SIGTERM', stop);
-  for (const stream of outputs) stream.on('error', stopWithReader);
+  process.stdout.on('error', stopWithReader);
+  process.stderr.on('error', stopAtPipe);
   return { signal: controller.signal, release };
 }

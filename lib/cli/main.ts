@@ -35,7 +35,9 @@ function report(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 1; // commander has told it already
   const verbose = process.argv.includes('--verbose');
   const known = error instanceof WhittleError;
-  const message = error instanceof Error ? error.message : String(error);
+  const text = error instanceof Error ? error.message : String(error);
+  // What the library calls the caller's signal is Ctrl-C here.
+  const message = known && text === "Stopped by the caller's signal" ? 'stopped' : text;
   if (process.argv.includes('--json')) {
     process.stdout.write(`${JSON.stringify({ type: 'error', code: known ? error.code : 'INTERNAL', message })}\n`);
   }

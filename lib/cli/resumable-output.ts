@@ -37,6 +37,8 @@ export class ResumableOutput {
   #buffer = '';
   #rejectedBuffer = '';
   #lastSave = performance.now();
+  /** Whether the disk holds how far the files go. */
+  #isSaved: boolean;
 
   private constructor(
     readonly file: string,
@@ -45,7 +47,9 @@ export class ResumableOutput {
     private readonly rejected: FileHandle,
     private readonly unlock: () => Promise<void>,
     readonly progress: OutputProgress,
-  ) {}
+  ) {
+    this.#isSaved = progress.rows > 0;
+  }
 
   /**
    * Goes on with what the same command left, or begins anew.
@@ -98,6 +102,7 @@ export class ResumableOutput {
     }
     await writeFileWhole(progressName(this.file), JSON.stringify({ command: this.command, ...this.progress }));
     this.#lastSave = performance.now();
+    this.#isSaved = true;
   }
 
   /** Gives the files their names. The rejected rows' one exists only if there are any. */
@@ -118,10 +123,10 @@ export class ResumableOutput {
     await this.unlock();
   }
 
-  /** Lets go of the files: as they are, for the same command to go on with, or without a trace if they hold no row. */
+  /** Lets go of the files: as they are, for the same command to go on with, or without a trace if nobody can go on with them. */
   async close(): Promise<void> {
     await this.#closeFiles();
-    if (this.progress.rows === 0) {
+    if (this.progress.rows === 0 || !this.#isSaved) {
       const { file } = this;
       for (const path of [partial(file), partial(rejectedName(file)), progressName(file)])
         await rm(path, { force: true });
@@ -147,11 +152,17 @@ export class ResumableOutput {
 /** Keeps a second process from the same output. */
 async function lockOutput(file: string): Promise<() => Promise<void>> {
   const folder = `${file}.lock`;
-  const unlock = await lockFolder(folder);
-  return async () => {
-    await unlock();
-    await rmdir(folder).catch(() => undefined); // not empty: another process has just taken it
-  };
+  const removeFolder = () => rmdir(folder).catch(() => undefined); // not empty: another process has just taken it
+  try {
+    const unlock = await lockFolder(folder, file);
+    return async () => {
+      await unlock();
+      await removeFolder();
+    };
+  } catch (error) {
+    await removeFolder();
+    throw error;
+  }
 }
 
 export function rejectedName(file: string): string {

@@ -17,7 +17,7 @@ import { hasParquetColumn } from './parquet.js';
 import { Preprocessing } from './preprocess/preprocessing.js';
 import { readRows, type ReadOptions } from './read-rows.js';
 import { defaultColumns, describeValue } from './rows.js';
-import { labelsOf, sampleRows, splitRows, stratumOf } from './split.js';
+import { labelsOf, sampleRows, splitRows, stratumOf, textKey } from './split.js';
 import { streamSplits, type SplitName } from './streamed-rows.js';
 
 export { datasetSchema, type DatasetOptions } from './dataset-options.js';
@@ -36,7 +36,7 @@ const splitNames = ['train', 'dev', 'test'] as const;
  * @throws WhittleError `BAD_DATA` that names file and line: a row that cannot be read, a label outside `labels`, a dev or
  * test label that train lacks, a split without rows; `BAD_OPTION` for options that are none.
  * @example
- * const data = await loadDataset({ path: 'messages.csv', columns: { text: 'message' }, split: { groupBy: 'user' } });
+ * const data = await loadDataset({ path: 'examples/quickstart/data', limit: { train: 1000 } });
  * console.log(data.labels.length, data.train.rows.length);
  */
 export async function loadDataset(options: DatasetOptions): Promise<Dataset> {
@@ -113,7 +113,7 @@ function locateSplits({ path, format, ...named }: CheckedOptions): SplitFiles {
   if (train === undefined) {
     throw new WhittleError(
       'BAD_DATA',
-      `${String(path)}: expected a file train${dataExtensions.join(', train')} but found none in the folder`,
+      `${String(path)}: expected a file called train${dataExtensions.slice(0, -1).join(', train')} or train${dataExtensions.at(-1)} but found none in the folder`,
     );
   }
   if (format === undefined) for (const file of Object.values(files).flat()) formatOf(file, ', or the option "format",');
@@ -192,7 +192,9 @@ function carveMissing(
   parts.forEach((name, part) => {
     splits[name] = takeRows({ ...source, name }, rows[part]!);
     if (shares[name] > 0 && splits[name].rows.length === 0) {
-      const what = split.groupBy === undefined ? `${source.rows.length}` : `${source.rows.length} in too few groups`;
+      const different = new Set(source.rows.map(textKey)).size;
+      const few = different < source.rows.length ? ` with ${different} different texts` : '';
+      const what = `${source.rows.length}${split.groupBy === undefined ? few : ' in too few groups'}`;
       throw new WhittleError(
         'BAD_DATA',
         `${source.file}: expected rows enough for ${parts.join(', ')} but found ${what}, which leaves none for ${name}`,

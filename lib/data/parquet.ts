@@ -94,7 +94,9 @@ async function readMetadata(file: string): Promise<FileMetaData> {
 }
 
 function damaged(file: string, error: unknown, rows = ''): WhittleError {
-  const message = (error as Error).message.replace(/^parquet (file )?/, '');
+  // What breaks inside the library tells its own state, not the file's.
+  const isBroken = error instanceof TypeError || error instanceof RangeError;
+  const message = isBroken ? 'damaged data' : (error as Error).message.replace(/^parquet (file )?/, '');
   return new WhittleError('BAD_DATA', `${file}: ${rows}expected a Parquet file but found: ${message}`, {
     cause: error,
   });

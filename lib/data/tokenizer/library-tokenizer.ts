@@ -26,12 +26,18 @@ export class LibraryTokenizer implements Tokenizer {
       // Special tokens are added by the templates, which know where to cut.
       this.pipeline = new LibraryPipeline({ ...json, post_processor: null }, {});
     } catch (cause) {
+      if (cause instanceof TypeError)
+        throw new WhittleError(
+          'BAD_CHECKPOINT',
+          `${file}: model: expected what its type needs but found other fields`,
+          {
+            cause,
+          },
+        );
       throw new WhittleError(
         'UNSUPPORTED',
         `${file}: expected a tokenizer of a known kind but found: ${(cause as Error).message}`,
-        {
-          cause,
-        },
+        { cause },
       );
     }
   }

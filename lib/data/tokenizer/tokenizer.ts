@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { WhittleError } from '../../../bindings/errors.js';
-import { checkOptions } from '../../options.js';
+import { checkOptions, didYouMean } from '../../options.js';
 import type { ModelDescription } from '../../models/description.js';
 import { PreprocessingTokenizer } from '../preprocess/preprocessing-tokenizer.js';
 import { readPreprocessing, type Preprocessing } from '../preprocess/preprocessing.js';
@@ -95,6 +95,9 @@ const bertNormalizerSchema = z.object({
   lowercase: z.boolean().default(true),
 });
 
+/** Kinds of models that whittle or @huggingface/tokenizers run; that library guesses at others by their vocabulary. */
+const modelTypes = ['WordPiece', 'BPE', 'Unigram', 'WordLevel'];
+
 const highestId = 2 ** 31 - 1;
 const vocabulary = z.record(z.string(), z.int('expected a whole number').min(0).max(highestId));
 
@@ -171,14 +174,10 @@ export async function loadTokenizer(
 
 async function loadPlainTokenizer(folder: string, model: TokenizedModel | undefined): Promise<Tokenizer> {
   const file = join(folder, 'tokenizer.json');
-  const text = await readFile(file, 'utf8').catch((cause: unknown) => {
-    throw new WhittleError(
-      'BAD_CHECKPOINT',
-      `${file}: expected the tokenizer of the checkpoint, but it cannot be read`,
-      {
-        cause,
-      },
-    );
+  const text = await readFile(file, 'utf8').catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code === 'ENOENT')
+      throw new WhittleError('BAD_CHECKPOINT', `${file}: no such file; expected the tokenizer of the checkpoint`);
+    throw new WhittleError('IO', `${file} could not be read: ${cause.message}`, { cause });
   });
   let json: unknown;
   try {
@@ -203,6 +202,11 @@ export function createTokenizer(json: unknown, file: string, model?: TokenizedMo
   }
   if (model && model.tokenTypes > 0) checkTypes(templates, file, model.tokenTypes);
   const { model: rules, normalizer, pre_tokenizer: preTokenizer, added_tokens: addedTokens } = tokenizer;
+  if (rules.type !== undefined && !modelTypes.includes(rules.type))
+    throw new WhittleError(
+      'UNSUPPORTED',
+      `${file}: model.type: expected ${modelTypes.join(', ')} but found "${rules.type}"${didYouMean(rules.type, modelTypes)}`,
+    );
   const kinds = [rules.type ?? (rules.merges ? 'BPE' : 'WordPiece'), normalizer?.type, preTokenizer?.type].join();
   if (kinds === 'WordPiece,BertNormalizer,BertPreTokenizer')
     return createWordPieceTokenizer(tokenizer, templates, addedTokens, file);

@@ -27,6 +27,11 @@ export function whittleOnFullDisk(kilobytes: number, args: string[]): Promise<Ou
   return start('bash', ['-c', script, 'bash', process.execPath, ...program, ...args]);
 }
 
+/** The same with a standard output that takes nothing. */
+export function whittleToFullOutput(args: string[]): Promise<Outcome> {
+  return start('bash', ['-c', 'exec "$@" > /dev/full', 'bash', process.execPath, ...program, ...args]);
+}
+
 /**
  * The same, twice: on a file system of so many kilobytes mounted at `folder`, then with room enough. The files below
  * `folder` after the first run are listed in between. Undefined where no file system can be mounted.

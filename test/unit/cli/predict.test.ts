@@ -4,8 +4,8 @@ import { gzipSync } from 'node:zlib';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { lockFolder } from '../../../lib/recipe/lock.js';
-import { root, temporaryFolder } from '../../harness.js';
-import { whittle, whittleOnFullDisk } from './command-line.js';
+import { root, skip, temporaryFolder } from '../../harness.js';
+import { whittle, whittleOnFullDisk, whittleOnTinyDisk, whittleToFullOutput } from './command-line.js';
 
 const model = join(root, 'test', 'fixtures', 'tiny-bert');
 const entityModel = join(root, 'test', 'fixtures', 'tiny-bert-tokens');
@@ -186,7 +186,7 @@ test('an output that another process writes is refused', async () => {
   const unlock = await lockFolder(`${input}.out.txt.lock`);
   const { code, stderr } = await whittle(['predict', model, input, '-o', `${input}.out.txt`]);
   assert.is(code, 1);
-  assert.match(stderr, /in\.txt\.out\.txt\.lock is in use by process \d+/);
+  assert.match(stderr, /in\.txt\.out\.txt is in use by process \d+.* delete .*\.lock/);
   await unlock();
   assert.is((await whittle(['predict', model, input, '-o', `${input}.out.txt`])).code, 0);
 });
@@ -239,6 +239,25 @@ test('Ctrl-C stops cleanly, and the same command goes on where it was', async ()
     'whole.txt',
     'whole.txt.rejected.jsonl',
   ]);
+});
+
+test('an output that cannot be written in full leaves nothing that nobody can go on with', async () => {
+  const input = write('in.txt', 'lost card and top up\n'.repeat(3000));
+  const folder = temporaryFolder();
+  const output = join(folder, 'out.jsonl');
+  const runs = await whittleOnTinyDisk(24, folder, ['predict', model, input, '-o', output]);
+  if (!runs) return skip('no file system can be mounted here');
+  assert.is(runs.full.code, 1);
+  assert.match(runs.full.stderr, /out\.jsonl.* could not be written: the disk is full/);
+  assert.equal(runs.files, []);
+  assert.is(runs.roomy.code, 0, runs.roomy.stderr);
+});
+
+test('standard output that takes nothing is one sentence', async () => {
+  if (!existsSync('/dev/full')) return skip('no /dev/full');
+  const { code, stderr } = await whittleToFullOutput(['doctor', '--json']);
+  assert.is(code, 1);
+  assert.is(stderr, 'whittle: standard output could not be written: the disk is full\n');
 });
 
 test.run();

@@ -77,6 +77,12 @@ test('Parquet: several labels a row, and scores', async () => {
 test('bad: Parquet files that are none, cut off, compressed in another way or without the column', async () => {
   const task = 'text-classification';
   await expectError(() => read(join(folder, 'no.parquet'), task), 'BAD_DATA', /no\.parquet: .* there is none/);
+  for (const damaged of ['', `PAR1${'\0'.repeat(100)}PAR1`])
+    await expectError(
+      () => read(file('x.parquet', damaged), task),
+      'BAD_DATA',
+      /x\.parquet: expected a Parquet file but found: damaged data$/,
+    );
   await expectError(() => read(file('x.parquet', 'text'), task), 'BAD_DATA', /x\.parquet: expected a Parquet file but/);
   const { readFileSync } = await import('node:fs');
   const cut = readFileSync(parquet('snappy.parquet')).subarray(0, 900);

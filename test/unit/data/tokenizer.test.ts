@@ -246,13 +246,23 @@ test('bad tokenizer files are named', async () => {
   await expectError(
     () => loadTokenizer('/nowhere'),
     'BAD_CHECKPOINT',
-    /nowhere\/tokenizer\.json: expected the tokenizer/,
+    /nowhere\/tokenizer\.json: no such file; expected the tokenizer/,
   );
   const folder = temporaryFolder();
   writeFileSync(join(folder, 'tokenizer.json'), '{"model":');
   await expectError(() => loadTokenizer(folder), 'BAD_CHECKPOINT', /tokenizer\.json: expected JSON but found/);
   await expectError(
-    () => goldenTokenizer('uncased', { model: { type: 'Magic' } }),
+    () => goldenTokenizer('uncased', { model: { type: 'WordPeice', vocab: { a: 0 } } }),
+    'UNSUPPORTED',
+    /tokenizer\.json: model\.type: expected WordPiece, BPE, .* but found "WordPeice"; did you mean "WordPiece"\?/,
+  );
+  await expectError(
+    () => goldenTokenizer('uncased', { model: { type: 'Unigram', vocab: { a: 0 } } }),
+    'BAD_CHECKPOINT',
+    /tokenizer\.json: model: expected what its type needs/,
+  );
+  await expectError(
+    () => goldenTokenizer('uncased', { normalizer: { type: 'Magic' } }),
     'UNSUPPORTED',
     /expected a tokenizer of a known kind but found: .*Magic/,
   );
