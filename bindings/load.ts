@@ -61,6 +61,11 @@ function load(): { binary: LoadedBinary; binding: NativeBinding } {
     }
   }
   const places = tried.map((one) => `${one.path} (${one.outcome})`).join(', ');
+  if (process.env.WHITTLE_BINARY)
+    throw new WhittleError(
+      'NO_BINARY',
+      `WHITTLE_BINARY: expected the path of whittle's native binary but found ${places}`,
+    );
   throw new WhittleError(
     'NO_BINARY',
     `whittle has no native binary for ${platform()}: looked for ${places}; run "npm install" again with optional ` +

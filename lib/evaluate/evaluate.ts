@@ -184,7 +184,8 @@ const goldField: Record<Task, string> = {
 
 /** Rows of the model's task, each with its label or tags; of rows that no reader has checked, everything. */
 function checkRows(split: Split, task: Task): void {
-  const rules: RowRules = { task, labelled: true, scheme: 'IOB2', columns: defaultColumns(task) };
+  // Of tags only their form counts: scores are told for any sequence of them.
+  const rules: RowRules = { task, labelled: true, scheme: 'IOB1', columns: defaultColumns(task) };
   split.rows.forEach((row: unknown, index) => {
     const place = nameRow(split, index);
     if (typeof row !== 'object' || row === null)

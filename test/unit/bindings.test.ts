@@ -1,4 +1,5 @@
 /** The addon exports exactly what bindings/native.ts declares, and fails with WhittleErrors. */
+import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import ts from 'typescript';
 import { test } from 'uvu';
@@ -40,6 +41,21 @@ test('errors of synchronous and asynchronous functions are WhittleErrors with th
     () => native.readParameters([{ tensor: { ...tensor, shape: [2 ** 40, 2 ** 40] } }]),
     'BAD_CHECKPOINT',
     /too large/,
+  );
+});
+
+test('a binary that WHITTLE_BINARY names and that is none is told as such', () => {
+  const load = join(root, 'bindings', 'load.ts');
+  const program = `import { native } from ${JSON.stringify(load)}; native.machineInfo();`;
+  const { status, stderr } = spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', program], {
+    cwd: root,
+    encoding: 'utf8',
+    env: { ...process.env, WHITTLE_BINARY: '/nowhere/whittle.node' },
+  });
+  assert.is(status, 1);
+  assert.match(
+    stderr,
+    /WHITTLE_BINARY: expected the path of .* binary but found \/nowhere\/whittle\.node \(not there\)/,
   );
 });
 

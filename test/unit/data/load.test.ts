@@ -191,7 +191,7 @@ test('bad data', async () => {
   await expectError(
     () => loadDataset({ path: makeFolder({ 'dev.jsonl': good }) }),
     'BAD_DATA',
-    /expected a file train\.jsonl, .* but found none in the folder/,
+    /expected a file called train\.jsonl, .* or train\.parquet but found none in the folder/,
   );
   await expectError(
     () => loadDataset({ path: '/nowhere' }),
