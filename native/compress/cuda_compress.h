@@ -19,8 +19,8 @@ inline constexpr int64_t kGpuPiece = int64_t{1} << 24;
 // pieces of memory, one copied while the other is worked on.
 class CudaMagnitudes {
  public:
-  // `check` is called between pieces and may throw. Throws GpuOutOfMemory if not even small pieces fit, Error DEVICE if
-  // the GPU is lost.
+  // The tensors must outlive this. `check` is called between pieces and may throw. Throws GpuOutOfMemory if not even
+  // small pieces fit, Error DEVICE if the GPU is lost.
   CudaMagnitudes(GpuDevice& device, const std::vector<MagnitudeTensor>& tensors, const std::function<void()>& check);
   ~CudaMagnitudes();
   CudaMagnitudes(const CudaMagnitudes&) = delete;
@@ -50,7 +50,7 @@ class CudaMagnitudes {
 
   GpuDevice& device_;
   const std::vector<MagnitudeTensor>& tensors_;
-  const std::function<void()>& check_;
+  const std::function<void()> check_;
   std::vector<GpuBuffer> resident_;  // one a tensor, or none
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::vector<Piece> pieces_;

@@ -4,15 +4,17 @@
 set(WHITTLE_CUDA_ARCHITECTURES "80-real;86-real;89-real;90a-real;90-virtual"
     CACHE STRING "What the kernels are compiled for; the last is PTX, for GPUs of later kinds")
 set(CMAKE_CUDA_ARCHITECTURES ${WHITTLE_CUDA_ARCHITECTURES})
+# C++17, since CMake before 3.26 does not know nvcc's flag for more.
+set(CMAKE_CUDA_STANDARD 17)
 enable_language(CUDA)
 find_package(CUDAToolkit REQUIRED)
 
-# C++17, since CMake before 3.26 does not know nvcc's flag for more.
 read_list(cuda_sources cuda)
 add_library(whittle_cuda OBJECT ${cuda_sources})
 target_include_directories(whittle_cuda PRIVATE native ${CUDAToolkit_INCLUDE_DIRS})
-set_target_properties(whittle_cuda PROPERTIES CUDA_STANDARD 17 CUDA_VISIBILITY_PRESET hidden
-                                              CUDA_RUNTIME_LIBRARY Static)
+set_target_properties(whittle_cuda PROPERTIES CUDA_VISIBILITY_PRESET hidden CUDA_RUNTIME_LIBRARY Static)
+# The Makefile generator takes a target with CUDA objects for one of CUDA's language.
+set_target_properties(whittle_core PROPERTIES CUDA_STANDARD 17 CUDA_ARCHITECTURES "${CMAKE_CUDA_ARCHITECTURES}")
 target_compile_options(
   whittle_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr --resource-usage -Xfatbin=-compress-all>
                        $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra>)
