@@ -81,7 +81,7 @@ const optionTasks: Partial<Record<keyof TaskOptions, readonly Task[]>> = {
 /**
  * Fills in what the options leave open.
  * @param maxLength tokens of an example.
- * @throws WhittleError BAD_OPTION for an option of another task, or a stride without windows; BAD_DATA for rows that
+ * @throws WhittleError BAD_OPTION for an option of another task, a stride without windows, or windows of pairs; BAD_DATA for rows that
  *   the embedding's loss cannot use.
  */
 export function resolveTask(
@@ -101,6 +101,11 @@ export function resolveTask(
   const inWindows = longTexts === 'windows';
   if (options.stride !== undefined && !inWindows)
     throw new WhittleError('BAD_OPTION', 'stride: expected "longTexts: windows" beside it but found none');
+  if (options.longTexts === 'windows' && arePairs(data.train))
+    throw new WhittleError(
+      'BAD_OPTION',
+      'longTexts: expected "truncate" for pairs of texts, which are cut to maxLength, but found "windows"',
+    );
   const keptStride = kept.maxLength === maxLength ? kept.stride : undefined;
   const stride = options.stride ?? keptStride ?? defaultStride(maxLength);
   const labelPieces = options.labelPieces ?? kept.labelPieces ?? 'first';
@@ -115,6 +120,11 @@ export function resolveTask(
     },
     ...resolveEmbedding(options.embedding, data),
   };
+}
+
+/** True if every row is a pair of texts; not known of streamed rows. */
+function arePairs({ rows }: Split): boolean {
+  return rows.length > 0 && rows.every((row) => 'text' in row && row.textPair !== undefined);
 }
 
 /** The checkpoint's own head if it has the same task and set of labels, else a new one. */

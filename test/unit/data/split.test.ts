@@ -149,6 +149,12 @@ test('bad split options', async () => {
     'BAD_DATA',
     /expected rows enough for train, dev, test but found 200 in too few groups/,
   );
+  const two = ['text,label', ...Array.from({ length: 40 }, (_, row) => (row % 2 ? 'Yes,a' : 'no,b'))].join('\n');
+  await expectError(
+    () => loadDataset({ path: file('two.csv', two) }),
+    'BAD_DATA',
+    /expected rows enough for train, dev, test but found 40 with 2 different texts, which leaves/,
+  );
 });
 
 test.run();
