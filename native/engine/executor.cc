@@ -132,10 +132,10 @@ bool run_layers(const PackedModel& model, const ChunkRows& chunk, bool first_row
 
 // The same in int8.
 template <typename Stop>
-bool run_byte_layers(const PackedModel& model, const ChunkRows& chunk, bool first_rows_only, float* x,
+bool run_byte_layers(const PackedModel& model, const ChunkRows& chunk, bool first_rows_only, float* x, int threads,
                      const Context& context, const Stop& stop) {
   const Arena::Scope scope(context.arena);
-  ByteLayers layers(model, chunk, first_rows_only, x, context);
+  ByteLayers layers(model, chunk, first_rows_only, x, ByteLayers::few_rows(model, threads), context);
   layers.begin();
   for (size_t i = 0; i < model.layers.size(); ++i) {
     if (stop()) return false;
@@ -164,7 +164,7 @@ void run_chunk(const PackedModel& model, const RaggedBatch& batch, const Chunk& 
   embed(model, batch, chunk, x);
   const ChunkRows rows = {offsets, sequences};
   const bool finished = model.precision == Precision::int8
-                            ? run_byte_layers(model, rows, first_rows_only, x, context, stop)
+                            ? run_byte_layers(model, rows, first_rows_only, x, threads, context, stop)
                             : run_layers(model, rows, first_rows_only, x, threads, context, stop);
   if (!finished) return;
   if (output == Output::mean) {

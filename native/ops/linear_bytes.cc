@@ -8,6 +8,7 @@ namespace {
 
 // A tile of sums, int32 [96, 64], stays in the first-level cache between product and epilogue.
 constexpr int64_t kTileRows = 96, kTileColumns = 64;
+static_assert(kLinearBytesScratch >= kTileRows * kTileColumns * static_cast<int64_t>(sizeof(int32_t)));
 
 // Calls finish(sums, row, rows, column, columns) for each tile of the product; column counts from n_begin.
 template <typename Finish>

@@ -4,7 +4,9 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <utility>
 
+#include "engine/byte_layers.h"
 #include "engine/executor.h"
 #include "test/allocations.h"
 #include "test/small_model.h"
@@ -14,6 +16,12 @@ using namespace whittle;
 using namespace whittle::test;
 
 namespace {
+
+// While this lives, threads divide the columns of products of int8 models of any size if there are few rows.
+struct DividedColumns {
+  const int64_t before = std::exchange(ByteLayers::cached_weights, 0);
+  ~DividedColumns() { ByteLayers::cached_weights = before; }
+};
 
 constexpr Output kOutputs[] = {Output::logits, Output::hidden, Output::pooled, Output::mean, Output::first};
 
@@ -132,6 +140,11 @@ TEST(executor_memory_int8, warm_runs_allocate_nothing) {
   check_warm_runs(Precision::int8);
 }
 
+TEST(executor_memory_int8, warm_runs_by_columns_allocate_nothing) {
+  const DividedColumns divided;
+  check_warm_runs(Precision::int8);
+}
+
 TEST(executor_failure_float32, any_allocation_of_a_cold_run_may_fail) {
   check_failures(Precision::float32);
 }
@@ -139,6 +152,11 @@ TEST(executor_failure_bfloat16, any_allocation_of_a_cold_run_may_fail) {
   check_failures(Precision::bfloat16);
 }
 TEST(executor_failure_int8, any_allocation_of_a_cold_run_may_fail) {
+  check_failures(Precision::int8);
+}
+
+TEST(executor_failure_int8, any_allocation_of_a_cold_run_by_columns_may_fail) {
+  const DividedColumns divided;
   check_failures(Precision::int8);
 }
 
