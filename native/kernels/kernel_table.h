@@ -36,6 +36,8 @@ struct PackedProduct {
   // c: [m, n_end - n_begin] written at c[row * c_stride + (column - n_begin)]. accumulate: adds to c.
   void (*run)(const TA* a, int64_t a_stride, const void* packed, int64_t m, int64_t n, int64_t k, int64_t n_begin,
               int64_t n_end, TC* c, int64_t c_stride, bool accumulate);
+  // A block of rows takes as long as one of the next multiple of this many.
+  int64_t row_unit = 1;
 };
 
 // Which elements dropout keeps, one bit an element (bit c % 8 of byte c / 8), rows `stride` bytes apart; those kept are

@@ -17,8 +17,21 @@ int64_t multiple_near(int64_t target, int64_t unit) {
 }  // namespace
 
 template <typename T>
+int64_t Products<T>::equal_parts(int64_t rows, int64_t target) const {
+  const int64_t near = multiple_near(target, product().rows);
+  int64_t parts = (rows + near - 1) / near;
+  if (parts > 2) {
+    parts = (parts + 3) / 4 * 4;
+  } else if (rows > near / 2) {
+    parts = 2;
+  }
+  const int64_t step = (rows + parts - 1) / parts, unit = product().row_unit;
+  return (step + unit - 1) / unit * unit;
+}
+
+template <typename T>
 int64_t Products<T>::block_rows(int64_t rows) const {
-  return multiple_near(rows >= 1024 ? 64 : 32, product().rows);
+  return equal_parts(rows, rows >= 1024 ? 64 : 32);
 }
 
 template <typename T>
@@ -93,7 +106,7 @@ void Products<T>::weight_gradient(const T* dy, int64_t dy_stride, int64_t part_s
                     std::min(begin + pack_columns, k), right + chunk * right_bytes);
   });
 
-  const int64_t step = multiple_near(64, product().rows);
+  const int64_t step = equal_parts(n, 64);
   const int64_t blocks = (n + step - 1) / step;
   const int64_t columns = columns_at_once();
   const int64_t column_blocks = (k + columns - 1) / columns;

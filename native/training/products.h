@@ -68,6 +68,9 @@ class Products {
   }
 
  private:
+  // Rows of each of the parts, near `target`, that `rows` are cut into: of one size and, where there are more than two,
+  // a multiple of four of them, so that threads of one speed are done at the same time.
+  int64_t equal_parts(int64_t rows, int64_t target) const;
   const auto& product() const {
     if constexpr (kIsBf16<T>) {
       return context_.kernels.gemm_bf16;

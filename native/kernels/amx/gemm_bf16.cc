@@ -60,7 +60,7 @@ void run(const bf16* a, int64_t a_stride, const void* packed, int64_t m, int64_t
 }  // namespace
 
 void add_gemm_bf16(KernelTable& table) {
-  table.gemm_bf16 = {kPanel, kRows, packed_bytes, pack, run};
+  table.gemm_bf16 = {kPanel, kRows, packed_bytes, pack, run, kRows};
   table.pack_transposed_bf16 = pack_transposed_bf16;
 }
 

@@ -57,7 +57,7 @@ void run(const uint8_t* a, int64_t a_stride, const void* packed, int64_t m, int6
 }  // namespace
 
 void add_gemm_s8(KernelTable& table) {
-  table.gemm_s8 = {kPanel, kRows, packed_bytes, pack, run};
+  table.gemm_s8 = {kPanel, kRows, packed_bytes, pack, run, kRows};
 }
 
 }  // namespace whittle::amx
