@@ -32,6 +32,22 @@ export const embeddingParameterNames = [
   'embeddings.norm.bias',
 ] as const;
 
+/** The weights that products multiply with, in the order of BlockPacked. */
+export const blockWeightNames = [
+  'attention.query.weight',
+  'attention.key.weight',
+  'attention.value.weight',
+  'attention.output.weight',
+  'intermediate.weight',
+  'output.weight',
+] as const;
+
+/**
+ * Arrays of packedWeightFloats, by blockWeightNames, that hold the weights as they are now (adamw writes them); null
+ * for those that the call has to pack.
+ */
+export type BlockPacked = readonly (Float32Array | null)[];
+
 /** Products of the training kernels; bfloat16 falls back to float32 on a machine without bf16 products. */
 export type TrainingPrecision = 'float32' | 'bfloat16';
 
@@ -83,7 +99,13 @@ export interface AdamwTensor {
   /** Updates of this parameter so far, this one included: 1 at the first. */
   step: number;
   /** Where it is 0, the parameter is held at 0. */
-  mask?: Uint8Array;
+  mask?: Uint8Array | undefined;
+  /** Of a parameter that is a matrix; `gradientRows` and `packed` need it. */
+  columns?: number | undefined;
+  /** The rows of the gradient that may not be zero, ascending; all of them unless given. */
+  gradientRows?: Int32Array | undefined;
+  /** An array of packedWeightFloats: written from the new parameter. */
+  packed?: Float32Array | undefined;
 }
 
 /** C[m, n] = A[m, k] B[k, n], row-major, for each of `batch` products. */
@@ -166,6 +188,7 @@ export interface TrainingBinding {
     parameters: readonly Float32Array[],
     y: Float32Array,
     saved: Float32Array | null,
+    packed?: BlockPacked,
   ): void;
   /**
    * `saved` as blockForward left it; it is scratch memory afterwards. With null the forward pass runs once more, in
@@ -181,7 +204,13 @@ export interface TrainingBinding {
     dy: Float32Array,
     dx: Float32Array | null,
     gradients: readonly (Float32Array | null)[],
+    packed?: BlockPacked,
   ): void;
+  /**
+   * Length of the array, made by allocateFloats, that holds a weight `[rows, columns]` as bf16 products read it, for the
+   * forward and the backward pass. 0 where products in this precision do not.
+   */
+  packedWeightFloats(rows: number, columns: number, precision: TrainingPrecision): number;
 
   /** Length of `saved` for embeddingForward. */
   embeddingSavedFloats(spec: EmbeddingSpec, tokens: number): number;
@@ -227,7 +256,7 @@ export interface TrainingBinding {
     options: { beta1: number; beta2: number; epsilon: number; gradientScale: number },
   ): void;
   /** Euclidean norm of all gradients together. */
-  gradientNorm(tensors: readonly Pick<AdamwTensor, 'gradient'>[]): number;
+  gradientNorm(tensors: readonly Pick<AdamwTensor, 'gradient' | 'gradientRows' | 'columns'>[]): number;
 }
 
 /** One use of dropout in a model. */

@@ -8,6 +8,8 @@ export class BufferPool {
   readonly limit: number;
   /** Idle arrays by capacity. */
   readonly #idle = new Map<number, ArrayBufferLike[]>();
+  /** Those of them that are zero, by capacity; apart from the others. */
+  readonly #zero = new Map<number, ArrayBufferLike[]>();
   #kept = 0;
   #allocated = 0;
 
@@ -38,14 +40,32 @@ export class BufferPool {
     return new Float32Array(buffer, 0, length);
   }
 
+  /** An array of zeros, without the work of zeroing it if one came back by `giveZeros`. */
+  takeZeros(length: number): Float32Array {
+    const capacity = capacityFor(length);
+    const buffer = this.#zero.get(capacity)?.pop();
+    if (!buffer) return this.take(length).fill(0);
+    this.#kept -= capacity;
+    return new Float32Array(buffer, 0, length);
+  }
+
   /** Takes back an array from `take` that nobody uses any more. */
   give(values: Float32Array): void {
+    this.#keep(values, this.#idle);
+  }
+
+  /** Takes back an array from `takeZeros` that is zero again. */
+  giveZeros(values: Float32Array): void {
+    this.#keep(values, this.#zero);
+  }
+
+  #keep(values: Float32Array, idle: Map<number, ArrayBufferLike[]>): void {
     if (values.length < BufferPool.smallest || values.byteOffset !== 0) return;
     const capacity = values.buffer.byteLength / 4;
     if (this.#kept + capacity > this.limit) return;
-    const idle = this.#idle.get(capacity);
-    if (idle) idle.push(values.buffer);
-    else this.#idle.set(capacity, [values.buffer]);
+    const same = idle.get(capacity);
+    if (same) same.push(values.buffer);
+    else idle.set(capacity, [values.buffer]);
     this.#kept += capacity;
   }
 }

@@ -8,6 +8,7 @@ import { native } from '../../bindings/load.js';
 import {
   blockParameterNames,
   embeddingParameterNames,
+  type BlockPacked,
   type BlockSpec,
   type DropoutSpec,
   type EmbeddingSpec,
@@ -129,6 +130,7 @@ interface BlockAttributes {
   spec: BlockSpec;
   offsets: Int32Array;
   wanted: Wanted;
+  packed: BlockPacked | undefined;
   memory: Memory;
 }
 
@@ -136,22 +138,22 @@ interface BlockAttributes {
 const blockKernel = (name: string, bias: string[]): FusedKernel<BlockAttributes> => ({
   name,
   inputs: ['x', ...parameterKeys(blockParameterNames), ...bias],
-  forward: ([x, ...parameters], [info], { spec, offsets, wanted, memory }, backend) => {
+  forward: ([x, ...parameters], [info], { spec, offsets, wanted, packed, memory }, backend) => {
     const tokens = info!.shape[0]!;
     const y = backend.floats(x!.length);
     memory.saved =
       wantsAny(wanted) && !wanted.recompute
         ? backend.pool.take(native.blockSavedFloats(spec, tokens, offsets.length - 1))
         : null;
-    native.blockForward(spec, x!, offsets, parameters, y, memory.saved);
+    native.blockForward(spec, x!, offsets, parameters, y, memory.saved, packed);
     return backend.tensorInfo(info!.shape, y);
   },
-  backward: (dy, [x, ...parameters], _, { spec, offsets, wanted, memory }, backend) => {
+  backward: (dy, [x, ...parameters], _, { spec, offsets, wanted, packed, memory }, backend) => {
     const saved = wanted.recompute ? null : claim(memory, name);
     const dx = wanted.input ? backend.floats(x!.length) : null;
     const wants = [...wanted.parameters, wanted.positionBias];
     const gradients = parameters.map((values, index) => (wants[index] ? backend.floats(values.length) : null));
-    native.blockBackward(spec, x!, offsets, parameters, saved, dy, dx, gradients);
+    native.blockBackward(spec, x!, offsets, parameters, saved, dy, dx, gradients, packed);
     if (saved) backend.pool.give(saved);
     return [dx, ...gradients];
   },
@@ -168,6 +170,7 @@ const runBiasedBlock = define(blockKernel('TransformerBlockWithPositionBias', ['
  *   score of query i and key j in head h. No sequence may be longer than maxDistance. Its gradient, of the same shape,
  *   is the sum over all sequences and does not depend on the number of threads. A table of buckets `[buckets, heads]`
  *   gets into this form by `tf.gather` and `tf.transpose`, and its gradient back by theirs.
+ * @param packed the weights as bf16 products read them, for those that are there already.
  * @throws WhittleError BAD_OPTION for shapes that do not fit one another.
  * @example
  * const table = tf.variable(tf.zeros([32, heads]));
@@ -183,8 +186,9 @@ export function transformerBlock(
   spec: BlockSpec,
   wanted: Wanted,
   positionBias?: tf.Tensor2D,
+  packed?: BlockPacked,
 ): tf.Tensor2D {
-  const attributes = { spec, offsets, wanted, memory: { saved: null } };
+  const attributes = { spec, offsets, wanted, packed, memory: { saved: null } };
   const y = positionBias
     ? runBiasedBlock([x, ...parameters, positionBias], attributes)
     : runBlock([x, ...parameters], attributes);
@@ -204,11 +208,13 @@ const runEmbedding = define<{ spec: EmbeddingSpec; ids: RaggedIds; wanted: Wante
   },
   backward: (dy, parameters, _, { spec, ids, wanted, memory }, backend) => {
     const saved = claim(memory, 'Embedding');
-    // The native kernel writes only the rows that occur in the batch.
-    const gradients = parameters.map((values, index) =>
-      wanted.parameters[index] ? backend.floats(values.length).fill(0) : null,
-    );
     const { inputIds, tokenTypeIds, offsets } = ids;
+    // The native kernel writes only the rows that occur in the batch: few of the words.
+    const zeros = (length: number, index: number) =>
+      index === 0
+        ? backend.sparseFloats(length, { rows: Int32Array.from(new Set(inputIds)).sort(), columns: spec.hidden })
+        : backend.floats(length).fill(0);
+    const gradients = parameters.map(({ length }, index) => (wanted.parameters[index] ? zeros(length, index) : null));
     native.embeddingBackward(
       spec,
       inputIds,

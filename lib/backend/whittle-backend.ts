@@ -8,6 +8,13 @@ export const backendName = 'whittle';
 /** What MathBackendCPU.write and move take, and what it stores. */
 type Values = tf.backend_util.BackendValues;
 
+/** Which rows of a matrix may not be zero. */
+export interface SparseRows {
+  /** Ascending. */
+  rows: Int32Array;
+  columns: number;
+}
+
 /**
  * Stores tensors as typed arrays, as its parent does, and recycles the large ones that its own kernels made.
  *
@@ -19,6 +26,7 @@ export class WhittleBackend extends MathBackendCPU {
   /** The values' array buffer has been handed out by `floats` and its one tensor is the only user. */
   readonly #exclusive = new WeakSet<ArrayBufferLike>();
   readonly #unwritten = new WeakSet<ArrayBufferLike>();
+  readonly #sparse = new WeakMap<ArrayBufferLike, SparseRows & { length: number }>();
 
   constructor() {
     super();
@@ -33,7 +41,25 @@ export class WhittleBackend extends MathBackendCPU {
     return values;
   }
 
-  /** A new tensor around values from `floats`. */
+  /**
+   * Zeros for the values of one new tensor `[rows, columns]` of which only `sparse.rows` are written: the array is not
+   * zeroed anew for its next use.
+   */
+  sparseFloats(length: number, sparse: SparseRows): Float32Array {
+    const values = this.pool.takeZeros(length);
+    this.#unwritten.add(values.buffer);
+    this.#sparse.set(values.buffer, { ...sparse, length });
+    return values;
+  }
+
+  /** The rows of a tensor from `sparseFloats` that may not be zero; undefined for any other tensor. */
+  rowsOf(tensor: tf.TensorInfo): Int32Array | undefined {
+    const { buffer, length } = this.valuesOf(tensor);
+    const sparse = this.#sparse.get(buffer);
+    return sparse?.length === length ? sparse.rows : undefined;
+  }
+
+  /** A new tensor around values from `floats` or `sparseFloats`. */
   tensorInfo(shape: number[], values: Float32Array): tf.TensorInfo {
     return this.makeTensorInfo(shape, 'float32', values);
   }
@@ -69,8 +95,17 @@ export class WhittleBackend extends MathBackendCPU {
   override disposeData(dataId: object, force = false): boolean {
     const values: unknown = this.data.has(dataId) ? this.data.get(dataId).values : undefined;
     const released = super.disposeData(dataId, force);
-    if (released && values instanceof Float32Array && this.#exclusive.delete(values.buffer)) this.pool.give(values);
+    if (released && values instanceof Float32Array && this.#exclusive.delete(values.buffer)) this.#recycle(values);
     return released;
+  }
+
+  #recycle(values: Float32Array): void {
+    const sparse = this.#sparse.get(values.buffer);
+    if (!sparse) return this.pool.give(values);
+    this.#sparse.delete(values.buffer);
+    const { rows, columns } = sparse;
+    for (const row of rows) values.fill(0, row * columns, (row + 1) * columns);
+    this.pool.giveZeros(values);
   }
 
   #own(values: Values): void {

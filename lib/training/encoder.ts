@@ -2,6 +2,7 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { TrainingPrecision } from '../../bindings/native.js';
 import type { ModelDescription, ParameterName } from '../models/description.js';
+import type { PackedWeights } from './packed-weights.js';
 import { depthOf } from './parameter-groups.js';
 
 /** Tokens end to end, with ids that index the model's word table. */
@@ -36,6 +37,8 @@ export interface EncoderContext {
   precision: TrainingPrecision;
   /** The variable of a parameter. */
   parameter: (name: ParameterName) => tf.Tensor;
+  /** Of the fused form: the weights that are packed already. */
+  packed?: PackedWeights | undefined;
   /** Composite form: is shown what goes into each linear layer, `attention.query` and so on, padding included. */
   observe?: (linear: string, x: tf.Tensor2D) => void;
 }

@@ -5,8 +5,11 @@ import { embedding, transformerBlock } from '../backend/fused-kernels.js';
 import { relativePositionBuckets } from '../models/relative-positions.js';
 import { lowestDepth, type Encoder, type EncoderContext } from './encoder.js';
 
-export function fusedEncoder({ description, precision, parameter }: EncoderContext): Encoder {
+export function fusedEncoder({ description, precision, parameter, packed }: EncoderContext): Encoder {
   const { hidden, heads, intermediate, normEpsilon, positionOffset, positionBuckets } = description;
+  const namesOfLayer = Array.from({ length: description.layers }, (_, layer) =>
+    blockParameterNames.map((name) => `layers.${layer}.${name}`),
+  );
 
   /** `[heads, 2 * longest - 1]` for sequences of up to so many tokens. */
   function positionBias(offsets: Int32Array): tf.Tensor2D | undefined {
@@ -31,7 +34,7 @@ export function fusedEncoder({ description, precision, parameter }: EncoderConte
       const bias = positionBias(offsets);
       let output: tf.Tensor2D = x;
       for (let layer = from; layer < to; layer++) {
-        const names = blockParameterNames.map((name) => `layers.${layer}.${name}`);
+        const names = namesOfLayer[layer]!;
         const wanted = {
           input: lowest < layer,
           parameters: names.map((name) => pass.trained.has(name)),
@@ -42,7 +45,8 @@ export function fusedEncoder({ description, precision, parameter }: EncoderConte
           ...{ hidden, heads, intermediate, normEpsilon, hiddenDropout, attentionDropout },
           ...{ layer, precision, seed, step },
         };
-        output = transformerBlock(output, names.map(parameter), offsets, spec, wanted, bias);
+        const weights = packed?.ofLayer(layer, parameter);
+        output = transformerBlock(output, names.map(parameter), offsets, spec, wanted, bias, weights);
       }
       return output;
     },

@@ -10,6 +10,7 @@ import { dropFeatures } from './composite-dropout.js';
 import { compositeEncoder } from './composite-encoder.js';
 import type { Encoder, Pass, RaggedTokens } from './encoder.js';
 import { fusedEncoder } from './fused-encoder.js';
+import { PackedWeights } from './packed-weights.js';
 import { generator, normalValues } from './random.js';
 import { WordTable } from './word-table.js';
 
@@ -55,6 +56,8 @@ export class TrainableModel {
   readonly #variables = new Map<ParameterName, tf.Variable>();
   readonly #encoder: Encoder;
   readonly #noTokenTypes: tf.Tensor;
+  /** What the optimizer packs for the encoder's products, if it does. */
+  readonly packed: PackedWeights | undefined;
   /** TensorFlow.js's backend that the model lives on. */
   readonly #backend: string;
   #words: WordTable | undefined;
@@ -82,9 +85,11 @@ export class TrainableModel {
       initial.dispose();
     }
     this.#noTokenTypes = tf.keep(tf.zeros([0, this.description.hidden]));
+    if (form === 'fused') this.packed = PackedWeights.for(this.description, precision);
     const context = {
       description: this.description,
       precision,
+      packed: this.packed,
       parameter: (name: ParameterName) =>
         this.#variables.get(name) ?? (name === 'embeddings.tokenType' ? this.#noTokenTypes : missing(name)),
     };

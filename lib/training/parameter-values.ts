@@ -9,6 +9,11 @@ export function valuesOf(variable: tf.Tensor): Float32Array {
     : (variable.dataSync() as Float32Array);
 }
 
+/** The rows of a gradient on the backend `whittle` that may not be zero; undefined: any of them. */
+export function nonzeroRows(gradient: tf.Tensor): Int32Array | undefined {
+  return (tf.backend() as unknown as WhittleBackend).rowsOf(gradient);
+}
+
 /** Gives a variable a copy of these values. */
 export function assignValues(variable: tf.Variable, values: Float32Array): void {
   if (values.length !== variable.size)

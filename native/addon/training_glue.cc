@@ -106,6 +106,38 @@ BlockTensors<T> block_tensors(const Napi::Value& value, const char* name, const 
           parts[9], parts[10], parts[11], parts[12], parts[13], parts[14], parts[15], position_bias};
 }
 
+// A buffer for both packed forms of W [rows, columns]; nothing for null.
+PackedForms packed_weight(const Napi::Value& value, const char* name, int64_t rows, int64_t columns) {
+  if (absent(value)) return {};
+  if (!kernels().native_bf16) throw Error("BAD_OPTION", "Expected no " + std::string(name) + " without bf16 products");
+  float* buffer = floats(value, name, PackedForms::floats(rows, columns, kernels()));
+  if (reinterpret_cast<uintptr_t>(buffer) % kAlignment != 0) {
+    throw Error("BAD_OPTION", "Expected " + std::string(name) + " to begin at a multiple of " +
+                                  std::to_string(kAlignment) + " bytes, as an array of allocateFloats does");
+  }
+  return PackedForms::within(buffer, rows, columns, kernels());
+}
+
+// Six buffers or nulls in the order of a layer's weights, or nothing.
+BlockPacked block_packed(const Napi::Value& value, const BlockSpec& spec) {
+  if (absent(value)) return {};
+  const Napi::Array list = array(value, "packed");
+  const auto weight = [&](uint32_t index, int64_t rows, int64_t columns) {
+    return packed_weight(list.Get(index), ("packed[" + std::to_string(index) + "]").c_str(), rows, columns);
+  };
+  const int64_t hidden = spec.hidden, intermediate = spec.intermediate;
+  return {weight(0, hidden, hidden), weight(1, hidden, hidden),       weight(2, hidden, hidden),
+          weight(3, hidden, hidden), weight(4, intermediate, hidden), weight(5, hidden, intermediate)};
+}
+
+// (rows, columns, precision)
+Napi::Value packed_weight_floats(const Napi::CallbackInfo& info) {
+  const int64_t rows = integer(info[0], "rows", 1, 1 << 22), columns = integer(info[1], "columns", 1, 1 << 22);
+  const bool kept = precision(info[2]) == Precision::bfloat16 && kernels().native_bf16;
+  return Napi::Number::New(info.Env(),
+                           kept ? static_cast<double>(PackedForms::floats(rows, columns, kernels())) : 0);
+}
+
 Napi::Value block_saved_floats_of(const Napi::CallbackInfo& info) {
   const BlockSpec spec(info[0]);
   return Napi::Number::New(info.Env(), static_cast<double>(spec.saved_floats(integer(info[1], "tokens", 0, 1 << 28))));
@@ -120,7 +152,7 @@ float* saved_buffer(const Napi::Value& value, int64_t needed) {
   return saved.data;
 }
 
-// (spec, x, offsets, parameters, y, saved)
+// (spec, x, offsets, parameters, y, saved, packed)
 Napi::Value block_forward(const Napi::CallbackInfo& info) {
   const BlockSpec spec(info[0]);
   const Elements<float> x = elements<float>(info[1], "x");
@@ -130,11 +162,12 @@ Napi::Value block_forward(const Napi::CallbackInfo& info) {
   const auto parameters = block_tensors<const float>(info[3], "parameters", spec, shape.max_distance, false);
   float* y = floats(info[4], "y", x.count);
   float* saved = absent(info[5]) ? nullptr : saved_buffer(info[5], spec.saved_floats(tokens));
-  transformer_block_forward(shape, spec.options, parameters, x.data, y, saved, context());
+  const BlockPacked packed = block_packed(info[6], spec);
+  transformer_block_forward(shape, spec.options, parameters, packed, x.data, y, saved, context());
   return info.Env().Undefined();
 }
 
-// (spec, x, offsets, parameters, saved, dy, dx, gradients)
+// (spec, x, offsets, parameters, saved, dy, dx, gradients, packed)
 Napi::Value block_backward(const Napi::CallbackInfo& info) {
   const BlockSpec spec(info[0]);
   const Elements<float> x = elements<float>(info[1], "x");
@@ -146,7 +179,8 @@ Napi::Value block_backward(const Napi::CallbackInfo& info) {
   const float* dy = floats(info[5], "dy", x.count);
   float* dx = optional_floats(info[6], "dx", x.count);
   const auto gradients = block_tensors<float>(info[7], "gradients", spec, shape.max_distance, true);
-  transformer_block_backward(shape, spec.options, parameters, x.data, saved, dy, dx, gradients, context());
+  const BlockPacked packed = block_packed(info[8], spec);
+  transformer_block_backward(shape, spec.options, parameters, packed, x.data, saved, dy, dx, gradients, context());
   return info.Env().Undefined();
 }
 
@@ -244,7 +278,22 @@ Napi::Value cross_entropy_call(const Napi::CallbackInfo& info) {
 
 Gradient read_gradient(const Napi::Object& tensor) {
   const Elements<float> data = elements<float>(tensor.Get("gradient"), "gradient");
-  return {data.data, data.count};
+  Gradient gradient{data.data, data.count};
+  const Napi::Value given = tensor.Get("gradientRows");
+  if (absent(given)) return gradient;
+  const Elements<int32_t> rows = elements<int32_t>(given, "gradientRows");
+  gradient.width = integer(tensor.Get("columns"), "columns", 1, kMostElements);
+  gradient.rows = rows.data;
+  gradient.row_count = rows.count;
+  const int64_t all = rows_of(data.count, gradient.width, "gradient");
+  for (int64_t i = 0; i < rows.count; ++i) {
+    if (rows.data[i] < 0 || rows.data[i] >= all || (i > 0 && rows.data[i] <= rows.data[i - 1])) {
+      throw Error("BAD_OPTION", "Expected gradientRows from 0 to " + std::to_string(all - 1) +
+                                    " in ascending order but gradientRows[" + std::to_string(i) + "] is " +
+                                    std::to_string(rows.data[i]));
+    }
+  }
+  return gradient;
 }
 
 // (tensors, options)
@@ -268,6 +317,11 @@ Napi::Value adamw_call(const Napi::CallbackInfo& info) {
     tensor.learning_rate = static_cast<float>(number(entry.Get("learningRate"), "learningRate"));
     tensor.weight_decay = static_cast<float>(number(entry.Get("weightDecay"), "weightDecay"));
     tensor.step = integer(entry.Get("step"), "step", 1);
+    const Napi::Value packed = entry.Get("packed");
+    if (!absent(packed)) {
+      tensor.columns = integer(entry.Get("columns"), "columns", 1, 1 << 22);
+      tensor.packed = packed_weight(packed, "packed", rows_of(count, tensor.columns, "gradient"), tensor.columns);
+    }
     tensors.push_back(tensor);
   }
   adamw(tensors, options, context());
@@ -290,6 +344,7 @@ Napi::Value gradient_norm_call(const Napi::CallbackInfo& info) {
 
 void add_training_glue(Napi::Env, Napi::Object exports) {
   export_function<block_saved_floats_of>(exports, "blockSavedFloats");
+  export_function<packed_weight_floats>(exports, "packedWeightFloats");
   export_function<block_forward>(exports, "blockForward");
   export_function<block_backward>(exports, "blockBackward");
   export_function<embedding_saved_floats_of>(exports, "embeddingSavedFloats");

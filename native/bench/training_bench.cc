@@ -103,17 +103,17 @@ class Bench {
                                 (2.0 * kHidden * (4 * kHidden + 2 * kIntermediate) + 4.0 * kHidden * offsets_[1]);
     measure(name_ + kind + " 6 layers forward", forward_work, precision, [&] {
       for (int64_t layer = 0; layer < kLayers; ++layer) {
-        transformer_block_forward(shape_, options, p, x.data(), y.data(), saved[static_cast<size_t>(layer)].data(),
+        transformer_block_forward(shape_, options, p, {}, x.data(), y.data(), saved[static_cast<size_t>(layer)].data(),
                                   context_);
       }
     });
     measure(name_ + kind + " 6 layers forward and backward", 3 * forward_work, precision, [&] {
       for (int64_t layer = 0; layer < kLayers; ++layer) {
-        transformer_block_forward(shape_, options, p, x.data(), y.data(), saved[static_cast<size_t>(layer)].data(),
+        transformer_block_forward(shape_, options, p, {}, x.data(), y.data(), saved[static_cast<size_t>(layer)].data(),
                                   context_);
       }
       for (int64_t layer = kLayers; layer-- > 0;) {
-        transformer_block_backward(shape_, options, p, x.data(), saved[static_cast<size_t>(layer)].data(), y.data(),
+        transformer_block_backward(shape_, options, p, {}, x.data(), saved[static_cast<size_t>(layer)].data(), y.data(),
                                    dx.data(), g, context_);
       }
     });

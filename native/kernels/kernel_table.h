@@ -175,6 +175,10 @@ struct KernelTable {
   // As gemm_bf16.pack() for W[n, k] with element (r, c) at x[c * x_stride + r].
   void (*pack_transposed_bf16)(const bf16* x, int64_t x_stride, int64_t n, int64_t k, int64_t n_begin, int64_t n_end,
                                void* packed);
+  // What rows [begin, end) of W [n, k] are in gemm_bf16's packed forms of W and of its transpose. `begin` is a multiple
+  // of 32, and so is `end` unless it is n.
+  void (*pack_weight_bf16)(const float* w, int64_t n, int64_t k, int64_t begin, int64_t end, void* packed,
+                           void* transposed);
   // attention_bf16 on bf16 that keeps what its backward pass needs: softmax [2, length], the largest score of each
   // query (with scale and bias) and 1 / the sum of its exponentials.
   int64_t (*attention_forward_bf16_scratch)(int64_t length, int64_t head_size);
@@ -215,7 +219,7 @@ struct KernelTable {
   // x[i] = mask[i] ? x[i] : 0.
   void (*apply_mask)(float* x, const uint8_t* mask, int64_t count);
   // AdamW (Loshchilov and Hutter 2019): m, v are updated; p -= lr * (m_hat / (sqrt(v_hat) + eps) + decay * p).
-  // g is scaled by grad_scale first (clipping). correction1 = 1 - beta1^t, correction2 = 1 - beta2^t.
+  // g is scaled by grad_scale first (clipping); null: all zero. correction1 = 1 - beta1^t, correction2 = 1 - beta2^t.
   void (*adamw)(float* p, const float* g, float* m, float* v, int64_t count, float learning_rate, float beta1,
                 float beta2, float eps, float weight_decay, float grad_scale, float correction1, float correction2);
 

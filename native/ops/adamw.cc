@@ -7,62 +7,132 @@ namespace whittle {
 
 namespace {
 
-constexpr int64_t kChunk = 1 << 14;  // elements of one task, and of one partial sum
+constexpr int64_t kChunk = 1 << 14;   // elements of one task, and of one partial sum, at most or about
+constexpr int64_t kPackedRows = 32;  // of a weight, that are packed at once
 
-// Number of the first chunk of each of `count` tensors, and the total at the end.
-template <typename CountOf>
-int64_t* first_chunks(size_t count, Arena& arena, const CountOf& count_of) {
-  int64_t* first = arena.take<int64_t>(static_cast<int64_t>(count) + 1);
-  first[0] = 0;
-  for (size_t i = 0; i < count; ++i) first[i + 1] = first[i] + (count_of(i) + kChunk - 1) / kChunk;
-  return first;
+// Arrays cut into chunks that threads take one by one.
+class Chunks {
+ public:
+  // count_of(i) elements of array i, of which chunks hold chunk_of(i).
+  template <typename CountOf, typename ChunkOf>
+  Chunks(size_t arrays, Arena& arena, const CountOf& count_of, const ChunkOf& chunk_of)
+      : arrays_(arrays), first_(arena.take<int64_t>(static_cast<int64_t>(arrays) + 1)) {
+    first_[0] = 0;
+    for (size_t i = 0; i < arrays; ++i) first_[i + 1] = first_[i] + (count_of(i) + chunk_of(i) - 1) / chunk_of(i);
+  }
+
+  int64_t count() const { return first_[arrays_]; }
+
+  // Calls body(i, chunk of array i, chunk of all) for every chunk, in parallel.
+  template <typename Body>
+  void for_each(const Context& context, const Body& body) const {
+    context.pool.run(count(), context.threads, [&](int64_t task) {
+      const size_t i = static_cast<size_t>(std::upper_bound(first_, first_ + arrays_, task) - first_) - 1;
+      body(i, task - first_[i], task);
+    });
+  }
+
+ private:
+  size_t arrays_;
+  int64_t* first_;  // [arrays + 1], the number of each array's first chunk
+};
+
+int64_t whole_rows(int64_t width) {
+  return std::max<int64_t>(1, kChunk / width) * width;
 }
 
-// Calls body(i, begin, end, task) for the chunks of all tensors, in parallel.
-template <typename CountOf, typename Body>
-void for_each_chunk(const int64_t* first, size_t count, const CountOf& count_of, const Context& context,
-                    const Body& body) {
-  context.pool.run(first[count], context.threads, [&](int64_t task) {
-    const size_t i = static_cast<size_t>(std::upper_bound(first, first + count, task) - first) - 1;
-    const int64_t begin = (task - first[i]) * kChunk;
-    body(i, begin, std::min(begin + kChunk, count_of(i)), task);
-  });
+int64_t chunk_of(const AdamwTensor& tensor) {
+  if (tensor.packed.own) return kPackedRows * tensor.columns;
+  return tensor.gradient.rows ? whole_rows(tensor.gradient.width) : kChunk;
 }
 
-void update(const AdamwTensor& tensor, int64_t begin, int64_t end, const AdamwOptions& options,
-            const KernelTable& kernels) {
-  const double step = static_cast<double>(tensor.step);
-  const float correction1 = static_cast<float>(1 - std::pow(options.beta1, step));
-  const float correction2 = static_cast<float>(1 - std::pow(options.beta2, step));
-  kernels.adamw(tensor.parameter + begin, tensor.gradient.data + begin, tensor.first_moment + begin,
-                tensor.second_moment + begin, end - begin, tensor.learning_rate, static_cast<float>(options.beta1),
-                static_cast<float>(options.beta2), options.epsilon, tensor.weight_decay, options.gradient_scale,
-                correction1, correction2);
-  if (tensor.mask) kernels.apply_mask(tensor.parameter + begin, tensor.mask + begin, end - begin);
-}
+class Update {
+ public:
+  Update(const AdamwTensor& tensor, const AdamwOptions& options, const KernelTable& kernels)
+      : tensor_(tensor),
+        options_(options),
+        kernels_(kernels),
+        correction1_(static_cast<float>(1 - std::pow(options.beta1, static_cast<double>(tensor.step)))),
+        correction2_(static_cast<float>(1 - std::pow(options.beta2, static_cast<double>(tensor.step)))) {}
+
+  // Elements [begin, end), a chunk.
+  void run(int64_t begin, int64_t end) const {
+    if (tensor_.gradient.rows) {
+      by_rows(begin, end);
+    } else {
+      elements(begin, end, tensor_.gradient.data + begin);
+    }
+    if (tensor_.mask) kernels_.apply_mask(tensor_.parameter + begin, tensor_.mask + begin, end - begin);
+    if (tensor_.packed.own) {
+      kernels_.pack_weight_bf16(tensor_.parameter, tensor_.gradient.count / tensor_.columns, tensor_.columns,
+                                begin / tensor_.columns, end / tensor_.columns, tensor_.packed.own,
+                                tensor_.packed.transposed);
+    }
+  }
+
+ private:
+  // The rows that have a gradient, and between them those that have none.
+  void by_rows(int64_t begin, int64_t end) const {
+    const Gradient& gradient = tensor_.gradient;
+    const int32_t* const all = gradient.rows + gradient.row_count;
+    const int32_t* next = std::lower_bound(gradient.rows, all, begin / gradient.width);
+    while (begin < end) {
+      const int64_t listed = next == all ? end : std::min(end, *next * gradient.width);
+      if (begin < listed) elements(begin, listed, nullptr);
+      if (listed < end) elements(listed, listed + gradient.width, gradient.data + listed);
+      begin = listed + gradient.width;
+      ++next;
+    }
+  }
+
+  void elements(int64_t begin, int64_t end, const float* gradient) const {
+    kernels_.adamw(tensor_.parameter + begin, gradient, tensor_.first_moment + begin, tensor_.second_moment + begin,
+                   end - begin, tensor_.learning_rate, static_cast<float>(options_.beta1),
+                   static_cast<float>(options_.beta2), options_.epsilon, tensor_.weight_decay, options_.gradient_scale,
+                   correction1_, correction2_);
+  }
+
+  const AdamwTensor& tensor_;
+  const AdamwOptions& options_;
+  const KernelTable& kernels_;
+  const float correction1_, correction2_;
+};
 
 }  // namespace
 
 void adamw(const std::vector<AdamwTensor>& tensors, const AdamwOptions& options, const Context& context) {
   Arena::Scope scope(context.arena);
   const auto count_of = [&](size_t i) { return tensors[i].gradient.count; };
-  const int64_t* first = first_chunks(tensors.size(), context.arena, count_of);
-  for_each_chunk(first, tensors.size(), count_of, context, [&](size_t i, int64_t begin, int64_t end, int64_t) {
-    update(tensors[i], begin, end, options, context.kernels);
+  const auto chunk = [&](size_t i) { return chunk_of(tensors[i]); };
+  Chunks(tensors.size(), context.arena, count_of, chunk).for_each(context, [&](size_t i, int64_t at, int64_t) {
+    const int64_t begin = at * chunk(i);
+    Update(tensors[i], options, context.kernels).run(begin, std::min(begin + chunk(i), count_of(i)));
   });
 }
 
 double gradient_norm(const std::vector<Gradient>& gradients, const Context& context) {
   Arena::Scope scope(context.arena);
-  const auto count_of = [&](size_t i) { return gradients[i].count; };
-  const int64_t* first = first_chunks(gradients.size(), context.arena, count_of);
-  const int64_t tasks = first[gradients.size()];
-  double* partial = context.arena.take<double>(tasks);
-  for_each_chunk(first, gradients.size(), count_of, context, [&](size_t i, int64_t begin, int64_t end, int64_t task) {
-    partial[task] = context.kernels.sum_of_squares(gradients[i].data + begin, end - begin);
+  const auto count_of = [&](size_t i) {
+    return gradients[i].rows ? gradients[i].row_count * gradients[i].width : gradients[i].count;
+  };
+  const auto chunk = [&](size_t i) { return gradients[i].rows ? whole_rows(gradients[i].width) : kChunk; };
+  const Chunks chunks(gradients.size(), context.arena, count_of, chunk);
+  double* partial = context.arena.take<double>(chunks.count());
+  chunks.for_each(context, [&](size_t i, int64_t at, int64_t task) {
+    const Gradient& gradient = gradients[i];
+    const int64_t begin = at * chunk(i), end = std::min(begin + chunk(i), count_of(i));
+    if (!gradient.rows) {
+      partial[task] = context.kernels.sum_of_squares(gradient.data + begin, end - begin);
+      return;
+    }
+    partial[task] = 0;
+    for (int64_t row = begin / gradient.width; row < end / gradient.width; ++row) {
+      partial[task] +=
+          context.kernels.sum_of_squares(gradient.data + gradient.rows[row] * gradient.width, gradient.width);
+    }
   });
   double sum = 0;
-  for (int64_t task = 0; task < tasks; ++task) sum += partial[task];
+  for (int64_t task = 0; task < chunks.count(); ++task) sum += partial[task];
   return std::sqrt(sum);
 }
 

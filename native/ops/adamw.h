@@ -5,12 +5,17 @@
 #include <vector>
 
 #include "ops/context.h"
+#include "ops/packed_forms.h"
 
 namespace whittle {
 
 struct Gradient {
   const float* data;  // [count]
   int64_t count;
+  // The rows of `width` elements that may not be zero, ascending; null: any element may be.
+  const int32_t* rows = nullptr;
+  int64_t row_count = 0;
+  int64_t width = 0;
 };
 
 struct AdamwTensor {
@@ -22,6 +27,9 @@ struct AdamwTensor {
   float learning_rate;
   float weight_decay;
   int64_t step;  // 1 at the first update
+  // Written from the new parameter [count / columns, columns], unless they are null.
+  PackedForms packed;
+  int64_t columns = 0;
 };
 
 struct AdamwOptions {

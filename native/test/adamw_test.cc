@@ -1,7 +1,11 @@
 // The optimizer over many tensors: against AdamW as its paper writes it, masks, threads.
 #include "ops/adamw.h"
 
+#include <cmath>
+#include <cstring>
+
 #include "test/buffers.h"
+#include "test/kernel_variants.h"
 #include "test/test.h"
 
 using namespace whittle;
@@ -110,5 +114,72 @@ TEST(adamw, gradient_norm_for_any_number_of_threads) {
     if (threads == 1) first = norm;
     CHECK_EQUAL(norm, first);
     CHECK_NEAR(norm, std::sqrt(squares), 1e-6);
+  }
+}
+
+TEST(adamw, rows_without_a_gradient_change_as_with_one_of_zeros) {
+  auto random = generator(76);
+  const int64_t width = 37, rows = 1200;
+  const std::vector<int32_t> listed = {0, 1, 2, 441, 442, 443, 900, 1199};
+  std::vector<float> gradient(static_cast<size_t>(rows * width));
+  for (int32_t row : listed) {
+    for (int64_t c = 0; c < width; ++c) gradient[static_cast<size_t>(row * width + c)] = random_floats(random, 1)[0];
+  }
+  Gradient sparse = dense(gradient);
+  sparse.rows = listed.data();
+  sparse.row_count = static_cast<int64_t>(listed.size());
+  sparse.width = width;
+  Gradient none = sparse;
+  none.row_count = 0;
+  for (int threads : {1, 3}) {
+    Arena arena;
+    const Context context{kernels(), ThreadPool::instance(), threads, arena};
+    Tensors whole({rows * width}), by_rows({rows * width});
+    for (int64_t step = 1; step <= 3; ++step) {
+      adamw({tensor(whole, 0, dense(gradient), step)}, {0.9, 0.999, 1e-8f, 0.5f}, context);
+      adamw({tensor(by_rows, 0, sparse, step)}, {0.9, 0.999, 1e-8f, 0.5f}, context);
+    }
+    CHECK(whole == by_rows);
+    CHECK_NEAR(gradient_norm({sparse}, context), gradient_norm({dense(gradient)}, context), 1e-6);
+    CHECK_EQUAL(gradient_norm({none}, context), 0.0);
+    const std::vector<float> zeros(gradient.size());
+    adamw({tensor(whole, 0, dense(zeros), 4)}, {0.9, 0.999, 1e-8f, 0.5f}, context);
+    adamw({tensor(by_rows, 0, none, 4)}, {0.9, 0.999, 1e-8f, 0.5f}, context);
+    CHECK(whole == by_rows);
+  }
+}
+
+TEST(adamw, packed_forms_are_those_of_the_new_parameter) {
+  auto random = generator(77);
+  for (const auto& [rows, columns] : {std::pair<int64_t, int64_t>{1, 1}, {32, 64}, {70, 33}, {129, 384}, {300, 17}}) {
+    const int64_t count = rows * columns;
+    for (const auto& [name, table_of_variant] : kernel_variants()) {
+      const KernelTable& table = *table_of_variant;
+      Arena arena;
+      const Context context{table, ThreadPool::instance(), 2, arena};
+      Tensors tensors({count});
+      const auto gradient = random_floats(random, count);
+      std::vector<uint8_t> mask(static_cast<size_t>(count));
+      for (uint8_t& kept : mask) kept = random() % 4 != 0;
+      const int64_t floats = PackedForms::floats(rows, columns, table);
+      AlignedBuffer buffer(static_cast<size_t>(floats + 16) * sizeof(float));
+      std::fill_n(buffer.as<float>(), floats + 16, poison<float>());
+      AdamwTensor packed = tensor(tensors, 0, dense(gradient), 1);
+      packed.mask = mask.data();
+      packed.columns = columns;
+      packed.packed = PackedForms::within(buffer.as<float>(), rows, columns, table);
+      adamw({packed}, {0.9, 0.999, 1e-8f, 1}, context);
+
+      const float* w = tensors.parameters[0].data();
+      const auto agrees = [&](const void* actual, int64_t row_stride, int64_t column_stride, int64_t n, int64_t k) {
+        const auto bytes = static_cast<size_t>(table.gemm_bf16.packed_bytes(n, k));
+        AlignedBuffer expected(bytes);
+        table.gemm_bf16.pack(w, row_stride, column_stride, n, k, 0, n, expected.as<void>());
+        return std::memcmp(actual, expected.as<void>(), bytes) == 0;
+      };
+      if (!agrees(packed.packed.own, columns, 1, rows, columns)) WHITTLE_FAIL(name << ": the weight differs");
+      if (!agrees(packed.packed.transposed, 1, columns, columns, rows)) WHITTLE_FAIL(name << ": its transpose differs");
+      for (int64_t i = floats; i < floats + 16; ++i) CHECK(std::isnan(buffer.as<float>()[i]));
+    }
   }
 }

@@ -52,7 +52,8 @@ struct Result {
 };
 
 // wanted: bit i for gradient i, bit 17 for dx.
-Result run(const Case& given, const KernelTable& table, Precision precision, int threads, uint32_t wanted = 0x3ffff) {
+Result run(const Case& given, const KernelTable& table, Precision precision, int threads, uint32_t wanted = 0x3ffff,
+           const BlockPacked& packed = {}) {
   Arena arena;
   const Context context{table, ThreadPool::instance(), threads, arena};
   BlockOptions options = given.reference.options;
@@ -62,16 +63,17 @@ Result run(const Case& given, const KernelTable& table, Precision precision, int
                            poison<float>());
   Result result;
   result.y.assign(given.dy.size(), poison<float>());
-  transformer_block_forward(shape, options, given.parameters(), given.values[kX].data(), result.y.data(), saved.data(),
-                            context);
+  transformer_block_forward(shape, options, given.parameters(), packed, given.values[kX].data(), result.y.data(),
+                            saved.data(), context);
   BlockTensors<float> gradients{};
   float** fields = reinterpret_cast<float**>(&gradients);
   for (size_t i = 0; i < kTensors; ++i) {
     result.gradients.emplace_back(given.values[i].size(), poison<float>());
     if (i < kX && !given.values[i].empty() && (wanted >> i & 1)) fields[i] = result.gradients[i].data();
   }
-  transformer_block_backward(shape, options, given.parameters(), given.values[kX].data(), saved.data(), given.dy.data(),
-                             wanted >> kX & 1 ? result.gradients[kX].data() : nullptr, gradients, context);
+  transformer_block_backward(shape, options, given.parameters(), packed, given.values[kX].data(), saved.data(),
+                             given.dy.data(), wanted >> kX & 1 ? result.gradients[kX].data() : nullptr, gradients,
+                             context);
   return result;
 }
 
@@ -200,7 +202,37 @@ TEST(transformer_block, forward_without_saving_gives_the_same) {
   Arena arena;
   const Context context{kernels(), ThreadPool::instance(), 2, arena};
   std::vector<float> y(given.dy.size());
-  transformer_block_forward(given.reference.shape, given.reference.options, given.parameters(), given.values[kX].data(),
-                            y.data(), nullptr, context);
+  transformer_block_forward(given.reference.shape, given.reference.options, given.parameters(), {},
+                            given.values[kX].data(), y.data(), nullptr, context);
   CHECK(y == all.y);
+}
+
+TEST(transformer_block, packed_weights_are_read_in_place_of_the_weights) {
+  const Case given({70, 1, 33}, 48, 4, 130, 0.1f, 35);
+  for (const KernelVariant& variant : kernel_variants()) {
+    const KernelTable& table = *variant.table;
+    if (!table.native_bf16) continue;
+    std::vector<AlignedBuffer> buffers;
+    BlockPacked packed;
+    const auto pack = [&](PackedForms& weight, size_t index, int64_t n, int64_t k) {
+      const std::vector<float>& values = given.values[index];
+      buffers.emplace_back(static_cast<size_t>(PackedForms::floats(n, k, table)) * sizeof(float));
+      weight = PackedForms::within(buffers.back().as<float>(), n, k, table);
+      table.pack_weight_bf16(values.data(), n, k, 0, n, weight.own, weight.transposed);
+    };
+    pack(packed.query, 0, 48, 48);
+    pack(packed.key, 2, 48, 48);
+    pack(packed.value, 4, 48, 48);
+    pack(packed.attention_output, 6, 48, 48);
+    pack(packed.intermediate, 10, 130, 48);
+    pack(packed.output, 12, 48, 130);
+    const Result expected = run(given, table, Precision::bfloat16, 2);
+    Case unread({70, 1, 33}, 48, 4, 130, 0.1f, 35);
+    for (size_t index : {0, 2, 4, 6, 10, 12}) {
+      for (float& value : unread.values[index]) value = poison<float>();
+    }
+    const Result actual = run(unread, table, Precision::bfloat16, 2, 0x3ffff, packed);
+    if (actual.y != expected.y) WHITTLE_FAIL(variant.name << ": the output differs");
+    if (actual.gradients != expected.gradients) WHITTLE_FAIL(variant.name << ": gradients differ");
+  }
 }

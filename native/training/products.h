@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "ops/context.h"
+#include "ops/packed_forms.h"
 #include "training/operands.h"
 
 namespace whittle {
@@ -23,6 +24,16 @@ class Products {
 
   // Packs W with element (r, c) at w[r * row_stride + c * column_stride]. The memory is the context's arena's.
   PackedMatrix pack(const float* w, int64_t row_stride, int64_t column_stride, int64_t n, int64_t k) const;
+
+  // The same for a weight W [n, k] of rows k apart, or its transpose, unless `packed` has it already.
+  PackedMatrix pack_weight(const float* w, const PackedForms& packed, int64_t n, int64_t k) const {
+    if (kIsBf16<T> && packed.own) return {packed.own, n, k};
+    return pack(w, k, 1, n, k);
+  }
+  PackedMatrix pack_transposed_weight(const float* w, const PackedForms& packed, int64_t n, int64_t k) const {
+    if (kIsBf16<T> && packed.transposed) return {packed.transposed, k, n};
+    return pack(w, 1, k, k, n);
+  }
 
   // c [m, columns [begin, end) of W^T] (+)= a [m, k] W^T on the calling thread. `begin` is a multiple of
   // columns_at_once().

@@ -23,12 +23,13 @@ class Forward {
  public:
   // keep: whether what is saved is still needed afterwards.
   Forward(const BlockShape& shape, const BlockOptions& options, const BlockTensors<const float>& parameters,
-          const BlockSaved<T>& saved, bool keep, const Context& context)
+          const BlockPacked& packed, const BlockSaved<T>& saved, bool keep, const Context& context)
       : context_(context),
         kernels_(context.kernels),
         shape_(shape),
         options_(options),
         p_(parameters),
+        packed_(packed),
         saved_(saved),
         keep_(keep),
         products_(context),
@@ -61,10 +62,10 @@ class Forward {
   // Queries, keys and values.
   void project(const float* x) {
     Arena::Scope scope(context_.arena);
-    const float* weights[3] = {p_.query_weight, p_.key_weight, p_.value_weight};
     const float* biases[3] = {p_.query_bias, p_.key_bias, p_.value_bias};
-    PackedMatrix packed[3];
-    for (int part = 0; part < 3; ++part) packed[part] = products_.pack(weights[part], hidden_, 1, hidden_, hidden_);
+    const PackedMatrix packed[3] = {products_.pack_weight(p_.query_weight, packed_.query, hidden_, hidden_),
+                                    products_.pack_weight(p_.key_weight, packed_.key, hidden_, hidden_),
+                                    products_.pack_weight(p_.value_weight, packed_.value, hidden_, hidden_)};
     products_.row_blocks(tokens_, [&](int64_t, int64_t begin, int64_t end) {
       const int64_t rows = end - begin;
       const T* in = as_operand<T>(x + begin * hidden_, rows, hidden_, kernels_);
@@ -89,9 +90,11 @@ class Forward {
     const HiddenDropout output_dropout(
         {options_.hidden_dropout, options_.seed, options_.step, options_.layer, DropoutSite::output}, hidden_,
         kernels_);
-    const PackedMatrix attention_output = products_.pack(p_.attention_output_weight, hidden_, 1, hidden_, hidden_);
-    const PackedMatrix up = products_.pack(p_.intermediate_weight, hidden_, 1, intermediate_, hidden_);
-    const PackedMatrix down = products_.pack(p_.output_weight, intermediate_, 1, hidden_, intermediate_);
+    const PackedMatrix attention_output =
+        products_.pack_weight(p_.attention_output_weight, packed_.attention_output, hidden_, hidden_);
+    const PackedMatrix up =
+        products_.pack_weight(p_.intermediate_weight, packed_.intermediate, intermediate_, hidden_);
+    const PackedMatrix down = products_.pack_weight(p_.output_weight, packed_.output, hidden_, intermediate_);
     const int64_t stride = operand_stride<T>(hidden_), wide_stride = operand_stride<T>(intermediate_);
     products_.row_blocks(tokens_, [&](int64_t, int64_t begin, int64_t end) {
       const int64_t rows = end - begin;
@@ -127,6 +130,7 @@ class Forward {
   const BlockShape& shape_;
   const BlockOptions& options_;
   const BlockTensors<const float>& p_;
+  const BlockPacked& packed_;
   const BlockSaved<T>& saved_;
   const bool keep_;
   const Products<T> products_;
@@ -135,7 +139,7 @@ class Forward {
 
 template <typename T>
 void run_forward(const BlockShape& shape, const BlockOptions& options, const BlockTensors<const float>& parameters,
-                 const float* x, float* y, float* buffer, const Context& context) {
+                 const BlockPacked& packed, const float* x, float* y, float* buffer, const Context& context) {
   Arena::Scope scope(context.arena);
   const bool keep = buffer != nullptr;
   BlockSaved<T> saved;
@@ -144,7 +148,7 @@ void run_forward(const BlockShape& shape, const BlockOptions& options, const Blo
   } else {
     saved = BlockSaved<T>::without_sums(shape, context.arena);
   }
-  Forward<T>(shape, options, parameters, saved, keep, context).run(x, y);
+  Forward<T>(shape, options, parameters, packed, saved, keep, context).run(x, y);
 }
 
 }  // namespace
@@ -156,10 +160,10 @@ int64_t block_saved_floats(const BlockShape& shape, int64_t tokens, Precision pr
 }
 
 void transformer_block_forward(const BlockShape& shape, const BlockOptions& options,
-                               const BlockTensors<const float>& parameters, const float* x, float* y, float* saved,
-                               const Context& context) {
+                               const BlockTensors<const float>& parameters, const BlockPacked& packed, const float* x,
+                               float* y, float* saved, const Context& context) {
   const auto run = keeps_bf16(options.precision, context.kernels) ? run_forward<bf16> : run_forward<float>;
-  run(shape, options, parameters, x, y, saved, context);
+  run(shape, options, parameters, packed, x, y, saved, context);
 }
 
 }  // namespace whittle

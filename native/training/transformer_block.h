@@ -1,8 +1,8 @@
 // One post-norm encoder layer (Vaswani et al. 2017; Devlin et al. 2018), forward and backward, over a ragged batch:
 //
-//   attended = attention(x Wq + bq, x Wk + bk, x Wv + bv), with a bias of the scores by relative position, if there is
-//   one middle   = LayerNorm(x + dropout(attended Wo + bo)) y        = LayerNorm(middle + dropout(gelu(middle Wi + bi)
-//   Wout + bout))
+//   attended = attention(x Wq + bq, x Wk + bk, x Wv + bv), scores with a bias by relative position, if there is one
+//   middle   = LayerNorm(x + dropout(attended Wo + bo))
+//   y        = LayerNorm(middle + dropout(gelu(middle Wi + bi) Wout + bout))
 //
 // Weights are [out, in] as checkpoints store them, so each product is with the transpose.
 #pragma once
@@ -11,6 +11,7 @@
 
 #include "ops/context.h"
 #include "ops/gemm.h"
+#include "ops/packed_forms.h"
 
 namespace whittle {
 
@@ -59,19 +60,24 @@ struct BlockTensors {
   T* position_bias;  // [heads, 2 * max_distance - 1], see ops/attention.h; null in the parameters: none
 };
 
+// The packed forms of the weights that have them, as BlockTensors has the weights now. Only bf16 products read them.
+struct BlockPacked {
+  PackedForms query, key, value, attention_output, intermediate, output;
+};
+
 // Floats of the buffer that keeps what the backward pass needs.
 int64_t block_saved_floats(const BlockShape& shape, int64_t tokens, Precision precision, const KernelTable& kernels);
 
 // y [tokens, hidden] from x [tokens, hidden]. saved: null, or block_saved_floats for the backward pass.
 void transformer_block_forward(const BlockShape& shape, const BlockOptions& options,
-                               const BlockTensors<const float>& parameters, const float* x, float* y, float* saved,
-                               const Context& context);
+                               const BlockTensors<const float>& parameters, const BlockPacked& packed, const float* x,
+                               float* y, float* saved, const Context& context);
 
 // dx [tokens, hidden] (null: not wanted) and the gradients of the parameters, overwritten. saved is used up; null: what
 // the forward pass would have saved is computed again, which gives the same bit for bit.
 void transformer_block_backward(const BlockShape& shape, const BlockOptions& options,
-                                const BlockTensors<const float>& parameters, const float* x, float* saved,
-                                const float* dy, float* dx, const BlockTensors<float>& gradients,
+                                const BlockTensors<const float>& parameters, const BlockPacked& packed, const float* x,
+                                float* saved, const float* dy, float* dx, const BlockTensors<float>& gradients,
                                 const Context& context);
 
 }  // namespace whittle

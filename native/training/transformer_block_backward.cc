@@ -25,12 +25,14 @@ template <typename T>
 class Backward {
  public:
   Backward(const BlockShape& shape, const BlockOptions& options, const BlockTensors<const float>& parameters,
-           const float* x, const BlockSaved<T>& saved, const BlockTensors<float>& gradients, const Context& context)
+           const BlockPacked& packed, const float* x, const BlockSaved<T>& saved, const BlockTensors<float>& gradients,
+           const Context& context)
       : context_(context),
         kernels_(context.kernels),
         shape_(shape),
         options_(options),
         p_(parameters),
+        packed_(packed),
         x_(x),
         saved_(saved),
         gradients_(gradients),
@@ -77,9 +79,12 @@ class Backward {
     const PartialSums output_norm_weight = sums(hidden_), output_norm_bias = sums(hidden_), output_bias = sums(hidden_),
                       intermediate_bias = sums(intermediate_), attention_norm_weight = sums(hidden_),
                       attention_norm_bias = sums(hidden_), attention_output_bias = sums(hidden_);
-    const PackedMatrix down = products_.pack(p_.output_weight, 1, intermediate_, intermediate_, hidden_);
-    const PackedMatrix up = products_.pack(p_.intermediate_weight, 1, hidden_, hidden_, intermediate_);
-    const PackedMatrix attention_output = products_.pack(p_.attention_output_weight, 1, hidden_, hidden_, hidden_);
+    const PackedMatrix down =
+        products_.pack_transposed_weight(p_.output_weight, packed_.output, hidden_, intermediate_);
+    const PackedMatrix up =
+        products_.pack_transposed_weight(p_.intermediate_weight, packed_.intermediate, intermediate_, hidden_);
+    const PackedMatrix attention_output =
+        products_.pack_transposed_weight(p_.attention_output_weight, packed_.attention_output, hidden_, hidden_);
 
     products_.row_blocks(tokens_, [&](int64_t block, int64_t begin, int64_t end) {
       const int64_t rows = end - begin, at = begin * hidden_;
@@ -164,11 +169,12 @@ class Backward {
   // dx, unless null, holds the residual stream's gradient and is added to.
   void before_attention(float* dx) {
     Arena::Scope scope(context_.arena);
-    const float* weights[3] = {p_.query_weight, p_.key_weight, p_.value_weight};
     float* weight_gradients[3] = {gradients_.query_weight, gradients_.key_weight, gradients_.value_weight};
     PackedMatrix packed[3] = {};
     if (dx) {
-      for (int part = 0; part < 3; ++part) packed[part] = products_.pack(weights[part], 1, hidden_, hidden_, hidden_);
+      packed[0] = products_.pack_transposed_weight(p_.query_weight, packed_.query, hidden_, hidden_);
+      packed[1] = products_.pack_transposed_weight(p_.key_weight, packed_.key, hidden_, hidden_);
+      packed[2] = products_.pack_transposed_weight(p_.value_weight, packed_.value, hidden_, hidden_);
     }
     const PartialSums query_bias = sums(hidden_), value_bias = sums(hidden_);
     // Softmax does not see what all keys have in common: the gradient of the keys' bias is 0, and sums would be nothing
@@ -195,6 +201,7 @@ class Backward {
   const BlockShape& shape_;
   const BlockOptions& options_;
   const BlockTensors<const float>& p_;
+  const BlockPacked& packed_;
   const float* x_;
   const BlockSaved<T>& saved_;
   const BlockTensors<float>& gradients_;
@@ -206,27 +213,27 @@ class Backward {
 
 template <typename T>
 void run_backward(const BlockShape& shape, const BlockOptions& options, const BlockTensors<const float>& parameters,
-                  const float* x, float* saved, const float* dy, float* dx, const BlockTensors<float>& gradients,
-                  const Context& context) {
+                  const BlockPacked& packed, const float* x, float* saved, const float* dy, float* dx,
+                  const BlockTensors<float>& gradients, const Context& context) {
   const BlockSaved<T> parts = BlockSaved<T>::within(saved, shape);
-  Backward<T>(shape, options, parameters, x, parts, gradients, context).run(dy, dx);
+  Backward<T>(shape, options, parameters, packed, x, parts, gradients, context).run(dy, dx);
 }
 
 }  // namespace
 
 void transformer_block_backward(const BlockShape& shape, const BlockOptions& options,
-                                const BlockTensors<const float>& parameters, const float* x, float* saved,
-                                const float* dy, float* dx, const BlockTensors<float>& gradients,
+                                const BlockTensors<const float>& parameters, const BlockPacked& packed, const float* x,
+                                float* saved, const float* dy, float* dx, const BlockTensors<float>& gradients,
                                 const Context& context) {
   Arena::Scope scope(context.arena);
   if (!saved) {
     saved = context.arena.take<float>(block_saved_floats(shape, shape.tokens(), options.precision, context.kernels));
     Arena::Scope forward_scope(context.arena);
     float* y = context.arena.take<float>(shape.tokens() * shape.hidden);
-    transformer_block_forward(shape, options, parameters, x, y, saved, context);
+    transformer_block_forward(shape, options, parameters, packed, x, y, saved, context);
   }
   const auto run = keeps_bf16(options.precision, context.kernels) ? run_backward<bf16> : run_backward<float>;
-  run(shape, options, parameters, x, saved, dy, dx, gradients, context);
+  run(shape, options, parameters, packed, x, saved, dy, dx, gradients, context);
 }
 
 }  // namespace whittle

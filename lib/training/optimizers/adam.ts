@@ -19,7 +19,7 @@ export function adam(options: AdamOptions): UpdateRule {
         const factor = weightDecay / gradientScale;
         const sum = scratch.take(gradient.length);
         for (let at = 0; at < sum.length; at++) sum[at] = gradient[at]! + factor * parameter[at]!;
-        rule.apply([{ ...update, gradient: sum, weightDecay: 0 }], gradientScale);
+        rule.apply([{ ...update, gradient: sum, gradientRows: undefined, weightDecay: 0 }], gradientScale);
       }
     },
   };

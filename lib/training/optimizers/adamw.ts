@@ -11,12 +11,21 @@ export interface AdamOptions {
 
 export function adamw({ betas: [beta1, beta2], epsilon }: AdamOptions): UpdateRule {
   return {
+    packs: true,
     arrays: (shape) => ({ firstMoment: sizeOf(shape), secondMoment: sizeOf(shape) }),
     apply(updates, gradientScale) {
-      const tensors = updates.map(({ parameter, gradient, state, learningRate, weightDecay, step, mask }) => ({
-        ...{ parameter, gradient, learningRate, weightDecay, step },
-        ...{ firstMoment: state.firstMoment!, secondMoment: state.secondMoment! },
-        ...(mask && { mask }),
+      const tensors = updates.map((update) => ({
+        parameter: update.parameter,
+        gradient: update.gradient,
+        gradientRows: update.gradientRows,
+        columns: update.columns,
+        firstMoment: update.state.firstMoment!,
+        secondMoment: update.state.secondMoment!,
+        learningRate: update.learningRate,
+        weightDecay: update.weightDecay,
+        step: update.step,
+        mask: update.mask,
+        packed: update.packed,
       }));
       native.adamw(tensors, { beta1, beta2, epsilon, gradientScale });
     },

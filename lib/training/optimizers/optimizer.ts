@@ -4,7 +4,8 @@ import { native } from '../../../bindings/load.js';
 import { backendName } from '../../backend/whittle-backend.js';
 import type { ParameterName } from '../../models/description.js';
 import type { TrainableModel } from '../model.js';
-import { assignValues, valuesOf } from '../parameter-values.js';
+import type { PackedWeights } from '../packed-weights.js';
+import { assignValues, nonzeroRows, valuesOf } from '../parameter-values.js';
 import { clipByValue, clipFactor, type Clip } from './clip.js';
 import { composedAdamW } from './composed-adamw.js';
 import { ruleOf, type OptimizerOptions } from './options.js';
@@ -64,6 +65,17 @@ export function createOptimizer(
   };
 }
 
+interface Present extends ParameterUpdate {
+  name: ParameterName;
+  variable: tf.Variable;
+}
+
+/** Has the rule pack the weight, or sees to it that what was packed before is not used any more. */
+function pack(update: Present, packed: PackedWeights, rule: UpdateRule): void {
+  if (rule.packs) update.packed = packed.forUpdate(update.name, update.variable);
+  else packed.forget(update.name);
+}
+
 /**
  * An optimizer around a rule over plain arrays. On the backend `whittle` it updates the variables' memory in place:
  * nobody else shares it between steps.
@@ -95,23 +107,31 @@ function ruleOptimizer(
   const inPlace = tf.getBackend() === backendName;
   return {
     update(gradients, learningRate) {
-      const present: (ParameterUpdate & { variable: tf.Variable; name: ParameterName })[] = [];
-      slots.forEach(({ name, learningRateFactor, weightDecay, mask }, index) => {
-        const variable = model.parameters.get(name)!;
+      const present: Present[] = [];
+      slots.forEach((slot, index) => {
+        const variable = model.parameters.get(slot.name)!;
         const gradient = gradients[variable.name];
         if (!gradient) return;
         present.push({
-          ...{ name, variable, weightDecay, shape: variable.shape, state: states[index]! },
+          name: slot.name,
+          variable,
+          shape: variable.shape,
+          columns: variable.shape.at(-1) ?? 1,
           parameter: valuesOf(variable),
           gradient: valuesOf(gradient),
-          learningRate: learningRate * learningRateFactor,
-          step: updates[name]! + 1,
-          ...(mask && { mask }),
+          gradientRows: inPlace ? nonzeroRows(gradient) : undefined,
+          state: states[index]!,
+          learningRate: learningRate * slot.learningRateFactor,
+          weightDecay: slot.weightDecay,
+          step: updates[slot.name]! + 1,
+          mask: slot.mask,
+          packed: undefined,
         });
       });
       const norm = native.gradientNorm(present);
       if (!Number.isFinite(norm)) return norm;
       if (clip.value !== undefined) for (const { gradient } of present) clipByValue(gradient, clip.value);
+      if (model.packed) for (const update of present) pack(update, model.packed, rule);
       rule.apply(present, clipFactor(norm, clip));
       for (const { name, variable, parameter } of present) {
         updates[name]!++;

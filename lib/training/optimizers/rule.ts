@@ -14,10 +14,18 @@ export interface ParameterUpdate {
   /** Updates of this parameter, this one included: 1 at the first. */
   step: number;
   /** Where it is 0, the parameter is held at 0. */
-  mask?: Uint8Array;
+  mask: Uint8Array | undefined;
+  /** The rows of the gradient that may not be zero, ascending; undefined: any. */
+  gradientRows: Int32Array | undefined;
+  /** Elements of a row: of the last axis. */
+  columns: number;
+  /** Of a rule that packs: an array to pack the new parameter into. */
+  packed: Float32Array | undefined;
 }
 
 export interface UpdateRule {
+  /** It writes what `ParameterUpdate.packed` is for. */
+  readonly packs?: boolean;
   /** Name and length of each array that is kept for a parameter of this shape. */
   arrays(shape: readonly number[]): Record<string, number>;
   /** Updates the parameters from `gradient * gradientScale`. */

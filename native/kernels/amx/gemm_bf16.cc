@@ -52,6 +52,14 @@ void pack_transposed_bf16(const bf16* x, int64_t x_stride, int64_t n, int64_t k,
   });
 }
 
+void pack_weight_bf16(const float* w, int64_t n, int64_t k, int64_t begin, int64_t end, void* packed,
+                      void* transposed) {
+  pack(w, k, 1, n, k, begin, end, packed);
+  vnni::pack_columns(w, n, k, begin, end, [&](int64_t j, int64_t c, int64_t half) {
+    return static_cast<bf16*>(transposed) + j * padded_k(n) + c / 32 * 1024 + half * 512 + c % 32 / 2 * 32;
+  });
+}
+
 void run(const bf16* a, int64_t a_stride, const void* packed, int64_t m, int64_t, int64_t k, int64_t n_begin,
          int64_t n_end, float* c, int64_t c_stride, bool accumulate) {
   run_blocks<bf16, float, Bf16Tiles>(a, a_stride, packed, m, k, n_begin, n_end, c, c_stride, accumulate);
@@ -62,6 +70,7 @@ void run(const bf16* a, int64_t a_stride, const void* packed, int64_t m, int64_t
 void add_gemm_bf16(KernelTable& table) {
   table.gemm_bf16 = {kPanel, kRows, packed_bytes, pack, run, kRows};
   table.pack_transposed_bf16 = pack_transposed_bf16;
+  table.pack_weight_bf16 = pack_weight_bf16;
 }
 
 }  // namespace whittle::amx

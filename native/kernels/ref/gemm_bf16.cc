@@ -37,6 +37,17 @@ void pack_transposed_bf16(const bf16* x, int64_t x_stride, int64_t n, int64_t k,
   }
 }
 
+void pack_weight_bf16(const float* w, int64_t n, int64_t k, int64_t begin, int64_t end, void* packed,
+                      void* transposed) {
+  pack(w, k, 1, n, k, begin, end, packed);
+  for (int64_t j = 0; j < k; j += kPanel) {
+    bf16* panel = static_cast<bf16*>(transposed) + j * n;
+    for (int64_t c = begin; c < end; ++c) {
+      for (int64_t r = 0; r < kPanel; ++r) panel[c * kPanel + r] = j + r < k ? to_bf16(w[c * k + j + r]) : bf16{0};
+    }
+  }
+}
+
 void run(const bf16* a, int64_t a_stride, const void* packed, int64_t m, int64_t, int64_t k, int64_t n_begin,
          int64_t n_end, float* c, int64_t c_stride, bool accumulate) {
   for (int64_t j = n_begin; j < n_end; j += kPanel) {
@@ -59,6 +70,7 @@ void run(const bf16* a, int64_t a_stride, const void* packed, int64_t m, int64_t
 void add_gemm_bf16(KernelTable& table) {
   table.gemm_bf16 = {kPanel, 1, packed_bytes, pack, run};
   table.pack_transposed_bf16 = pack_transposed_bf16;
+  table.pack_weight_bf16 = pack_weight_bf16;
 }
 
 }  // namespace whittle::ref

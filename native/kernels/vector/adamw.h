@@ -27,7 +27,7 @@ void adamw(float* p, const float* g, float* m, float* v, int64_t count, float le
       count,
       [&](int64_t i) {
         Register parameter = F::load(p + i), first = F::load(m + i), second = F::load(v + i);
-        update(F::load(g + i), parameter, first, second);
+        update(g ? F::load(g + i) : F::all(0), parameter, first, second);
         F::store(p + i, parameter);
         F::store(m + i, first);
         F::store(v + i, second);
@@ -35,7 +35,7 @@ void adamw(float* p, const float* g, float* m, float* v, int64_t count, float le
       [&](int64_t i, int64_t lanes) {
         Register parameter = F::load_first(p + i, lanes), first = F::load_first(m + i, lanes),
                  second = F::load_first(v + i, lanes);
-        update(F::load_first(g + i, lanes), parameter, first, second);
+        update(g ? F::load_first(g + i, lanes) : F::all(0), parameter, first, second);
         F::store_first(p + i, lanes, parameter);
         F::store_first(m + i, lanes, first);
         F::store_first(v + i, lanes, second);

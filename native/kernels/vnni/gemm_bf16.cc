@@ -43,6 +43,14 @@ void pack_transposed_bf16(const bf16* x, int64_t x_stride, int64_t n, int64_t k,
   });
 }
 
+void pack_weight_bf16(const float* w, int64_t n, int64_t k, int64_t begin, int64_t end, void* packed,
+                      void* transposed) {
+  pack(w, k, 1, n, k, begin, end, packed);
+  pack_columns(w, n, k, begin, end, [&](int64_t j, int64_t c, int64_t half) {
+    return static_cast<bf16*>(transposed) + j * padded_k(n) + c * kPanel + half * 32;
+  });
+}
+
 // C[R, V * 16] (+)= A[R, depth] * W^T for V / 2 adjacent panels; masks: which columns of each 16 exist.
 template <int R, int V>
 void multiply(const bf16* a, int64_t a_stride, const bf16* w, int64_t panel_stride, int64_t depth, float* c,
@@ -117,6 +125,7 @@ void run(const bf16* a, int64_t a_stride, const void* packed, int64_t m, int64_t
 void add_gemm_bf16(KernelTable& table) {
   table.gemm_bf16 = {kPanel, kRows, packed_bytes, pack, run};
   table.pack_transposed_bf16 = pack_transposed_bf16;
+  table.pack_weight_bf16 = pack_weight_bf16;
 }
 
 }  // namespace whittle::vnni

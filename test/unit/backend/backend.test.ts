@@ -5,6 +5,7 @@ import * as assert from 'uvu/assert';
 import { BufferPool } from '../../../lib/backend/buffer-pool.js';
 import { crossEntropy, gelu, layerNorm } from '../../../lib/backend/operations.js';
 import { useWhittleBackend } from '../../../lib/backend/register.js';
+import type { WhittleBackend } from '../../../lib/backend/whittle-backend.js';
 import { generator, normalValues } from '../../../lib/training/random.js';
 
 const seed = 20;
@@ -190,6 +191,24 @@ test('the pool gives back arrays of the same class of sizes and keeps to its lim
   assert.ok(pool.kept <= 5000);
   pool.give(new Float32Array(10));
   assert.ok(pool.kept <= 5000);
+});
+
+test('an array of sparse rows is zero again for its next user', () => {
+  useWhittleBackend();
+  const backend = tf.backend() as unknown as WhittleBackend;
+  const sparse = { rows: Int32Array.of(1, 300), columns: 8 };
+  const values = backend.sparseFloats(4096, sparse);
+  assert.ok(values.every((value) => value === 0));
+  for (const row of sparse.rows) values.fill(row, row * 8, row * 8 + 8);
+  const tensor = tf.engine().makeTensorFromTensorInfo(backend.tensorInfo([512, 8], values), backend);
+  assert.equal(backend.rowsOf(tensor), sparse.rows);
+  assert.is(backend.rowsOf(tf.add(tensor, 1)), undefined);
+  tensor.dispose();
+  const before = backend.pool.allocated;
+  const next = backend.sparseFloats(4096, { rows: Int32Array.of(2), columns: 8 });
+  assert.is(backend.pool.allocated, before);
+  assert.is(next.buffer, values.buffer);
+  assert.ok(next.every((value) => value === 0));
 });
 
 test.run();
