@@ -9,6 +9,7 @@ import type { CompressBinding } from './contract/compress.js';
 import type { EngineBinding } from './contract/engine.js';
 import type { FormatsBinding } from './contract/formats.js';
 import type { MachineBinding } from './contract/machine.js';
+import type { OptimizerBinding } from './contract/optimizers.js';
 import type { TextBinding } from './contract/text.js';
 import type { DropoutBinding, TensorBinding, TrainingBinding } from './contract/training.js';
 
@@ -16,6 +17,7 @@ export * from './contract/machine.js';
 export * from './contract/formats.js';
 export * from './contract/engine.js';
 export * from './contract/training.js';
+export * from './contract/optimizers.js';
 export * from './contract/compress.js';
 export * from './contract/text.js';
 
@@ -25,5 +27,6 @@ export type NativeBinding = MachineBinding &
   TextBinding &
   TensorBinding &
   TrainingBinding &
+  OptimizerBinding &
   DropoutBinding &
   CompressBinding;

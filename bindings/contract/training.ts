@@ -250,10 +250,13 @@ export interface TrainingBinding {
     dlogits: Float32Array | null,
   ): { loss: number; counted: number };
 
-  /** One AdamW step (Loshchilov and Hutter 2019) over all tensors; gradients are multiplied by `gradientScale`. */
+  /**
+   * One AdamW step (Loshchilov and Hutter 2019) over all tensors; gradients are multiplied by `gradientScale`. With
+   * `decayInGradient` it is Adam's: the weight decay is an L2 term of the gradient.
+   */
   adamw(
     tensors: readonly AdamwTensor[],
-    options: { beta1: number; beta2: number; epsilon: number; gradientScale: number },
+    options: { beta1: number; beta2: number; epsilon: number; gradientScale: number; decayInGradient?: boolean },
   ): void;
   /** Euclidean norm of all gradients together. */
   gradientNorm(tensors: readonly Pick<AdamwTensor, 'gradient' | 'gradientRows' | 'columns'>[]): number;

@@ -1,4 +1,5 @@
 /** An exponential moving average of the weights that train (Polyak and Juditsky 1992; Tarvainen and Valpola 2017). */
+import { native } from '../../bindings/load.js';
 import type { ParameterName } from '../models/description.js';
 import type { TrainableModel } from './model.js';
 import { assignValues, valuesOf } from './parameter-values.js';
@@ -26,8 +27,12 @@ export class WeightAverage {
     this.#model = model;
     this.#decay = decay;
     this.#state = from ? { ...from.state } : { updates: 0, missedDecay: model.words?.missedDecay ?? 1 };
-    for (const name of names)
-      this.values.set(name, (from?.values.get(name) ?? valuesOf(model.parameters.get(name)!)).slice());
+    for (const name of names) {
+      const start = from?.values.get(name) ?? valuesOf(model.parameters.get(name)!);
+      const values = native.allocateFloats(start.length);
+      values.set(start);
+      this.values.set(name, values);
+    }
   }
 
   get state(): AverageState {
@@ -38,10 +43,10 @@ export class WeightAverage {
   update(): void {
     const step = ++this.#state.updates;
     const share = 1 - Math.min(this.#decay, (1 + step) / (10 + step));
-    for (const [name, average] of this.values) {
-      const values = valuesOf(this.#model.parameters.get(name)!);
-      for (let at = 0; at < average.length; at++) average[at]! += share * (values[at]! - average[at]!);
-    }
+    const tensors = [...this.values].map(([name, average]) => {
+      return { average, values: valuesOf(this.#model.parameters.get(name)!) };
+    });
+    native.movingAverage(tensors, share);
     const missed = this.#model.words?.missedDecay ?? 1;
     this.#state.missedDecay += share * (missed - this.#state.missedDecay);
   }

@@ -11,6 +11,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   whittle::add_machine_glue(env, exports);
   whittle::add_compress_glue(env, exports);
   whittle::add_dropout_glue(env, exports);
+  whittle::add_optimizer_glue(env, exports);
   whittle::add_tensor_glue(env, exports);
   whittle::add_text_glue(env, exports);
   whittle::add_training_glue(env, exports);

@@ -49,6 +49,7 @@ void add_formats_glue(Napi::Env env, Napi::Object exports);
 void add_machine_glue(Napi::Env env, Napi::Object exports);
 void add_compress_glue(Napi::Env env, Napi::Object exports);
 void add_dropout_glue(Napi::Env env, Napi::Object exports);
+void add_optimizer_glue(Napi::Env env, Napi::Object exports);
 void add_tensor_glue(Napi::Env env, Napi::Object exports);
 void add_text_glue(Napi::Env env, Napi::Object exports);
 void add_training_glue(Napi::Env env, Napi::Object exports);

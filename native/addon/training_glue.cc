@@ -300,9 +300,11 @@ Gradient read_gradient(const Napi::Object& tensor) {
 Napi::Value adamw_call(const Napi::CallbackInfo& info) {
   const Napi::Array list = array(info[0], "tensors");
   const Napi::Object given = object(info[1], "options");
-  const AdamwOptions options{number(given.Get("beta1"), "beta1"), number(given.Get("beta2"), "beta2"),
-                             static_cast<float>(number(given.Get("epsilon"), "epsilon")),
-                             static_cast<float>(number(given.Get("gradientScale"), "gradientScale"))};
+  const AdamwOptions options{
+      number(given.Get("beta1"), "beta1"), number(given.Get("beta2"), "beta2"),
+      static_cast<float>(number(given.Get("epsilon"), "epsilon")),
+      static_cast<float>(number(given.Get("gradientScale"), "gradientScale")),
+      !absent(given.Get("decayInGradient")) && boolean(given.Get("decayInGradient"), "decayInGradient")};
   std::vector<AdamwTensor> tensors;
   for (uint32_t i = 0; i < list.Length(); ++i) {
     const Napi::Object entry = object(list.Get(i), "tensors[i]");

@@ -209,6 +209,8 @@ struct KernelTable {
   // sums[c] += sum over rows of x[r, c].
   void (*column_sums)(const float* x, int64_t x_stride, int64_t rows, int64_t cols, float* sums);
   double (*sum_of_squares)(const float* x, int64_t count);
+  // row_sums[r] += sum over columns of (scale * x[r, c])^2, column_sums[c] += the sum over rows; rows cols apart.
+  void (*square_sums)(const float* x, int64_t rows, int64_t cols, float scale, float* row_sums, float* column_sums);
 
   // --- compression and optimization ---------------------------------------------------------------------
   // counts[b] += how many |x| have their upper 16 bits (sign off) equal b, b in [0, 32768): one pass of the radix
@@ -219,9 +221,31 @@ struct KernelTable {
   // x[i] = mask[i] ? x[i] : 0.
   void (*apply_mask)(float* x, const uint8_t* mask, int64_t count);
   // AdamW (Loshchilov and Hutter 2019): m, v are updated; p -= lr * (m_hat / (sqrt(v_hat) + eps) + decay * p).
-  // g is scaled by grad_scale first (clipping); null: all zero. correction1 = 1 - beta1^t, correction2 = 1 - beta2^t.
+  // The gradient is g * grad_scale + gradient_decay * p: grad_scale clips, gradient_decay is Adam's L2 term. g null: all
+  // zero. correction1 = 1 - beta1^t, correction2 = 1 - beta2^t.
   void (*adamw)(float* p, const float* g, float* m, float* v, int64_t count, float learning_rate, float beta1,
-                float beta2, float eps, float weight_decay, float grad_scale, float correction1, float correction2);
+                float beta2, float eps, float weight_decay, float gradient_decay, float grad_scale, float correction1,
+                float correction2);
+  // Stochastic gradient descent (Sutskever et al. 2013, as torch.optim.SGD has it): with d = g * grad_scale + decay *
+  // p, velocity = momentum * velocity + d; p -= lr * velocity, or with nesterov lr * (d + momentum * velocity).
+  // velocity null: p -= lr * d.
+  void (*sgd)(float* p, const float* g, float* velocity, int64_t count, float learning_rate, float momentum,
+              bool nesterov, float weight_decay, float grad_scale);
+  // Lion (Chen et al. 2023): with d = g * grad_scale, p -= lr * (sign(beta1 * m + (1 - beta1) * d) + decay * p), then
+  // m = beta2 * m + (1 - beta2) * d. The sign of 0 is 0.
+  void (*lion)(float* p, const float* g, float* m, int64_t count, float learning_rate, float beta1, float beta2,
+               float weight_decay, float grad_scale);
+  // Adafactor (Shazeer and Stern 2018) with the second moment of element (r, c) factored: the direction is
+  // d[r, c] = g[r, c] * grad_scale * min(limit, row_factors[r] * column_factors[c]), rows cols apart.
+  // The first gives the sum of its squares, the second moves p -= step * d + decay * p.
+  double (*adafactor_squares)(const float* g, int64_t rows, int64_t cols, float grad_scale, const float* row_factors,
+                              const float* column_factors, float limit);
+  void (*adafactor)(float* p, const float* g, int64_t rows, int64_t cols, float grad_scale, const float* row_factors,
+                    const float* column_factors, float limit, float step, float decay);
+  // average += share * (x - average).
+  void (*moving_average)(float* average, const float* x, int64_t count, float share);
+  // x is cut to within [-limit, limit]; what is not a number stays.
+  void (*clip_by_value)(float* x, int64_t count, float limit);
 
   // --- measurement --------------------------------------------------------------------------------------
   // Multiplies and adds from registers as fast as the ISA can, on the calling thread; returns how many operations it

@@ -1,41 +1,14 @@
 #include "ops/adamw.h"
 
-#include <algorithm>
 #include <cmath>
+
+#include "ops/tensor_chunks.h"
 
 namespace whittle {
 
 namespace {
 
-constexpr int64_t kChunk = 1 << 14;   // elements of one task, and of one partial sum, at most or about
 constexpr int64_t kPackedRows = 32;  // of a weight, that are packed at once
-
-// Arrays cut into chunks that threads take one by one.
-class Chunks {
- public:
-  // count_of(i) elements of array i, of which chunks hold chunk_of(i).
-  template <typename CountOf, typename ChunkOf>
-  Chunks(size_t arrays, Arena& arena, const CountOf& count_of, const ChunkOf& chunk_of)
-      : arrays_(arrays), first_(arena.take<int64_t>(static_cast<int64_t>(arrays) + 1)) {
-    first_[0] = 0;
-    for (size_t i = 0; i < arrays; ++i) first_[i + 1] = first_[i] + (count_of(i) + chunk_of(i) - 1) / chunk_of(i);
-  }
-
-  int64_t count() const { return first_[arrays_]; }
-
-  // Calls body(i, chunk of array i, chunk of all) for every chunk, in parallel.
-  template <typename Body>
-  void for_each(const Context& context, const Body& body) const {
-    context.pool.run(count(), context.threads, [&](int64_t task) {
-      const size_t i = static_cast<size_t>(std::upper_bound(first_, first_ + arrays_, task) - first_) - 1;
-      body(i, task - first_[i], task);
-    });
-  }
-
- private:
-  size_t arrays_;
-  int64_t* first_;  // [arrays + 1], the number of each array's first chunk
-};
 
 int64_t whole_rows(int64_t width) {
   return std::max<int64_t>(1, kChunk / width) * width;
@@ -88,8 +61,10 @@ class Update {
   void elements(int64_t begin, int64_t end, const float* gradient) const {
     kernels_.adamw(tensor_.parameter + begin, gradient, tensor_.first_moment + begin, tensor_.second_moment + begin,
                    end - begin, tensor_.learning_rate, static_cast<float>(options_.beta1),
-                   static_cast<float>(options_.beta2), options_.epsilon, tensor_.weight_decay, options_.gradient_scale,
-                   correction1_, correction2_);
+                   static_cast<float>(options_.beta2), options_.epsilon,
+                   options_.decay_in_gradient ? 0 : tensor_.weight_decay,
+                   options_.decay_in_gradient ? tensor_.weight_decay : 0, options_.gradient_scale, correction1_,
+                   correction2_);
   }
 
   const AdamwTensor& tensor_;

@@ -35,7 +35,8 @@ struct AdamwTensor {
 struct AdamwOptions {
   double beta1, beta2;
   float epsilon;
-  float gradient_scale;  // clipping
+  float gradient_scale;            // clipping
+  bool decay_in_gradient = false;  // Adam: the decay is an L2 term of the gradient
 };
 
 void adamw(const std::vector<AdamwTensor>& tensors, const AdamwOptions& options, const Context& context);

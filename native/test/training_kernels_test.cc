@@ -277,7 +277,8 @@ TEST(adamw, kernel_of_every_isa) {
          v = random_floats(random, count, 0.1f);
     for (float& value : v) value *= value;
     const auto step = [&](const KernelTable& table, float* parameter, float* first, float* second) {
-      table.adamw(parameter, g.data(), first, second, count, 1e-2f, 0.9f, 0.999f, 1e-8f, 0.01f, 0.5f, 0.19f, 0.002f);
+      table.adamw(parameter, g.data(), first, second, count, 1e-2f, 0.9f, 0.999f, 1e-8f, 0.01f, 0.02f, 0.5f, 0.19f,
+                  0.002f);
     };
     auto p0 = p, m0 = m, v0 = v;
     step(reference(), p0.data(), m0.data(), v0.data());

@@ -9,7 +9,8 @@ export interface AdamOptions {
   epsilon: number;
 }
 
-export function adamw({ betas: [beta1, beta2], epsilon }: AdamOptions): UpdateRule {
+/** @param decayInGradient Adam's weight decay in place of the decoupled one. */
+export function adamw({ betas: [beta1, beta2], epsilon }: AdamOptions, decayInGradient = false): UpdateRule {
   return {
     packs: true,
     arrays: (shape) => ({ firstMoment: sizeOf(shape), secondMoment: sizeOf(shape) }),
@@ -27,7 +28,7 @@ export function adamw({ betas: [beta1, beta2], epsilon }: AdamOptions): UpdateRu
         mask: update.mask,
         packed: update.packed,
       }));
-      native.adamw(tensors, { beta1, beta2, epsilon, gradientScale });
+      native.adamw(tensors, { beta1, beta2, epsilon, gradientScale, decayInGradient });
     },
   };
 }

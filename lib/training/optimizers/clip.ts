@@ -4,16 +4,11 @@
 export interface Clip {
   /** All gradients together are scaled down to this norm. */
   norm?: number;
-  /** Each element is cut to within this of 0. */
+  /** Each element is cut to within this of 0, as torch's clip_grad_value_ has it. */
   value?: number;
 }
 
 /** The factor that clips gradients of this norm, as torch's clip_grad_norm_ has it. */
 export function clipFactor(norm: number, clip: Clip): number {
   return clip.norm ? Math.min(1, clip.norm / (norm + 1e-6)) : 1;
-}
-
-/** Cuts each element to within `limit` of 0, as torch's clip_grad_value_ does; of an array that is cut twice, the same. */
-export function clipByValue(gradient: Float32Array, limit: number): void {
-  for (let at = 0; at < gradient.length; at++) gradient[at] = Math.min(limit, Math.max(-limit, gradient[at]!));
 }

@@ -6,7 +6,7 @@ import type { ParameterName } from '../../models/description.js';
 import type { TrainableModel } from '../model.js';
 import type { PackedWeights } from '../packed-weights.js';
 import { assignValues, nonzeroRows, valuesOf } from '../parameter-values.js';
-import { clipByValue, clipFactor, type Clip } from './clip.js';
+import { clipFactor, type Clip } from './clip.js';
 import { composedAdamW } from './composed-adamw.js';
 import { ruleOf, type OptimizerOptions } from './options.js';
 import type { ParameterUpdate, UpdateRule } from './rule.js';
@@ -130,7 +130,7 @@ function ruleOptimizer(
       });
       const norm = native.gradientNorm(present);
       if (!Number.isFinite(norm)) return norm;
-      if (clip.value !== undefined) for (const { gradient } of present) clipByValue(gradient, clip.value);
+      if (clip.value !== undefined) native.clipByValue(present, clip.value);
       if (model.packed) for (const update of present) pack(update, model.packed, rule);
       rule.apply(present, clipFactor(norm, clip));
       for (const { name, variable, parameter } of present) {

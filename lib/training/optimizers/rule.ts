@@ -1,5 +1,4 @@
 /** What one optimizer does to parameters, given their gradients: one file a rule. */
-import { native } from '../../../bindings/load.js';
 
 /** One parameter in one update. Arrays are row-major and changed in place. */
 export interface ParameterUpdate {
@@ -35,9 +34,4 @@ export interface UpdateRule {
 /** Elements of a shape. */
 export function sizeOf(shape: readonly number[]): number {
   return shape.reduce((product, length) => product * length, 1);
-}
-
-/** Sets to 0 what the mask holds there. */
-export function holdMasked({ parameter, mask }: ParameterUpdate): void {
-  if (mask) native.applyMask(parameter, mask);
 }

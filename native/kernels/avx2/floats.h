@@ -51,7 +51,14 @@ struct Floats {
   static Register multiply_add(Register a, Register b, Register c) { return _mm256_fmadd_ps(a, b, c); }
   // c - a * b
   static Register subtract_product(Register a, Register b, Register c) { return _mm256_fnmadd_ps(a, b, c); }
+  // b where either is not a number.
   static Register maximum(Register a, Register b) { return _mm256_max_ps(a, b); }
+  static Register minimum(Register a, Register b) { return _mm256_min_ps(a, b); }
+  // a times the sign of x: 0 where x is 0.
+  static Register signed_by(Register x, Register a) {
+    const Register sign = _mm256_and_ps(x, _mm256_set1_ps(-0.0f));
+    return _mm256_and_ps(_mm256_xor_ps(a, sign), _mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_NEQ_UQ));
+  }
   static Register square_root(Register x) { return _mm256_sqrt_ps(x); }
   static Register exponential(Register x) { return exp_ps(x); }
   static Register normal_cdf(Register x) { return normal_cdf_ps(x); }

@@ -53,7 +53,14 @@ struct Floats {
   static Register multiply_add(Register a, Register b, Register c) { return _mm512_fmadd_ps(a, b, c); }
   // c - a * b
   static Register subtract_product(Register a, Register b, Register c) { return _mm512_fnmadd_ps(a, b, c); }
+  // b where either is not a number.
   static Register maximum(Register a, Register b) { return _mm512_max_ps(a, b); }
+  static Register minimum(Register a, Register b) { return _mm512_min_ps(a, b); }
+  // a times the sign of x: 0 where x is 0.
+  static Register signed_by(Register x, Register a) {
+    const Register sign = _mm512_and_ps(x, _mm512_set1_ps(-0.0f));
+    return _mm512_maskz_xor_ps(_mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_NEQ_UQ), a, sign);
+  }
   static Register square_root(Register x) { return _mm512_sqrt_ps(x); }
   static Register exponential(Register x) { return exp_ps(x); }
   static Register normal_cdf(Register x) { return normal_cdf_ps(x); }

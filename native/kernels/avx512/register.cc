@@ -26,7 +26,13 @@
   ADD(column_sums)           \
   ADD(sum_of_squares)        \
   ADD(apply_mask)            \
-  ADD(adamw)
+  ADD(adamw)                 \
+  ADD(sgd)                   \
+  ADD(lion)                  \
+  ADD(moving_average)        \
+  ADD(clip_by_value)         \
+  ADD(square_sums)           \
+  ADD(adafactor)
 
 namespace whittle {
 

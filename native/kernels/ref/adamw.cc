@@ -7,9 +7,10 @@ namespace whittle::ref {
 namespace {
 
 void adamw(float* p, const float* g, float* m, float* v, int64_t count, float learning_rate, float beta1, float beta2,
-           float eps, float weight_decay, float grad_scale, float correction1, float correction2) {
+           float eps, float weight_decay, float gradient_decay, float grad_scale, float correction1,
+           float correction2) {
   for (int64_t i = 0; i < count; ++i) {
-    double gradient = g ? static_cast<double>(g[i]) * grad_scale : 0;
+    double gradient = (g ? static_cast<double>(g[i]) * grad_scale : 0) + static_cast<double>(gradient_decay) * p[i];
     double first = beta1 * static_cast<double>(m[i]) + (1 - static_cast<double>(beta1)) * gradient;
     double second = beta2 * static_cast<double>(v[i]) + (1 - static_cast<double>(beta2)) * gradient * gradient;
     m[i] = static_cast<float>(first);

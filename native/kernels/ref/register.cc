@@ -23,6 +23,12 @@
   ADD(magnitude_mask)          \
   ADD(apply_mask)              \
   ADD(adamw)                   \
+  ADD(sgd)                     \
+  ADD(lion)                    \
+  ADD(moving_average)          \
+  ADD(clip_by_value)           \
+  ADD(square_sums)             \
+  ADD(adafactor)               \
   ADD(gemm_s8)                 \
   ADD(gemm_f32)                \
   ADD(gemm_bf16)               \
