@@ -19,14 +19,14 @@ int64_t multiple_near(int64_t target, int64_t unit) {
 template <typename T>
 int64_t Products<T>::equal_parts(int64_t rows, int64_t target) const {
   const int64_t near = multiple_near(target, product().rows);
-  int64_t parts = (rows + near - 1) / near;
+  int64_t parts = std::max<int64_t>(1, (rows + near - 1) / near);  // also of an empty batch
   if (parts > 2) {
     parts = (parts + 3) / 4 * 4;
   } else if (rows > near / 2) {
     parts = 2;
   }
   const int64_t step = (rows + parts - 1) / parts, unit = product().row_unit;
-  return (step + unit - 1) / unit * unit;
+  return std::max(unit, (step + unit - 1) / unit * unit);
 }
 
 template <typename T>
