@@ -85,6 +85,7 @@ async function readMetadata(file: string): Promise<FileMetaData> {
       `${file}: expected a data file but ${found ? 'found a folder' : 'there is none'}`,
     );
   }
+  if (found.size === 0) throw new WhittleError('BAD_DATA', `${file}: expected a Parquet file but found an empty one`);
   const { asyncBufferFromFile, parquetMetadataAsync } = await import('hyparquet');
   try {
     return await parquetMetadataAsync(await asyncBufferFromFile(file));
@@ -94,12 +95,20 @@ async function readMetadata(file: string): Promise<FileMetaData> {
 }
 
 function damaged(file: string, error: unknown, rows = ''): WhittleError {
+  const [expected, found] = complaint(error);
+  return new WhittleError('BAD_DATA', `${file}: ${rows}expected ${expected} but found ${found}`, { cause: error });
+}
+
+/** What the library's error means: expected, found. */
+function complaint(error: unknown): [string, string] {
+  const { message } = error as Error;
+  const codec = /unsupported compression codec: (\w+)/.exec(message)?.[1];
+  if (codec) return ['pages compressed with snappy, gzip, brotli, zstd or not at all', codec];
+  if (message.includes('footer != PAR1'))
+    return ['a Parquet file', 'one that is cut off, or of another kind (no PAR1 at its end)'];
   // What breaks inside the library tells its own state, not the file's.
   const isBroken = error instanceof TypeError || error instanceof RangeError;
-  const message = isBroken ? 'damaged data' : (error as Error).message.replace(/^parquet (file )?/, '');
-  return new WhittleError('BAD_DATA', `${file}: ${rows}expected a Parquet file but found: ${message}`, {
-    cause: error,
-  });
+  return ['a Parquet file', isBroken ? 'damaged data' : `damaged data: ${message.replace(/^parquet (file )?/, '')}`];
 }
 
 /** Names of classes by column, as `datasets` notes them in the file. */

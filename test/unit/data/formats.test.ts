@@ -77,21 +77,27 @@ test('Parquet: several labels a row, and scores', async () => {
 test('bad: Parquet files that are none, cut off, compressed in another way or without the column', async () => {
   const task = 'text-classification';
   await expectError(() => read(join(folder, 'no.parquet'), task), 'BAD_DATA', /no\.parquet: .* there is none/);
-  for (const damaged of ['', `PAR1${'\0'.repeat(100)}PAR1`])
-    await expectError(
-      () => read(file('x.parquet', damaged), task),
-      'BAD_DATA',
-      /x\.parquet: expected a Parquet file but found: damaged data$/,
-    );
-  await expectError(() => read(file('x.parquet', 'text'), task), 'BAD_DATA', /x\.parquet: expected a Parquet file but/);
+  for (const [content, found] of [
+    ['', /but found an empty one$/],
+    [`PAR1${'\0'.repeat(100)}PAR1`, /but found damaged data$/],
+    ['{"text": "a", "label": "x"}', /but found one that is cut off, or of another kind \(no PAR1 at its end\)$/],
+  ] as const) {
+    const name = file('x.parquet', content);
+    await expectError(() => read(name, task), 'BAD_DATA', /x\.parquet: expected a Parquet file but found/);
+    await expectError(() => read(name, task), 'BAD_DATA', found);
+  }
   const { readFileSync } = await import('node:fs');
   const cut = readFileSync(parquet('snappy.parquet')).subarray(0, 900);
   await expectError(
     () => read(file('cut.parquet', cut), task),
     'BAD_DATA',
-    /cut\.parquet: expected a Parquet file but/,
+    /cut\.parquet: expected a Parquet file but found one that is cut off/,
   );
-  await expectError(() => read(parquet('lz4.parquet'), task), 'BAD_DATA', /lz4\.parquet: rows 1 to 10: .*LZ4/);
+  await expectError(
+    () => read(parquet('lz4.parquet'), task),
+    'BAD_DATA',
+    /lz4\.parquet: rows 1 to 10: expected pages compressed with snappy, .* but found LZ4_RAW$/,
+  );
   await expectError(
     () => read(parquet('classes.parquet'), task),
     'BAD_DATA',
