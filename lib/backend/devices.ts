@@ -79,7 +79,9 @@ function loadPackage(device: TrainingDevice, name: string): boolean {
       require(file);
       return true;
     } catch (error) {
-      const [reason] = String((error as Error).message).split('\n');
+      const reason = String((error as Error).message)
+        .split('\n')[0]!
+        .replace(/[\s.]+$/, '');
       throw new WhittleError(
         'UNSUPPORTED',
         `device "${device}": ${name} is installed (${file}) but does not load: ${reason}; run npm rebuild ${name}, which downloads its binary, or see docs/training-on-a-gpu.md`,

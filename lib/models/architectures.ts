@@ -56,10 +56,11 @@ export function architectureOf(modelType: unknown, file: string): Architecture {
   const known = [...architectures.keys()];
   const row = typeof modelType === 'string' ? architectures.get(modelType) : undefined;
   if (row) return row;
+  const found = modelType === undefined ? 'it is missing' : `found ${JSON.stringify(modelType)}`;
   throw new WhittleError(
     'UNSUPPORTED',
-    `${file}: model_type ${JSON.stringify(modelType) ?? 'is missing and'} is not an architecture that whittle has; expected one of ` +
-      `${known.join(', ')}${typeof modelType === 'string' ? didYouMean(modelType, known) : ''}`,
+    `${file}: model_type: expected one of the architectures that whittle has (${known.join(', ')}) but ${found}` +
+      `${typeof modelType === 'string' ? didYouMean(modelType, known) : ''}`,
   );
 }
 

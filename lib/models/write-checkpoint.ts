@@ -37,7 +37,11 @@ export interface CheckpointToWrite {
 
 const storedDtypes = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' } as const;
 const requiredTokenizerFiles = ['tokenizer.json'];
-const optionalTokenizerFiles = ['tokenizer_config.json', 'special_tokens_map.json', 'vocab.txt', 'added_tokens.json', preprocessingFile];
+const optionalTokenizerFiles = [
+  ...['tokenizer_config.json', 'special_tokens_map.json', 'added_tokens.json'],
+  ...['vocab.txt', 'vocab.json', 'merges.txt', 'sentencepiece.bpe.model'],
+  preprocessingFile,
+];
 
 /**
  * Writes a complete folder: config.json, model.safetensors, the tokenizer's files. It appears whole or not at all, and

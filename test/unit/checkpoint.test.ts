@@ -239,7 +239,11 @@ test('names the file and the tensor that is missing, unknown or mis-shaped', asy
 
 test('names what config.json has wrong', async () => {
   const cases: [(config: Record<string, unknown>) => void, 'BAD_CHECKPOINT' | 'UNSUPPORTED', RegExp][] = [
-    [(c) => (c.model_type = 'brt'), 'UNSUPPORTED', /config\.json: model_type "brt".*did you mean "bert"/],
+    [
+      (c) => (c.model_type = 'brt'),
+      'UNSUPPORTED',
+      /config\.json: model_type: expected .* but found "brt"; did you mean "bert"\?$/,
+    ],
     [(c) => (c.architectures = ['BertForQuestionAnswering']), 'UNSUPPORTED', /BertForQuestionAnswering/],
     [(c) => (c.hidden_act = 'gelu_new'), 'UNSUPPORTED', /hidden_act: expected "gelu"/],
     [

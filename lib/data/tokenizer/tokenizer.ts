@@ -1,4 +1,5 @@
 /** Text to token ids, as tokenizer.json says and as Hugging Face's tokenizers do it, with character offsets. */
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
@@ -172,11 +173,21 @@ export async function loadTokenizer(
   return chosen && chosen.steps.length > 0 ? new PreprocessingTokenizer(tokenizer, chosen) : tokenizer;
 }
 
+/** What checkpoints have whose tokenizer was never saved as tokenizer.json. */
+const olderTokenizerFiles = ['vocab.txt', 'vocab.json', 'sentencepiece.bpe.model', 'spiece.model'];
+
 async function loadPlainTokenizer(folder: string, model: TokenizedModel | undefined): Promise<Tokenizer> {
   const file = join(folder, 'tokenizer.json');
   const text = await readFile(file, 'utf8').catch((cause: NodeJS.ErrnoException) => {
-    if (cause.code === 'ENOENT')
-      throw new WhittleError('BAD_CHECKPOINT', `${file}: no such file; expected the tokenizer of the checkpoint`);
+    if (cause.code === 'ENOENT') {
+      const old = olderTokenizerFiles.find((name) => existsSync(join(folder, name)));
+      const way = '(save_pretrained of a fast tokenizer of Transformers does)';
+      throw new WhittleError(
+        'BAD_CHECKPOINT',
+        `${file}: no such file; expected the tokenizer of the checkpoint` +
+          (old === undefined ? '' : `; what ${old} holds has to be saved as tokenizer.json first ${way}`),
+      );
+    }
     throw new WhittleError('IO', `${file} could not be read: ${cause.message}`, { cause });
   });
   let json: unknown;

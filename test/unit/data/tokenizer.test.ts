@@ -249,6 +249,12 @@ test('bad tokenizer files are named', async () => {
     /nowhere\/tokenizer\.json: no such file; expected the tokenizer/,
   );
   const folder = temporaryFolder();
+  writeFileSync(join(folder, 'vocab.txt'), '[PAD]\n');
+  await expectError(
+    () => loadTokenizer(folder),
+    'BAD_CHECKPOINT',
+    /no such file; expected the tokenizer of the checkpoint; what vocab\.txt holds has to be saved as tokenizer\.json first/,
+  );
   writeFileSync(join(folder, 'tokenizer.json'), '{"model":');
   await expectError(() => loadTokenizer(folder), 'BAD_CHECKPOINT', /tokenizer\.json: expected JSON but found/);
   await expectError(
