@@ -128,7 +128,7 @@ async function recover(
     );
     checkMasks(model.toParameters(), masks);
     const metrics = await session.finish(result.metrics);
-    await session.write(context.folder, signal);
+    await session.write(context.folder); // without the signal: what is trained is not thrown away
     await finishTraining(context);
     return { ...result, metrics };
   } finally {

@@ -81,7 +81,7 @@ export async function distill(checkpoint: string, options: DistillOptions, conte
       { context, session, options: checked, arrays: answers.flatMap(({ rows }) => [...rows]) },
     );
     const metrics = await session.finish(trained);
-    await session.write(context.folder, signal);
+    await session.write(context.folder); // without the signal: what is trained is not thrown away
     await finishTraining(context);
     const record = {
       teachers: teachers.map(({ from, weight }) => ({ from, weight })),

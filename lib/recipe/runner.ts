@@ -193,6 +193,8 @@ interface StepJob {
 async function runStep(job: StepJob): Promise<FinishedStep> {
   const { recipe, step, options, folder } = job;
   const { signal, onProgress, onStep } = options;
+  if (signal?.aborted)
+    throw new WhittleError('ABORTED', `stopped before step "${step.name}"; the same command goes on from there`);
   const stopped = async () => {
     if (!signal?.aborted) return;
     const { saved } = await findTraining(folder.trainingFolder(step.name));
@@ -203,7 +205,6 @@ async function runStep(job: StepJob): Promise<FinishedStep> {
         : `stopped in step "${step.name}"; the same command goes on from this step`,
     );
   };
-  await stopped();
   await folder.clearStep(step.name);
   const context: StepContext = {
     data: job.data,
@@ -228,7 +229,6 @@ async function runStep(job: StepJob): Promise<FinishedStep> {
       throw error;
     },
   );
-  await stopped();
   const seconds = job.secondsBefore + (performance.now() - started) / 1000;
   const finished = await folder.writeStep({
     ...{ name: step.name, kind: step.kind, hash: job.hash, inputs: job.inputs, seconds },

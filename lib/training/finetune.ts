@@ -54,7 +54,7 @@ export async function finetune(folder: string, options: FinetuneOptions, context
       { context, session, options: checked },
     ).catch((error: unknown) => keepLastGood(error, context.folder, session.write));
     const finalMetrics = await session.finish(metrics);
-    await session.write(context.folder, signal);
+    await session.write(context.folder); // without the signal: what is trained is not thrown away
     await finishTraining(context);
     const record = {
       stages,

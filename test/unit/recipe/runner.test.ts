@@ -176,15 +176,35 @@ test('threads may change', async () => {
 test('a signal stops the run with nothing half-written', async () => {
   const folder = recipeFolder(simpleRecipe);
   const controller = new AbortController();
+  const stop = () => {
+    controller.abort();
+    throw new WhittleError('ABORTED', 'stopped');
+  };
   await expectError(
-    () => runIn(folder, { signal: controller.signal }, () => controller.abort()),
+    () => runIn(folder, { signal: controller.signal }, stop),
     'ABORTED',
-    /stopped in step "finetune"/,
+    /stopped in step "finetune"; the same command goes on from this step/,
   );
   assert.not.ok(existsSync(join(folder, 'run', 'finetune', 'step.json')));
   assert.not.ok(existsSync(join(folder, 'run', 'evaluate')));
   const { calls } = await runIn(folder);
   assert.is(calls.length, 2);
+});
+
+test('a step that ends in spite of the signal is kept', async () => {
+  const folder = recipeFolder(simpleRecipe);
+  const controller = new AbortController();
+  await expectError(
+    () => runIn(folder, { signal: controller.signal }, () => controller.abort()),
+    'ABORTED',
+    /stopped before step "evaluate"; the same command goes on from there/,
+  );
+  assert.ok(existsSync(join(folder, 'run', 'finetune', 'step.json')));
+  const { calls } = await runIn(folder);
+  assert.equal(
+    calls.map(({ step }) => step),
+    ['evaluate'],
+  );
 });
 
 test('a folder in use is refused', async () => {
