@@ -30,7 +30,7 @@ try {
   terminal.close();
   if (!(error instanceof WhittleError)) throw error;
   console.error(`whittle: ${error.message}`);
-  process.exitCode = error.code === 'ABORTED' ? interruptedExitCode : 1;
+  process.exitCode = error.code === 'ABORTED' ? interruptedExitCode() : 1;
 } finally {
   release();
 }

@@ -2,10 +2,16 @@
  * Ctrl-C and SIGTERM: the first asks the work to stop cleanly, the second, or some seconds, end the process. A reader of
  * the output that goes away (`whittle run --json | head`) asks for the same.
  */
+import { constants } from 'node:os';
 import { writeError } from '../atomic.js';
 
-/** Exit code of a process that Ctrl-C stopped, as shells have it: 128 + SIGINT. */
-export const interruptedExitCode = 130;
+/** The signal that asked the work to stop last. */
+let stoppedBy: NodeJS.Signals = 'SIGINT';
+
+/** Exit code of a process that a signal stopped, as shells have it: 130 after Ctrl-C (SIGINT), 143 after SIGTERM. */
+export function interruptedExitCode(): number {
+  return 128 + constants.signals[stoppedBy];
+}
 
 /** Exit code of a process whose reader went away, as shells have it: 128 + SIGPIPE. */
 const readerGoneExitCode = 141;
@@ -57,6 +63,7 @@ export function abortOnInterrupt(): { signal: AbortSignal; release: () => void }
   };
   const stop = (name: NodeJS.Signals) => {
     if (controller.signal.aborted) return end(name);
+    stoppedBy = name;
     timer = setTimeout(end, secondsToStop * 1000, name).unref();
     controller.abort();
   };

@@ -44,5 +44,5 @@ function report(error: unknown): number {
   const hint = known || verbose ? '' : ' (a defect of whittle; --verbose shows where)';
   process.stderr.write(`whittle: ${message}${hint}\n`);
   if (verbose && error instanceof Error) process.stderr.write(`${error.stack}\n`);
-  return known && error.code === 'ABORTED' ? interruptedExitCode : 1;
+  return known && error.code === 'ABORTED' ? interruptedExitCode() : 1;
 }

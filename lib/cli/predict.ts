@@ -164,7 +164,8 @@ function meter(terminal: Terminal, input: string, lines: number): (line: number,
     firstLine ??= line - 1;
     const textsPerSecond = texts / seconds;
     const left = ((lines - line) * seconds) / Math.max(1, line - firstLine);
-    const notes = [`${formatCount(textsPerSecond)} texts/s`, ...(isLast ? [] : [`${formatSeconds(left)} left`])];
+    const notes = [{ text: `${formatCount(textsPerSecond)} texts/s`, rank: 1 }];
+    if (!isLast) notes.push({ text: `${formatSeconds(left)} left`, rank: 0 });
     terminal.bar({ title: `predict: ${input}`, done: line, total: lines, notes });
     if (now - lastRecord >= 1000) {
       terminal.record({ type: 'progress', line, lines, texts, textsPerSecond });

@@ -2,15 +2,25 @@
 import { formatCount, formatSeconds, formatSmall } from '../report/format.js';
 import type { RunEvent } from '../recipe/runner.js';
 import { mainMetric, type Metric } from '../report/metrics.js';
+import { columnsOf, cutTo } from './columns.js';
 
 /** A part of work that a bar stands for. */
 export interface BarState {
   /** `finetune: stage 1 of 3 (head)` */
   title: string;
+  /** What stands for the title where that is too wide: `finetune 1/3`. */
+  shortTitle?: string | undefined;
   done: number;
   total: number;
-  /** What else is known, in order: `loss 0.42`. */
-  notes: string[];
+  /** What else is known, in order. */
+  notes: Note[];
+}
+
+/** `loss 0.42` */
+export interface Note {
+  text: string;
+  /** Where a line is too wide, the note of the highest rank goes first. */
+  rank: number;
 }
 
 export interface TerminalOptions {
@@ -80,7 +90,9 @@ export class Terminal {
   #draw(now: number): void {
     if (!this.#current) return;
     this.#lastDraw = now;
-    const text = formatBar(this.#current, this.#isTty ? (this.#stream.columns ?? 100) - 1 : Infinity, this.#isTty);
+    // Terminals that do not know their width say 0.
+    const width = this.#isTty ? (this.#stream.columns || 80) - 1 : Infinity;
+    const text = formatBar(this.#current, width, this.#isTty);
     if (text === this.#drawn) return;
     this.#stream.write(this.#isTty ? `\r\x1b[2K${text}` : `${text}\n`);
     this.#drawn = text;
@@ -96,19 +108,34 @@ export class Terminal {
 }
 
 /**
- * `finetune: head  ████░░  45 %  loss 0.42  12 s left`. Where that is wider than `width`, the bar is shorter, then the
- * title is cut, and last the notes.
+ * `finetune: stage 1 of 3 (head)  ████░░  45 %  loss 0.42  12 s left`. Where that is wider than `width` columns, the bar
+ * is shorter, then the title, and then whole notes go.
  */
-export function formatBar({ title, done, total, notes }: BarState, width: number, withCells: boolean): string {
+export function formatBar(
+  { title, shortTitle, done, total, notes }: BarState,
+  width: number,
+  withCells: boolean,
+): string {
   const share = total > 0 ? Math.min(1, done / total) : 1;
-  const rest = `  ${String(Math.floor(share * 100)).padStart(3)} %${notes.map((note) => `  ${note}`).join('')}`;
-  const room = Math.min(barCells, width - title.length - rest.length - 2);
+  const percent = `  ${String(Math.floor(share * 100)).padStart(3)} %`;
+  const short = shortTitle ?? cutTo(title, shortestTitle);
+  const kept = [...notes];
+  const rest = () => percent + kept.map(({ text }) => `  ${text}`).join('');
+  while (kept.length > 0 && columnsOf(short) + columnsOf(rest()) > width) {
+    const highest = Math.max(...kept.map(({ rank }) => rank));
+    kept.splice(
+      kept.findIndex(({ rank }) => rank === highest),
+      1,
+    );
+  }
+  const titleRoom = width - columnsOf(rest());
+  const shown =
+    columnsOf(title) <= titleRoom ? title : (shortTitle ?? cutTo(title, Math.max(shortestTitle, titleRoom)));
+  const room = Math.min(barCells, titleRoom - columnsOf(shown) - 2);
   const size = withCells && room >= fewestBarCells ? room : 0;
   const full = Math.round(share * size);
   const cells = size > 0 ? `  ${'█'.repeat(full)}${'░'.repeat(size - full)}` : '';
-  const titleRoom = Math.max(shortestTitle, width - cells.length - rest.length);
-  const shown = title.length > titleRoom ? `${title.slice(0, titleRoom - 1)}…` : title;
-  return `${shown}${cells}${rest}`.slice(0, width);
+  return cutTo(`${shown}${cells}${rest()}`, width);
 }
 
 /** `2.0e-4`, as recipes have it. */
@@ -119,6 +146,7 @@ function formatRate(rate: number): string {
 /** Shows the events of a run. */
 export function runDisplay(terminal: Terminal): (event: RunEvent) => void {
   const lastScores = new Map<string, string>();
+  let lastLoss: { title: string; loss: number } | undefined;
   let metric = mainMetric('text-classification');
   return (event) => {
     terminal.record(event);
@@ -131,17 +159,20 @@ export function runDisplay(terminal: Terminal): (event: RunEvent) => void {
     if (event.type === 'progress') {
       const score = scoreNote(event.metrics, metric);
       if (score) lastScores.set(event.step, score);
+      const title = `${event.step}: ${event.phase}`;
+      // An evaluation tells its scores alone; the loss that led to them stays beside them.
+      const loss = event.loss ?? (lastLoss?.title === title ? lastLoss.loss : undefined);
+      if (loss !== undefined) lastLoss = { title, loss };
       const notes = [
-        event.loss === undefined ? undefined : `loss ${formatSmall(event.loss)}`,
-        score ?? lastScores.get(event.step),
-        event.learningRate === undefined ? undefined : `rate ${formatRate(event.learningRate)}`,
-        event.tokensPerSecond === undefined ? undefined : `${formatCount(event.tokensPerSecond)} tokens/s`,
-        event.secondsLeft === undefined || event.done >= event.total
-          ? undefined
-          : `${formatSeconds(event.secondsLeft)} left`,
+        noteOf(1, loss, (value) => `loss ${formatSmall(value)}`),
+        noteOf(4, score ?? lastScores.get(event.step), (text) => text),
+        noteOf(3, event.learningRate, (rate) => `rate ${formatRate(rate)}`),
+        noteOf(2, event.tokensPerSecond, (count) => `${formatCount(count)} tokens/s`),
+        noteOf(0, event.done < event.total ? event.secondsLeft : undefined, (left) => `${formatSeconds(left)} left`),
       ];
       terminal.bar({
-        title: `${event.step}: ${event.phase}`,
+        title,
+        shortTitle: shortTitleOf(event),
         done: event.done,
         total: event.total,
         notes: notes.filter((note) => note !== undefined),
@@ -153,6 +184,16 @@ export function runDisplay(terminal: Terminal): (event: RunEvent) => void {
       terminal.line(`${event.step}: ${time}${score ? `, ${score}` : ''}`);
     }
   };
+}
+
+function noteOf<T>(rank: number, value: T | undefined, format: (value: T) => string): Note | undefined {
+  return value === undefined ? undefined : { text: format(value), rank };
+}
+
+/** `finetune 2/3` for stages. */
+function shortTitleOf({ step, phase }: { step: string; phase: string }): string | undefined {
+  const [, stage, stages] = /^stage (\d+) of (\d+)\b/.exec(phase) ?? [];
+  return stage === undefined ? undefined : `${step} ${stage}/${stages}`;
 }
 
 /** `accuracy 91.20 %`, if there is such a score. */

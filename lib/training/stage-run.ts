@@ -303,6 +303,7 @@ export class StageRun {
     };
     this.#trainCache = await FrozenCache.build(this.#model, depth, trainExamples, report(0));
     this.#devCache = await FrozenCache.build(this.#model, depth, devExamples, report(trainExamples.length));
+    await report(0)(total);
   }
 
   #capture(): TrainingState {

@@ -4,7 +4,8 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { finetune, loadDataset, Predictor, quantize, run, stepContext } from '../../../lib/index.js';
 import { expectError, root, skip, temporaryFolder } from '../../harness.js';
-import { formatBar } from '../../../lib/cli/terminal.js';
+import { columnsOf } from '../../../lib/cli/columns.js';
+import { formatBar, runDisplay, Terminal } from '../../../lib/cli/terminal.js';
 import { whittle, whittleOnFullDisk, whittleOnTinyDisk } from './command-line.js';
 
 const model = join(root, 'test', 'fixtures', 'tiny-bert');
@@ -144,16 +145,79 @@ test('a reader that goes away stops the run as Ctrl-C does', async () => {
   assert.equal(readdirSync(join(folder, 'run', 'finetune.training')).length, 1);
 });
 
-test('bars fit the terminal: cells go first, then the title is cut', () => {
-  const state = { title: 'finetune: stage 2 of 3 (all)', done: 1, total: 4, notes: ['loss 0.5', '12 s left'] };
-  assert.is(
-    formatBar(state, 100, true),
-    `finetune: stage 2 of 3 (all)  ${'█'.repeat(5)}${'░'.repeat(15)}   25 %  loss 0.5  12 s left`,
-  );
-  assert.is(formatBar(state, 66, true), `finetune: stage 2 of 3 (all)  ██░░░░░░   25 %  loss 0.5  12 s left`);
-  assert.is(formatBar(state, 60, true), `finetune: stage 2 of 3 (all)   25 %  loss 0.5  12 s left`);
-  assert.is(formatBar(state, 50, true), `finetune: stage 2 of …   25 %  loss 0.5  12 s left`);
-  assert.is(formatBar(state, Infinity, false), `finetune: stage 2 of 3 (all)   25 %  loss 0.5  12 s left`);
+test('SIGTERM stops a run as Ctrl-C does, with its own exit code', async () => {
+  const folder = recipeFolder(short.replace('epochs: 4', 'epochs: 10000'));
+  const args = ['run', join(folder, 'recipe.yaml'), '--folder', join(folder, 'run'), '--json'];
+  let isKilled = false;
+  const { code, stderr } = await whittle(args, (printed, child) => {
+    if (!printed.includes('"loss"') || isKilled) return;
+    isKilled = true;
+    child.kill('SIGTERM');
+  });
+  assert.is(code, 143, stderr);
+  assert.match(stderr, /^whittle: stopped in step "finetune" after stage 1, step \d+; [^\n]*\n$/);
+});
+
+test('bars fit the terminal: cells go first, then the title is shorter, then whole notes go', () => {
+  const notes = [
+    { text: 'loss 0.5', rank: 1 },
+    { text: 'rate 1.0e-4', rank: 2 },
+    { text: '12 s left', rank: 0 },
+  ];
+  const state = { title: 'finetune: stage 2 of 3 (all)', done: 1, total: 4, notes };
+  const rest = '   25 %  loss 0.5  rate 1.0e-4  12 s left';
+  assert.is(formatBar(state, 120, true), `finetune: stage 2 of 3 (all)  ${'█'.repeat(5)}${'░'.repeat(15)}${rest}`);
+  assert.is(formatBar(state, 79, true), `finetune: stage 2 of 3 (all)  ██░░░░░░${rest}`);
+  assert.is(formatBar(state, 70, true), `finetune: stage 2 of 3 (all)${rest}`);
+  assert.is(formatBar(state, 60, true), `finetune: stage 2 …${rest}`);
+  const short = { ...state, shortTitle: 'finetune 2/3' };
+  assert.is(formatBar(short, 64, true), `finetune 2/3  ██░░░░░░░${rest}`);
+  assert.is(formatBar(short, 50, true), `finetune 2/3  ██░░░░░░   25 %  loss 0.5  12 s left`);
+  assert.is(formatBar(short, 40, true), `finetune 2/3   25 %  loss 0.5  12 s left`);
+  assert.is(formatBar(short, 39, true), `finetune 2/3  ██░░░░░   25 %  12 s left`);
+  assert.is(formatBar(short, 10, true), 'finetune …');
+  assert.is(formatBar(state, Infinity, false), `finetune: stage 2 of 3 (all)${rest}`);
+});
+
+test('bars count the columns of wide characters', () => {
+  const state = { title: 'predict: 数据/评论.csv', done: 1, total: 2, notes: [] };
+  assert.is(formatBar(state, 40, true), `predict: 数据/评论.csv  ${'█'.repeat(5)}${'░'.repeat(4)}   50 %`);
+  assert.is(formatBar(state, 22, true), 'predict: 数据/…   50 %');
+  assert.is(columnsOf('e\u0301 \u{1f600} 한'), 7);
+});
+
+test('a bar shows the loss beside the scores of an evaluation, and ends whole on a terminal of any width', () => {
+  const shown: string[] = [];
+  const write = (text: string) => shown.push(text);
+  for (const columns of [40, 80, 200, 0]) {
+    shown.length = 0;
+    const terminal = new Terminal({ stream: { isTTY: true, columns, write } as unknown as NodeJS.WriteStream });
+    const show = runDisplay(terminal);
+    const event = {
+      type: 'progress',
+      step: 'finetune',
+      phase: 'stage 2 of 3 (layers.4-5, head)',
+      total: 10,
+      unit: 'step',
+      tokensPerSecond: 13_413,
+    } as const;
+    show({ ...event, done: 5, loss: 2.505, learningRate: 1.1e-5, secondsLeft: 725 });
+    show({ ...event, done: 10, metrics: { accuracy: 0.5 } });
+    terminal.close();
+    // eslint-disable-next-line no-control-regex
+    const lines = shown.join('').split(/\r\x1b\[2K|\n/);
+    for (const line of lines) assert.ok(columnsOf(line) < (columns || 80), line);
+    assert.match(
+      lines[1]!,
+      columns === 40 ? /^finetune 2\/3 .* 50 % {2}12 min 05 s left$/ : /loss 2\.505 .*tokens\/s .*left$/,
+    );
+    if (columns === 200) assert.match(lines[1]!, /█ *░* .*rate 1\.1e-5/);
+    assert.match(
+      lines[2]!,
+      columns === 40 ? /100 % {2}loss 2\.505$/ : /100 % {2}loss 2\.505 {2}accuracy 50\.00 % {2}13,413/,
+    );
+    assert.is(shown.at(-1), '\n');
+  }
 });
 
 test('a full disk is one sentence, and no step is left half-written', async () => {
