@@ -4,6 +4,7 @@ import { createInterface } from 'node:readline';
 import * as tf from '@tensorflow/tfjs-core';
 import { native } from '../../bindings/load.js';
 import { useWhittleBackend } from '../../lib/backend/register.js';
+import { floatArrays } from '../../lib/training/float-arrays.js';
 import type { TrainableModel } from '../../lib/training/model.js';
 import { optimizerOptions, ruleOf } from '../../lib/training/optimizers/options.js';
 import type { ParameterUpdate } from '../../lib/training/optimizers/rule.js';
@@ -15,7 +16,7 @@ const leastSeconds = 0.3;
 const { kind, shapes } = JSON.parse(readFileSync(process.argv[2]!, 'utf8')) as Work;
 const once = work();
 
-/** In memory such as the backend's and the optimizers' own. */
+/** In memory such as the backend's. */
 function array(length: number, scale: number, stream: number): Float32Array {
   const values = native.allocateFloats(length);
   values.set(normalValues(length, scale, generator(1, 7, stream)));
@@ -38,11 +39,13 @@ function work(): () => void {
     return () => average.update();
   }
   const rule = ruleOf(optimizerOptions(kind));
+  const lengths = shapes.map((shape) => rule.arrays(shape));
+  const memory = floatArrays(lengths.flatMap((arrays) => Object.values(arrays)));
   const updates = shapes.map((shape, index): ParameterUpdate => {
-    const arrays = Object.entries(rule.arrays(shape)).map(([name, length]) => [name, array(length, 0, index)] as const);
+    const state = Object.keys(lengths[index]!).map((name) => [name, memory.shift()!.fill(0)] as const);
     return {
       ...{ shape, parameter: array(sizes[index]!, 0.02, index), gradient: array(sizes[index]!, 1e-3, 1000 + index) },
-      ...{ state: Object.fromEntries(arrays), learningRate: 1e-5, weightDecay: 0.01, step: 0, columns: shape.at(-1)! },
+      ...{ state: Object.fromEntries(state), learningRate: 1e-5, weightDecay: 0.01, step: 0, columns: shape.at(-1)! },
       ...{ mask: undefined, gradientRows: undefined, packed: undefined },
     };
   });

@@ -1,6 +1,7 @@
 /** An exponential moving average of the weights that train (Polyak and Juditsky 1992; Tarvainen and Valpola 2017). */
 import { native } from '../../bindings/load.js';
 import type { ParameterName } from '../models/description.js';
+import { floatArrays } from './float-arrays.js';
 import type { TrainableModel } from './model.js';
 import { assignValues, valuesOf } from './parameter-values.js';
 
@@ -27,12 +28,12 @@ export class WeightAverage {
     this.#model = model;
     this.#decay = decay;
     this.#state = from ? { ...from.state } : { updates: 0, missedDecay: model.words?.missedDecay ?? 1 };
-    for (const name of names) {
-      const start = from?.values.get(name) ?? valuesOf(model.parameters.get(name)!);
-      const values = native.allocateFloats(start.length);
-      values.set(start);
-      this.values.set(name, values);
-    }
+    const all = [...names];
+    const memory = floatArrays(all.map((name) => model.parameters.get(name)!.size));
+    all.forEach((name, index) => {
+      memory[index]!.set(from?.values.get(name) ?? valuesOf(model.parameters.get(name)!));
+      this.values.set(name, memory[index]!);
+    });
   }
 
   get state(): AverageState {

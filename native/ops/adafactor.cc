@@ -6,9 +6,9 @@ namespace whittle {
 
 namespace {
 
-// Tensors go through all passes in groups of about so many elements: their parameters and gradients then come from
-// memory once and from the last-level cache after that.
-constexpr int64_t kGroup = 1 << 20;
+// Tensors go through all passes in groups of at least so many elements, to keep all threads busy, and hardly more: their
+// parameters and gradients then come from memory once and from a cache after that.
+constexpr int64_t kGroup = 1 << 17;
 
 constexpr double kSmallest = 0x1p-23;  // of float32: what row means, and roots of second moments, are kept above
 constexpr float kLimit = 0x1p23f;      // 1 / kSmallest
@@ -170,9 +170,7 @@ class Group {
 void adafactor(const std::vector<AdafactorTensor>& tensors, const AdafactorOptions& options, const Context& context) {
   for (size_t begin = 0, end = 0; begin < tensors.size(); begin = end) {
     int64_t elements = 0;
-    do {
-      elements += tensors[end++].count;
-    } while (end < tensors.size() && elements + tensors[end].count <= kGroup);
+    while (end < tensors.size() && elements < kGroup) elements += tensors[end++].count;
     Arena::Scope scope(context.arena);
     Group(tensors.data() + begin, end - begin, options, context).update();
   }

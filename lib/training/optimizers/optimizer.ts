@@ -3,6 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { native } from '../../../bindings/load.js';
 import { backendName } from '../../backend/whittle-backend.js';
 import type { ParameterName } from '../../models/description.js';
+import { floatArrays } from '../float-arrays.js';
 import type { TrainableModel } from '../model.js';
 import type { PackedWeights } from '../packed-weights.js';
 import { assignValues, nonzeroRows, valuesOf } from '../parameter-values.js';
@@ -87,20 +88,21 @@ function ruleOptimizer(
   clip: Clip,
   from?: OptimizerState,
 ): Optimizer {
-  const states = slots.map(({ name }) => {
-    const { shape } = model.parameters.get(name)!;
-    return Object.fromEntries(
-      Object.entries(rule.arrays(shape)).map(([array, length]) => {
+  const lengths = slots.map(({ name }) => rule.arrays(model.parameters.get(name)!.shape));
+  const memory = floatArrays(lengths.flatMap((arrays) => Object.values(arrays)));
+  const states = slots.map(({ name }, index) =>
+    Object.fromEntries(
+      Object.keys(lengths[index]!).map((array) => {
+        const values = memory.shift()!;
         const earlier = from?.arrays.get(`${array}/${name}`);
         // Written here, not at the first update: reading memory that was never written, and writing it after, costs two
         // page faults a page, the second of which interrupts every thread.
-        const values = native.allocateFloats(length);
         if (earlier) values.set(earlier);
         else values.fill(0);
         return [array, values];
       }),
-    );
-  });
+    ),
+  );
   const updates: Record<ParameterName, number> = Object.fromEntries(
     slots.map(({ name }) => [name, from?.updates[name] ?? 0]),
   );
