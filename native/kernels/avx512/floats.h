@@ -59,7 +59,7 @@ struct Floats {
   // a times the sign of x: 0 where x is 0.
   static Register signed_by(Register x, Register a) {
     const Register sign = _mm512_and_ps(x, _mm512_set1_ps(-0.0f));
-    return _mm512_maskz_xor_ps(_mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_NEQ_UQ), a, sign);
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_NEQ_UQ), _mm512_xor_ps(a, sign));
   }
   static Register square_root(Register x) { return _mm512_sqrt_ps(x); }
   static Register exponential(Register x) { return exp_ps(x); }
