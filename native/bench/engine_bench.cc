@@ -1,18 +1,21 @@
-// Times the engine on token ids: models of given shapes with made-up weights, fixed lengths.
+// Times the engine on token ids: models of given shapes with made-up weights, given lengths.
 //
 //   whittle_engine_bench [--threads N] [--seconds S] [--cpu-time] [--precision int8|bfloat16|float32] [WORK...]
 //
-// A work is MODEL:SEQUENCESxLENGTH with MODEL minilm-l6, minilm-l12, bert-base or bert-large. Prints one JSON object a
-// line: sequences/s, and for int8 the share of what the same threads multiply from registers. --cpu-time counts the CPU
-// seconds of one thread instead of wall time, for a machine that others use at the same time.
+// A work is MODEL:SEQUENCESxLENGTH or MODEL:LENGTH,LENGTH,... or MODEL:squad, 48 sequences with lengths as
+// bench/harness/work.ts has them for SQuAD; MODEL minilm-l6, minilm-l12, bert-base or bert-large. Prints one JSON
+// object a line: sequences/s, and for int8 the share of what the same threads multiply from registers. --cpu-time
+// counts the CPU seconds of one thread instead of wall time, for a machine that others use at the same time.
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
 #include <random>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -153,24 +156,50 @@ double peak_rate(const Options& options, const Clock& clock) {
   return total / (clock.now() - start);
 }
 
+// Quantiles of a log-normal distribution of mean 180, cut at 384, in an order without neighbors.
+std::vector<int> squad_lengths() {
+  constexpr int kSequences = 48;
+  std::vector<int> lengths;
+  for (int i = 0; i < kSequences; ++i) {
+    const double p = (i * 29 % kSequences + 0.5) / kSequences, z = std::log(p / (1 - p)) / 1.702;
+    lengths.push_back(std::min(384, static_cast<int>(std::lround(168 * std::exp(0.38 * z)))));
+  }
+  return lengths;
+}
+
+// Empty if they are not understood.
+std::vector<int> read_lengths(const std::string& text) {
+  if (text == "squad") return squad_lengths();
+  int sequences = 0, length = 0;
+  if (std::sscanf(text.c_str(), "%dx%d", &sequences, &length) == 2)
+    return std::vector<int>(static_cast<size_t>(std::max(0, sequences)), length);
+  std::vector<int> lengths;
+  std::istringstream words(text);
+  for (std::string word; std::getline(words, word, ',');) lengths.push_back(std::atoi(word.c_str()));
+  return lengths;
+}
+
 void bench(const std::string& work, const Options& options) {
   const size_t colon = work.find(':');
-  int sequences = 0, length = 0;
+  const std::vector<int> lengths =
+      colon == std::string::npos ? std::vector<int>() : read_lengths(work.substr(colon + 1));
   const Shape* shape = std::find_if(std::begin(kShapes), std::end(kShapes),
                                     [&](const Shape& one) { return work.substr(0, colon) == one.name; });
-  if (colon == std::string::npos || shape == std::end(kShapes) ||
-      std::sscanf(work.c_str() + colon, ":%dx%d", &sequences, &length) != 2)
-    throw std::runtime_error("expected MODEL:SEQUENCESxLENGTH but found " + work);
+  if (shape == std::end(kShapes) || lengths.empty() ||
+      std::any_of(lengths.begin(), lengths.end(), [](int length) { return length < 1 || length > 512; }))
+    throw std::runtime_error("expected MODEL:SEQUENCESxLENGTH, MODEL:LENGTH,... or MODEL:squad but found " + work);
   const MadeUpModel made_up(*shape, options.precision);
   const PackedModel model(made_up.spec, kernels(), options.threads, [] {});
-  std::vector<int32_t> ids, types(static_cast<size_t>(sequences * length)), offsets{0};
+  std::vector<int32_t> ids, offsets{0};
   std::minstd_rand random(11);
-  for (int s = 0; s < sequences; ++s) {
+  for (const int length : lengths) {
     for (int t = 0; t < length; ++t) ids.push_back(static_cast<int32_t>(random() % 8192));
     offsets.push_back(static_cast<int32_t>(ids.size()));
   }
-  const RaggedBatch batch{ids.data(), types.data(), offsets.data(), sequences};
-  std::vector<float> logits(static_cast<size_t>(sequences) * 7);
+  const std::vector<int32_t> types(ids.size());
+  const double sequences = static_cast<double>(lengths.size());
+  const RaggedBatch batch{ids.data(), types.data(), offsets.data(), static_cast<int64_t>(lengths.size())};
+  std::vector<float> logits(lengths.size() * 7);
   Executor executor;
   const Clock clock(options.cpu_time);
   const auto run = [&] { executor.run(model, batch, Output::logits, options.threads, logits.data(), {}); };
@@ -188,8 +217,10 @@ void bench(const std::string& work, const Options& options) {
   std::nth_element(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(all.size() / 2), all.end());
   const double median = all[all.size() / 2], h = static_cast<double>(shape->hidden);
   // Multiplications and additions of products and attention; the last layer counts in full.
-  const double operations = 2.0 * static_cast<double>(shape->layers) * sequences * length *
-                            (4 * h * h + 2 * h * static_cast<double>(shape->intermediate) + 2.0 * length * h);
+  double operations = 0;
+  for (const int length : lengths)
+    operations += 2.0 * static_cast<double>(shape->layers) * length *
+                  (4 * h * h + 2 * h * static_cast<double>(shape->intermediate) + 2.0 * length * h);
   std::printf("{\"work\":\"%s\",\"unit\":\"sequences/s\",\"best\":%.1f,\"median\":%.1f", work.c_str(), sequences / best,
               sequences / median);
   if (options.precision == Precision::int8 && best_peak > 0)

@@ -128,7 +128,7 @@ TEST(quantize_gelu_u8, every_isa_gives_the_bytes_of_the_definition) {
 TEST(layer_norm_u8, every_isa_gives_the_same_bits) {
   auto random = generator(35);
   for (int64_t cols : {1, 15, 17, 64, 65, 384, 768}) {
-    const int64_t rows = 3;
+    const int64_t rows = 7;
     const std::vector<float> x = random_floats(random, rows * cols, 3), gamma = spiky_row(random, cols, 2),
                              beta = random_floats(random, cols);
     for (int most : {0, 2}) {
@@ -181,6 +181,54 @@ TEST(epilogue_s8, gelu_has_the_same_bits_on_every_isa) {
     variant.table->epilogue_s8(s, 1, n, bias.data(), Activation::gelu, nullptr, 0, y.data(), n);
     if (first.empty()) first = y;
     if (y != first) WHITTLE_FAIL(variant.name << ": other bits than ref");
+  }
+}
+
+// Rows of several lengths of outliers, with offsets or outliers, bias, activation and residual: the bits of ref.
+TEST(epilogue_s8, every_choice_has_the_same_bits_on_every_isa) {
+  auto random = generator(34);
+  for (int64_t n : {1, 16, 31, 63, 64, 65, 128, 131, 192}) {
+    const int64_t k = 9, rows = 5;
+    const std::vector<int8_t> w = random_int8(random, k * n);
+    const auto row_scales = random_floats(random, rows, 0.01f), column_scales = random_floats(random, n, 0.01f);
+    const auto bias = random_floats(random, n), residual = random_floats(random, rows * n);
+    std::vector<int32_t> sums(static_cast<size_t>(rows * n)), column_sums(static_cast<size_t>(n)), offsets(rows);
+    std::vector<RowOutliers> outliers(rows);
+    for (int32_t& sum : sums) sum = static_cast<int32_t>(random() % 40001) - 20000;
+    for (int32_t& sum : column_sums) sum = static_cast<int32_t>(random() % 201) - 100;
+    for (int64_t r = 0; r < rows; ++r) {
+      const size_t row = static_cast<size_t>(r);
+      offsets[row] = static_cast<int32_t>(random() % 257) - 128;
+      outliers[row].count = static_cast<int32_t>(r);
+      for (int i = 0; i < outliers[row].count; ++i) {
+        outliers[row].columns[i] = static_cast<int32_t>(random() % k);
+        outliers[row].values[i] = static_cast<int32_t>(random() % 601) - 300;
+      }
+    }
+    for (int choice = 0; choice < 24; ++choice) {
+      const Activation act = choice % 2 ? Activation::gelu : Activation::none;
+      SumsS8 s = {sums.data(), n, row_scales.data(), column_scales.data(), nullptr, nullptr, nullptr, nullptr, 0};
+      if (choice / 8 == 1) {
+        s.offsets = offsets.data();
+        s.column_sums = column_sums.data();
+      } else if (choice / 8 == 2) {
+        s.outliers = outliers.data();
+        s.columns = w.data();
+        s.columns_stride = n;
+      }
+      std::vector<float> expected;
+      for (const KernelVariant& variant : kernel_variants()) {
+        Guarded<float> y(rows, n, n + 1);
+        variant.table->epilogue_s8(s, rows, n, choice / 2 % 2 ? bias.data() : nullptr, act,
+                                   choice / 4 % 2 ? residual.data() : nullptr, n, y.data(), n + 1);
+        y.check_guards(variant.name);
+        std::vector<float> found;
+        for (int64_t r = 0; r < rows; ++r)
+          for (int64_t j = 0; j < n; ++j) found.push_back(y.at(r, j));
+        if (expected.empty()) expected = found;
+        if (found != expected) WHITTLE_FAIL(variant.name << ": other bits than ref, choice " << choice << ", n " << n);
+      }
+    }
   }
 }
 

@@ -39,7 +39,7 @@ std::vector<uint8_t> random_bits(std::mt19937_64& random, int64_t bytes) {
 TEST(layer_norm, forward_of_every_isa) {
   auto random = generator(41);
   for (int64_t cols : kSizes) {
-    const int64_t rows = 3, x_stride = cols + 2, y_stride = cols + 3;
+    const int64_t rows = 7, x_stride = cols + 2, y_stride = cols + 3;
     auto x = random_floats(random, rows * x_stride, 2), gamma = random_floats(random, cols),
          beta = random_floats(random, cols);
     for (float& value : x) value += 3;

@@ -7,45 +7,75 @@
 
 namespace whittle::vector {
 
+// Rows whose sums are taken side by side: one row's additions alone wait for each other.
+inline constexpr int kNormRows = 4;
+
+// kRows rows; see layer_norm.
+template <typename F, int kRows>
+void normalize_rows(const float* x, int64_t x_stride, int64_t cols, const float* gamma, const float* beta, float eps,
+                    float* y, int64_t y_stride, float* mean, float* rstd) {
+  using Register = typename F::Register;
+  const float share = 1 / static_cast<float>(cols);
+  const auto for_each_row = [](const auto& body) {
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r) body(r);
+  };
+  SumLanes<F, 16> sums[kRows], squares[kRows];
+  for_each_vector<F>(
+      cols, [&](int64_t c) { for_each_row([&](int r) { sums[r].add(c, F::load(x + r * x_stride + c)); }); },
+      [&](int64_t c, int64_t lanes) {
+        for_each_row([&](int r) { sums[r].add(c, F::load_first(x + r * x_stride + c, lanes)); });
+      });
+  Register centers[kRows], scales[kRows];
+  for_each_row([&](int r) {
+    const float center = sums[r].total() * share;
+    if (mean) mean[r] = center;
+    centers[r] = F::all(center);
+  });
+  for_each_vector<F>(
+      cols,
+      [&](int64_t c) {
+        for_each_row([&](int r) { squares[r].add_square(c, F::subtract(F::load(x + r * x_stride + c), centers[r])); });
+      },
+      [&](int64_t c, int64_t lanes) {
+        for_each_row([&](int r) {
+          const Register d = F::subtract(F::load_first(x + r * x_stride + c, lanes), centers[r]);
+          squares[r].add_square(c, F::first_of(lanes, d, F::zero()));
+        });
+      });
+  for_each_row([&](int r) {
+    const float scale = 1 / std::sqrt(squares[r].total() * share + eps);
+    if (rstd) rstd[r] = scale;
+    scales[r] = F::all(scale);
+  });
+  for_each_vector<F>(
+      cols,
+      [&](int64_t c) {
+        const Register factor = F::load(gamma + c), shift = F::load(beta + c);
+        for_each_row([&](int r) {
+          const Register n = F::multiply(F::subtract(F::load(x + r * x_stride + c), centers[r]), scales[r]);
+          F::store(y + r * y_stride + c, F::multiply_add(n, factor, shift));
+        });
+      },
+      [&](int64_t c, int64_t lanes) {
+        const Register factor = F::load_first(gamma + c, lanes), shift = F::load_first(beta + c, lanes);
+        for_each_row([&](int r) {
+          const Register n =
+              F::multiply(F::subtract(F::load_first(x + r * x_stride + c, lanes), centers[r]), scales[r]);
+          F::store_first(y + r * y_stride + c, lanes, F::multiply_add(n, factor, shift));
+        });
+      });
+}
+
 template <typename F>
 void layer_norm(const float* x, int64_t x_stride, int64_t rows, int64_t cols, const float* gamma, const float* beta,
                 float eps, float* y, int64_t y_stride, float* mean, float* rstd) {
-  using Register = typename F::Register;
-  const float share = 1 / static_cast<float>(cols);
-  for (int64_t r = 0; r < rows; ++r) {
-    const float* in = x + r * x_stride;
-    float* out = y + r * y_stride;
-    SumLanes<F, 16> sum, squares;
-    for_each_vector<F>(
-        cols, [&](int64_t c) { sum.add(c, F::load(in + c)); },
-        [&](int64_t c, int64_t lanes) { sum.add(c, F::load_first(in + c, lanes)); });
-    const float center = sum.total() * share;
-    const Register all_center = F::all(center);
-    for_each_vector<F>(
-        cols,
-        [&](int64_t c) {
-          Register d = F::subtract(F::load(in + c), all_center);
-          squares.add_square(c, d);
-        },
-        [&](int64_t c, int64_t lanes) {
-          Register d = F::first_of(lanes, F::subtract(F::load_first(in + c, lanes), all_center), F::zero());
-          squares.add_square(c, d);
-        });
-    const float scale = 1 / std::sqrt(squares.total() * share + eps);
-    const Register all_scale = F::all(scale);
-    for_each_vector<F>(
-        cols,
-        [&](int64_t c) {
-          Register n = F::multiply(F::subtract(F::load(in + c), all_center), all_scale);
-          F::store(out + c, F::multiply_add(n, F::load(gamma + c), F::load(beta + c)));
-        },
-        [&](int64_t c, int64_t lanes) {
-          Register n = F::multiply(F::subtract(F::load_first(in + c, lanes), all_center), all_scale);
-          F::store_first(out + c, lanes,
-                         F::multiply_add(n, F::load_first(gamma + c, lanes), F::load_first(beta + c, lanes)));
-        });
-    if (mean) mean[r] = center;
-    if (rstd) rstd[r] = scale;
+  for (int64_t r = 0; r < rows;) {
+    const bool several = rows - r >= kNormRows;
+    const auto normalize = several ? normalize_rows<F, kNormRows> : normalize_rows<F, 1>;
+    normalize(x + r * x_stride, x_stride, cols, gamma, beta, eps, y + r * y_stride, y_stride, mean ? mean + r : nullptr,
+              rstd ? rstd + r : nullptr);
+    r += several ? kNormRows : 1;
   }
 }
 
