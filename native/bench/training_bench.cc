@@ -9,6 +9,7 @@
 // --peak: takes turns as bench/harness/contest.ts asks for, and multiplies from registers in each.
 // shareOfPeak: floating-point operations of the products against what the same threads multiply from registers.
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
@@ -140,6 +141,13 @@ class Bench {
     });
   }
 
+  // The products alone of all layers, each with weights of its own.
+  void products_alone() {
+    for (const auto& [n, k] : {std::pair{kHidden, kHidden}, {kIntermediate, kHidden}, {kHidden, kIntermediate}}) {
+      product_and_gradient(n, k);
+    }
+  }
+
   void attention_alone(Precision precision) {
     const int64_t tokens = shape_.tokens();
     const char* kind = precision == Precision::bfloat16 ? " bfloat16" : " float32";
@@ -206,9 +214,42 @@ class Bench {
     std::vector<float> layers = random_floats(kLayers * parameter_count(), 0.05f), d_layers(layers.size(), 1e-3f);
     optimizer("all parameters", {{&word, &d_word}, {&layers, &d_layers}});
     optimizer("layers only", {{&layers, &d_layers}});
+    packing_optimizer();
   }
 
  private:
+  void product_and_gradient(int64_t n, int64_t k) {
+    const int64_t tokens = shape_.tokens();
+    const Products<bf16> products(context_);
+    const int64_t x_stride = operand_stride<bf16>(k), dy_stride = operand_stride<bf16>(n);
+    std::vector<bf16> x(static_cast<size_t>(tokens * x_stride)), dy(static_cast<size_t>(tokens * dy_stride));
+    const std::vector<float> weights = random_floats(n * k, 0.05f);
+    std::vector<AlignedBuffer> packed;
+    std::vector<std::vector<float>> gradients;
+    for (int64_t layer = 0; layer < kLayers; ++layer) {
+      packed.emplace_back(static_cast<size_t>(PackedForms::floats(n, k, context_.kernels)) * sizeof(float));
+      const PackedForms forms = PackedForms::within(packed.back().as<float>(), n, k, context_.kernels);
+      context_.kernels.pack_weight_bf16(weights.data(), n, k, 0, n, forms.own, forms.transposed);
+      gradients.emplace_back(static_cast<size_t>(n * k));
+    }
+    const double work = 2.0 * static_cast<double>(kLayers * tokens * n * k);
+    const std::string what = name_ + " bfloat16 products with " + std::to_string(n) + "x" + std::to_string(k);
+    measure(what, work, Precision::bfloat16, [&] {
+      for (const AlignedBuffer& buffer : packed) {
+        products.row_blocks(tokens, [&](int64_t, int64_t begin, int64_t end) {
+          products.multiply_by_columns(x.data() + begin * x_stride, x_stride, end - begin, {buffer.as<void>(), n, k},
+                                       [](const float*, int64_t, int64_t) {});
+        });
+      }
+    });
+    measure(what + ", weight gradients", work, Precision::bfloat16, [&] {
+      for (std::vector<float>& gradient : gradients) {
+        float* const to = gradient.data();
+        products.weight_gradient(dy.data(), dy_stride, 0, n, x.data(), x_stride, k, tokens, &to, 1);
+      }
+    });
+  }
+
   struct Trained {
     std::vector<float>* values;
     std::vector<float>* gradient;
@@ -230,6 +271,33 @@ class Bench {
     }
     measure(name_ + " AdamW, " + what, 0, Precision::float32, [&] { adamw(all, {0.9, 0.999, 1e-8f, 1}, context_); });
     measure(name_ + " gradient norm, " + what, 0, Precision::float32, [&] { gradient_norm(gradients, context_); });
+  }
+
+  // The layers' weights alone, with and without their packed forms.
+  void packing_optimizer() {
+    std::vector<std::vector<float>> arrays;
+    std::vector<AlignedBuffer> packed;
+    std::vector<AdamwTensor> plain, packing;
+    const auto add = [&](int64_t n, int64_t k) {
+      for (int array = 0; array < 4; ++array) arrays.push_back(random_floats(n * k, 0.05f));
+      float* const values[4] = {arrays.end()[-1].data(), arrays.end()[-2].data(), arrays.end()[-3].data(),
+                                arrays.end()[-4].data()};
+      for (float& value : arrays.end()[-3]) value = std::abs(value);
+      plain.push_back({values[0], values[1], values[2], {values[3], n * k}, nullptr, 1e-5f, 0.01f, 10});
+      packed.emplace_back(static_cast<size_t>(PackedForms::floats(n, k, context_.kernels)) * sizeof(float));
+      packing.push_back(plain.back());
+      packing.back().columns = k;
+      packing.back().packed = PackedForms::within(packed.back().as<float>(), n, k, context_.kernels);
+    };
+    for (int64_t layer = 0; layer < kLayers; ++layer) {
+      for (int part = 0; part < 4; ++part) add(kHidden, kHidden);
+      add(kIntermediate, kHidden);
+      add(kHidden, kIntermediate);
+    }
+    for (const auto& [what, tensors] : {std::pair{"weights", &plain}, {"weights and their packed forms", &packing}}) {
+      measure(name_ + " AdamW, " + what, 0, Precision::float32,
+              [&, all = tensors] { adamw(*all, {0.9, 0.999, 1e-8f, 1}, context_); });
+    }
   }
 
   static int64_t parameter_count() {
@@ -338,6 +406,7 @@ int main(int count, char** arguments) {
         bench.layers(precision);
         bench.attention_alone(precision);
       }
+      bench.products_alone();
       bench.packing();
       bench.embedding_alone();
     }

@@ -33,16 +33,22 @@ int64_t packed_bytes(int64_t n, int64_t k) {
   return (n + kPanel - 1) / kPanel * kPanel * padded_k(k) * static_cast<int64_t>(sizeof(bf16));
 }
 
-void pack(const float* w, int64_t row_stride, int64_t column_stride, int64_t n, int64_t k, int64_t n_begin,
+template <bool kStream>
+void pack_panels(const float* w, int64_t row_stride, int64_t column_stride, int64_t n, int64_t k, int64_t n_begin,
           int64_t n_end, void* packed) {
   vnni::for_each_part(row_stride, k, n_begin, n_end, kPanel, [&](int64_t j, int64_t c_begin, int64_t c_end) {
     bf16* panel = static_cast<bf16*>(packed) + j * padded_k(k);
     for (int64_t half = 0; half < 2; ++half) {
       // 32 elements a pair of columns; a tile is 16 pairs, and the other half's tile lies between two of ours.
-      vnni::pack_16_rows(w + (j + half * 16) * row_stride, row_stride, column_stride, n - j - half * 16, k, c_begin,
+      vnni::pack_16_rows<kStream>(w + (j + half * 16) * row_stride, row_stride, column_stride, n - j - half * 16, k, c_begin,
                          c_end, [&](int64_t c) { return panel + c / 32 * 1024 + half * 512 + c % 32 / 2 * 32; });
     }
   });
+}
+
+void pack(const float* w, int64_t row_stride, int64_t column_stride, int64_t n, int64_t k, int64_t n_begin,
+          int64_t n_end, void* packed) {
+  pack_panels<false>(w, row_stride, column_stride, n, k, n_begin, n_end, packed);
 }
 
 void pack_transposed_bf16(const bf16* x, int64_t x_stride, int64_t n, int64_t k, int64_t n_begin, int64_t n_end,
@@ -54,10 +60,11 @@ void pack_transposed_bf16(const bf16* x, int64_t x_stride, int64_t n, int64_t k,
 
 void pack_weight_bf16(const float* w, int64_t n, int64_t k, int64_t begin, int64_t end, void* packed,
                       void* transposed) {
-  pack(w, k, 1, n, k, begin, end, packed);
+  pack_panels<true>(w, k, 1, n, k, begin, end, packed);
   vnni::pack_columns(w, n, k, begin, end, [&](int64_t j, int64_t c, int64_t half) {
     return static_cast<bf16*>(transposed) + j * padded_k(n) + c / 32 * 1024 + half * 512 + c % 32 / 2 * 32;
   });
+  _mm_sfence();
 }
 
 void run(const bf16* a, int64_t a_stride, const void* packed, int64_t m, int64_t, int64_t k, int64_t n_begin,

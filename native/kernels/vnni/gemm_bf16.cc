@@ -25,15 +25,21 @@ __m512bh pairs(__m512i x) {
   return (__m512bh)x;
 }
 
-void pack(const float* w, int64_t row_stride, int64_t column_stride, int64_t n, int64_t k, int64_t n_begin,
+template <bool kStream>
+void pack_panels(const float* w, int64_t row_stride, int64_t column_stride, int64_t n, int64_t k, int64_t n_begin,
           int64_t n_end, void* packed) {
   for_each_part(row_stride, k, n_begin, n_end, kPanel, [&](int64_t j, int64_t c_begin, int64_t c_end) {
     bf16* panel = static_cast<bf16*>(packed) + j * padded_k(k);
     for (int64_t half = 0; half < kPanel; half += 16) {
-      pack_16_rows(w + (j + half) * row_stride, row_stride, column_stride, n - j - half, k, c_begin, c_end,
+      pack_16_rows<kStream>(w + (j + half) * row_stride, row_stride, column_stride, n - j - half, k, c_begin, c_end,
                    [&](int64_t c) { return panel + c * kPanel + half * 2; });
     }
   });
+}
+
+void pack(const float* w, int64_t row_stride, int64_t column_stride, int64_t n, int64_t k, int64_t n_begin,
+          int64_t n_end, void* packed) {
+  pack_panels<false>(w, row_stride, column_stride, n, k, n_begin, n_end, packed);
 }
 
 void pack_transposed_bf16(const bf16* x, int64_t x_stride, int64_t n, int64_t k, int64_t n_begin, int64_t n_end,
@@ -45,10 +51,11 @@ void pack_transposed_bf16(const bf16* x, int64_t x_stride, int64_t n, int64_t k,
 
 void pack_weight_bf16(const float* w, int64_t n, int64_t k, int64_t begin, int64_t end, void* packed,
                       void* transposed) {
-  pack(w, k, 1, n, k, begin, end, packed);
+  pack_panels<true>(w, k, 1, n, k, begin, end, packed);
   pack_columns(w, n, k, begin, end, [&](int64_t j, int64_t c, int64_t half) {
     return static_cast<bf16*>(transposed) + j * padded_k(n) + c * kPanel + half * 32;
   });
+  _mm_sfence();
 }
 
 // C[R, V * 16] (+)= A[R, depth] * W^T for V / 2 adjacent panels; masks: which columns of each 16 exist.

@@ -19,6 +19,16 @@ inline __m512i interleave_rounded(__m512 even, __m512 odd) {
   return _mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh(odd, even));
 }
 
+// kStream: past the caches, for what is not read before they are full of other things.
+template <bool kStream>
+inline void store_line(void* to, __m512i line) {
+  if constexpr (kStream) {
+    _mm512_stream_si512(static_cast<__m512i*>(to), line);
+  } else {
+    _mm512_store_si512(to, line);
+  }
+}
+
 // The lanes below `count`, which may be negative or above 16.
 inline __mmask16 first_16_of(int64_t count) {
   return count >= 16 ? 0xffff : count > 0 ? static_cast<__mmask16>((1u << count) - 1) : 0;
@@ -27,7 +37,7 @@ inline __mmask16 first_16_of(int64_t count) {
 // Packs columns [c_begin, c_end), both multiples of 16, of 16 rows of W, `rows` of which exist (may be negative):
 // columns c and c + 1 (c even) become 16 pairs at place(c), 64-byte aligned; columns from k on are zeros. W element (r,
 // c) is w[r * row_stride + c * column_stride].
-template <typename Place>
+template <bool kStream = false, typename Place>
 inline void pack_16_rows(const float* w, int64_t row_stride, int64_t column_stride, int64_t rows, int64_t k,
                          int64_t c_begin, int64_t c_end, Place place) {
   rows = rows < 0 ? 0 : rows > 16 ? 16 : rows;
@@ -47,7 +57,7 @@ inline void pack_16_rows(const float* w, int64_t row_stride, int64_t column_stri
       }
       avx512::transpose_16x16(pairs);
 #pragma GCC unroll 16
-      for (int i = 0; i < 16; ++i) _mm512_store_si512(place(c + 2 * i), (__m512i)pairs[i]);
+      for (int i = 0; i < 16; ++i) store_line<kStream>(place(c + 2 * i), (__m512i)pairs[i]);
     }
     return;
   }
@@ -64,7 +74,7 @@ inline void pack_16_rows(const float* w, int64_t row_stride, int64_t column_stri
     return _mm512_load_ps(values);
   };
   for (int64_t c = c_begin; c < c_end; c += 2) {
-    _mm512_store_si512(place(c), interleave_rounded(column(c), column(c + 1)));
+    store_line<kStream>(place(c), interleave_rounded(column(c), column(c + 1)));
   }
 }
 
@@ -87,8 +97,8 @@ inline void pack_columns(const float* w, int64_t n, int64_t k, int64_t begin, in
   const int64_t c_end = end == n ? padded_k(n) : end;
   for (int64_t j = 0; j < k; j += 32) {
     for (int64_t half = 0; half < 2; ++half) {
-      pack_16_rows(w + j + half * 16, 1, k, k - j - half * 16, n, begin, c_end,
-                   [&](int64_t c) { return place(j, c, half); });
+      pack_16_rows<true>(w + j + half * 16, 1, k, k - j - half * 16, n, begin, c_end,
+                         [&](int64_t c) { return place(j, c, half); });
     }
   }
 }
