@@ -42,18 +42,25 @@ export interface RaggedIds {
 /** What one call's forward pass leaves for its backward pass. */
 interface Memory {
   saved: Float32Array | null;
+  /** The inputs that are parameters. */
+  parameters?: tf.TensorInfo[];
 }
 
 interface FusedKernel<A> {
   name: string;
-  /** Names of the inputs, in order; all of them are saved for the backward pass. */
+  /** Names of the inputs, in order. */
   inputs: readonly string[];
+  /**
+   * How many of them are not parameters; all unless given. Those are saved for the backward pass, which takes
+   * TensorFlow.js some objects each. Parameters are variables, which live on: the call's memory holds them.
+   */
+  activations?: number;
   forward: (inputs: Float32Array[], infos: tf.TensorInfo[], attributes: A, backend: WhittleBackend) => tf.TensorInfo;
   /** Gradients in the order of the inputs; null for those not wanted. */
   backward: (
     dy: Float32Array,
     inputs: Float32Array[],
-    infos: tf.Tensor[],
+    infos: tf.TensorInfo[],
     attributes: A,
     backend: WhittleBackend,
   ) => (Float32Array | null)[];
@@ -61,10 +68,13 @@ interface FusedKernel<A> {
 
 const parameterKeys = (names: readonly string[]) => names.map((_, index) => `p${index}`);
 const currentBackend = () => tf.backend() as unknown as WhittleBackend;
-const zeros = (tensor: tf.Tensor) => tf.zeros(tensor.shape);
+const zeros = ({ shape }: tf.TensorInfo) => tf.zeros(shape);
 
 /** Registers the kernel and its gradient, and returns the operation. */
-function define<A extends object>(kernel: FusedKernel<A>): (inputs: tf.Tensor[], attributes: A) => tf.Tensor {
+function define<A extends { memory?: Memory }>(
+  kernel: FusedKernel<A>,
+): (inputs: tf.Tensor[], attributes: A) => tf.Tensor {
+  const { activations = kernel.inputs.length } = kernel;
   const inOrder = <T>(inputs: Record<string, T>) => kernel.inputs.map((name) => inputs[name]!);
   tf.registerKernel({
     kernelName: kernel.name,
@@ -72,6 +82,8 @@ function define<A extends object>(kernel: FusedKernel<A>): (inputs: tf.Tensor[],
     kernelFunc: ({ inputs, attrs, backend: any }) => {
       const backend = any as WhittleBackend;
       const infos = inOrder(inputs as Record<string, tf.TensorInfo>);
+      const { memory } = attrs as unknown as A;
+      if (memory && activations < infos.length) memory.parameters = infos.slice(activations);
       return kernel.forward(
         infos.map((info) => backend.valuesOf(info)),
         infos,
@@ -82,15 +94,16 @@ function define<A extends object>(kernel: FusedKernel<A>): (inputs: tf.Tensor[],
   });
   tf.registerGradient({
     kernelName: kernel.name,
-    inputsToSave: [...kernel.inputs],
+    inputsToSave: kernel.inputs.slice(0, activations),
     gradFunc: (dy, saved, attrs) => {
       const backend = currentBackend();
-      const values = saved.map((tensor) => backend.valuesOf(tensor));
+      const attributes = attrs as unknown as A;
+      const infos: tf.TensorInfo[] = [...saved, ...(attributes.memory?.parameters ?? [])];
       const gradients = kernel.backward(
         backend.valuesOf((Array.isArray(dy) ? dy[0]! : dy) as tf.Tensor),
-        values,
-        saved,
-        attrs as unknown as A,
+        infos.map((info) => backend.valuesOf(info)),
+        infos,
+        attributes,
         backend,
       );
       return Object.fromEntries(
@@ -98,7 +111,7 @@ function define<A extends object>(kernel: FusedKernel<A>): (inputs: tf.Tensor[],
           name,
           () => {
             const gradient = gradients[index];
-            const input = saved[index]!;
+            const input = infos[index]!;
             if (!gradient) return zeros(input);
             return tf.engine().makeTensorFromTensorInfo(backend.tensorInfo(input.shape, gradient), backend);
           },
@@ -134,30 +147,39 @@ interface BlockAttributes {
   memory: Memory;
 }
 
-/** TensorFlow.js saves every input that a kernel names, so a block with a position bias is a kernel of its own. */
-const blockKernel = (name: string, bias: string[]): FusedKernel<BlockAttributes> => ({
-  name,
-  inputs: ['x', ...parameterKeys(blockParameterNames), ...bias],
-  forward: ([x, ...parameters], [info], { spec, offsets, wanted, packed, memory }, backend) => {
-    const tokens = info!.shape[0]!;
-    const y = backend.floats(x!.length);
-    memory.saved =
-      wantsAny(wanted) && !wanted.recompute
-        ? backend.pool.take(native.blockSavedFloats(spec, tokens, offsets.length - 1))
-        : null;
-    native.blockForward(spec, x!, offsets, parameters, y, memory.saved, packed);
-    return backend.tensorInfo(info!.shape, y);
-  },
-  backward: (dy, [x, ...parameters], _, { spec, offsets, wanted, packed, memory }, backend) => {
-    const saved = wanted.recompute ? null : claim(memory, name);
-    const dx = wanted.input ? backend.floats(x!.length) : null;
-    const wants = [...wanted.parameters, wanted.positionBias];
-    const gradients = parameters.map((values, index) => (wants[index] ? backend.floats(values.length) : null));
-    native.blockBackward(spec, x!, offsets, parameters, saved, dy, dx, gradients, packed);
-    if (saved) backend.pool.give(saved);
-    return [dx, ...gradients];
-  },
-});
+/** A block with a position bias is a kernel of its own, since a kernel has the same inputs at every call. */
+const blockKernel = (name: string, bias: string[]): FusedKernel<BlockAttributes> => {
+  // In the native order the position bias comes last.
+  const nativeOrder = <T>(inputs: T[]) => [...inputs.slice(1 + bias.length), ...inputs.slice(1, 1 + bias.length)];
+  return {
+    name,
+    inputs: ['x', ...bias, ...parameterKeys(blockParameterNames)],
+    activations: 1 + bias.length,
+    forward: (inputs, [info], { spec, offsets, wanted, packed, memory }, backend) => {
+      const x = inputs[0]!;
+      const tokens = info!.shape[0]!;
+      const y = backend.floats(x.length);
+      memory.saved =
+        wantsAny(wanted) && !wanted.recompute
+          ? backend.pool.take(native.blockSavedFloats(spec, tokens, offsets.length - 1))
+          : null;
+      native.blockForward(spec, x, offsets, nativeOrder(inputs), y, memory.saved, packed);
+      return backend.tensorInfo(info!.shape, y);
+    },
+    backward: (dy, inputs, _, { spec, offsets, wanted, packed, memory }, backend) => {
+      const x = inputs[0]!;
+      const saved = wanted.recompute ? null : claim(memory, name);
+      const dx = wanted.input ? backend.floats(x.length) : null;
+      const parameters = nativeOrder(inputs);
+      const wants = [...wanted.parameters, wanted.positionBias];
+      const gradients = parameters.map((values, index) => (wants[index] ? backend.floats(values.length) : null));
+      native.blockBackward(spec, x, offsets, parameters, saved, dy, dx, gradients, packed);
+      if (saved) backend.pool.give(saved);
+      const ofBias = gradients.slice(blockParameterNames.length);
+      return [dx, ...ofBias, ...gradients.slice(0, blockParameterNames.length)];
+    },
+  };
+};
 
 const runBlock = define(blockKernel('TransformerBlock', []));
 const runBiasedBlock = define(blockKernel('TransformerBlockWithPositionBias', ['positionBias']));
@@ -165,7 +187,8 @@ const runBiasedBlock = define(blockKernel('TransformerBlockWithPositionBias', ['
 /**
  * One post-norm encoder layer over a ragged batch: `[tokens, hidden]` to `[tokens, hidden]`.
  *
- * @param parameters in the order of blockParameterNames.
+ * @param parameters in the order of blockParameterNames. They are not saved for the gradients, which must come while they
+ *   live.
  * @param positionBias `[heads, 2 * maxDistance - 1]`: element `[h, maxDistance - 1 + j - i]` is added to the scaled
  *   score of query i and key j in head h. No sequence may be longer than maxDistance. Its gradient, of the same shape,
  *   is the sum over all sequences and does not depend on the number of threads. A table of buckets `[buckets, heads]`
@@ -190,7 +213,7 @@ export function transformerBlock(
 ): tf.Tensor2D {
   const attributes = { spec, offsets, wanted, packed, memory: { saved: null } };
   const y = positionBias
-    ? runBiasedBlock([x, ...parameters, positionBias], attributes)
+    ? runBiasedBlock([x, positionBias, ...parameters], attributes)
     : runBlock([x, ...parameters], attributes);
   return y as tf.Tensor2D;
 }
@@ -198,6 +221,7 @@ export function transformerBlock(
 const runEmbedding = define<{ spec: EmbeddingSpec; ids: RaggedIds; wanted: Wanted; memory: Memory }>({
   name: 'Embedding',
   inputs: parameterKeys(embeddingParameterNames),
+  activations: 0,
   forward: (parameters, _, { spec, ids, wanted, memory }, backend) => {
     const tokens = ids.inputIds.length;
     const y = backend.floats(tokens * spec.hidden);
@@ -237,7 +261,7 @@ function present(parameters: Float32Array[]): (Float32Array | null)[] {
 
 /**
  * Word, position and token type embeddings, LayerNorm, dropout: `[tokens, hidden]`.
- * @param parameters in the order of embeddingParameterNames; `[0, hidden]` in place of token types that a model lacks.
+ * @param parameters in the order of embeddingParameterNames, to live as those of `transformerBlock`; `[0, hidden]` in place of token types that a model lacks.
  */
 export function embedding(
   ids: RaggedIds,
