@@ -71,9 +71,7 @@ const currentBackend = () => tf.backend() as unknown as WhittleBackend;
 const zeros = ({ shape }: tf.TensorInfo) => tf.zeros(shape);
 
 /** Registers the kernel and its gradient, and returns the operation. */
-function define<A extends { memory?: Memory }>(
-  kernel: FusedKernel<A>,
-): (inputs: tf.Tensor[], attributes: A) => tf.Tensor {
+function define<A extends object>(kernel: FusedKernel<A>): (inputs: tf.Tensor[], attributes: A) => tf.Tensor {
   const { activations = kernel.inputs.length } = kernel;
   const inOrder = <T>(inputs: Record<string, T>) => kernel.inputs.map((name) => inputs[name]!);
   tf.registerKernel({
@@ -82,7 +80,7 @@ function define<A extends { memory?: Memory }>(
     kernelFunc: ({ inputs, attrs, backend: any }) => {
       const backend = any as WhittleBackend;
       const infos = inOrder(inputs as Record<string, tf.TensorInfo>);
-      const { memory } = attrs as unknown as A;
+      const { memory } = attrs as { memory?: Memory };
       if (memory && activations < infos.length) memory.parameters = infos.slice(activations);
       return kernel.forward(
         infos.map((info) => backend.valuesOf(info)),
@@ -98,7 +96,8 @@ function define<A extends { memory?: Memory }>(
     gradFunc: (dy, saved, attrs) => {
       const backend = currentBackend();
       const attributes = attrs as unknown as A;
-      const infos: tf.TensorInfo[] = [...saved, ...(attributes.memory?.parameters ?? [])];
+      const { memory } = attrs as { memory?: Memory };
+      const infos: tf.TensorInfo[] = [...saved, ...(memory?.parameters ?? [])];
       const gradients = kernel.backward(
         backend.valuesOf((Array.isArray(dy) ? dy[0]! : dy) as tf.Tensor),
         infos.map((info) => backend.valuesOf(info)),
