@@ -7,7 +7,6 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import * as tf from '@tensorflow/tfjs-core';
 import { crossEntropy } from '../lib/backend/operations.js';
 import { loadDataset } from '../lib/data/load.js';
 import { openCheckpoint } from '../lib/models/checkpoint.js';
@@ -113,9 +112,8 @@ async function train({
 
 async function gradientsOf({ model }: TrainingSession, batch: TrainingBatch): Promise<Map<string, Float32Array>> {
   const pass = { trained: new Set(model.parameters.keys()), hiddenDropout: 0, attentionDropout: 0, seed: 0, step: 0 };
-  const { value, grads } = tf.variableGrads(
-    () => crossEntropy(model.forward(batch, pass), batch.labels),
-    [...model.parameters.values()],
+  const { value, gradients: grads } = model.gradients(pass, (taking) =>
+    crossEntropy(model.forward(batch, taking), batch.labels),
   );
   const result = new Map(
     [...model.parameters].map(([name, { name: key }]) => [name, grads[key]!.dataSync() as Float32Array]),

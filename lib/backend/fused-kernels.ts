@@ -1,18 +1,11 @@
 /**
- * Kernels that exist on the backend `whittle` alone, each one entry on the gradient tape: `TransformerBlock`,
+ * Kernels that exist on the backend `whittle` alone, each one entry on the gradient tape: `TransformerBlock` in four forms,
  * `Embedding`, `Dropout`, `SoftmaxCrossEntropy`, `LayerNorm` and `Gelu`. What a backward pass needs beside its inputs is kept in
  * a buffer of the pool that travels in the call's attributes, beside the tape, and returns to the pool afterwards.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { native } from '../../bindings/load.js';
-import {
-  blockParameterNames,
-  embeddingParameterNames,
-  type BlockPacked,
-  type BlockSpec,
-  type DropoutSpec,
-  type EmbeddingSpec,
-} from '../../bindings/native.js';
+import type { BlockPacked, BlockSpec, DropoutSpec, EmbeddingSpec } from '../../bindings/native.js';
 import { backendName, type WhittleBackend } from './whittle-backend.js';
 
 /** Which gradients a call will be asked for; with none, nothing is saved. */
@@ -39,40 +32,44 @@ export interface RaggedIds {
   offsets: Int32Array;
 }
 
+/**
+ * The parameters of a block or an embedding. They are not on the tape, where a hundred of them cost more time than small
+ * batches have: whoever asks for gradients gets theirs beside the tape's.
+ */
+export interface CallParameters {
+  /** In the order of the native kernel; they must live until the gradients are there. */
+  values: readonly tf.Tensor[];
+  /** A scalar on the tape in their place: it makes the tape lead to a call whose other inputs are constants. */
+  anchor: tf.Tensor;
+  /** Takes the gradient of a parameter, which is its own from then on. */
+  take?: ((index: number, gradient: tf.Tensor) => void) | undefined;
+}
+
 /** What one call's forward pass leaves for its backward pass. */
 interface Memory {
   saved: Float32Array | null;
-  /** The inputs that are parameters. */
-  parameters?: tf.TensorInfo[];
 }
 
 interface FusedKernel<A> {
   name: string;
-  /** Names of the inputs, in order. */
+  /** Names of the inputs, in order; all of them are saved for the backward pass. */
   inputs: readonly string[];
-  /**
-   * How many of them are not parameters; all unless given. Those are saved for the backward pass, which takes
-   * TensorFlow.js some objects each. Parameters are variables, which live on: the call's memory holds them.
-   */
-  activations?: number;
   forward: (inputs: Float32Array[], infos: tf.TensorInfo[], attributes: A, backend: WhittleBackend) => tf.TensorInfo;
   /** Gradients in the order of the inputs; null for those not wanted. */
   backward: (
     dy: Float32Array,
     inputs: Float32Array[],
-    infos: tf.TensorInfo[],
+    infos: tf.Tensor[],
     attributes: A,
     backend: WhittleBackend,
   ) => (Float32Array | null)[];
 }
 
-const parameterKeys = (names: readonly string[]) => names.map((_, index) => `p${index}`);
 const currentBackend = () => tf.backend() as unknown as WhittleBackend;
-const zeros = ({ shape }: tf.TensorInfo) => tf.zeros(shape);
+const zeros = ({ shape }: tf.Tensor) => tf.zeros(shape);
 
 /** Registers the kernel and its gradient, and returns the operation. */
 function define<A extends object>(kernel: FusedKernel<A>): (inputs: tf.Tensor[], attributes: A) => tf.Tensor {
-  const { activations = kernel.inputs.length } = kernel;
   const inOrder = <T>(inputs: Record<string, T>) => kernel.inputs.map((name) => inputs[name]!);
   tf.registerKernel({
     kernelName: kernel.name,
@@ -80,8 +77,6 @@ function define<A extends object>(kernel: FusedKernel<A>): (inputs: tf.Tensor[],
     kernelFunc: ({ inputs, attrs, backend: any }) => {
       const backend = any as WhittleBackend;
       const infos = inOrder(inputs as Record<string, tf.TensorInfo>);
-      const { memory } = attrs as { memory?: Memory };
-      if (memory && activations < infos.length) memory.parameters = infos.slice(activations);
       return kernel.forward(
         infos.map((info) => backend.valuesOf(info)),
         infos,
@@ -92,17 +87,14 @@ function define<A extends object>(kernel: FusedKernel<A>): (inputs: tf.Tensor[],
   });
   tf.registerGradient({
     kernelName: kernel.name,
-    inputsToSave: kernel.inputs.slice(0, activations),
+    inputsToSave: [...kernel.inputs],
     gradFunc: (dy, saved, attrs) => {
       const backend = currentBackend();
-      const attributes = attrs as unknown as A;
-      const { memory } = attrs as { memory?: Memory };
-      const infos: tf.TensorInfo[] = [...saved, ...(memory?.parameters ?? [])];
       const gradients = kernel.backward(
         backend.valuesOf((Array.isArray(dy) ? dy[0]! : dy) as tf.Tensor),
-        infos.map((info) => backend.valuesOf(info)),
-        infos,
-        attributes,
+        saved.map((tensor) => backend.valuesOf(tensor)),
+        saved,
+        attrs as unknown as A,
         backend,
       );
       return Object.fromEntries(
@@ -110,7 +102,7 @@ function define<A extends object>(kernel: FusedKernel<A>): (inputs: tf.Tensor[],
           name,
           () => {
             const gradient = gradients[index];
-            const input = infos[index]!;
+            const input = saved[index]!;
             if (!gradient) return zeros(input);
             return tf.engine().makeTensorFromTensorInfo(backend.tensorInfo(input.shape, gradient), backend);
           },
@@ -138,56 +130,70 @@ function claim(memory: Memory, kernelName: string): Float32Array {
 
 const wantsAny = ({ input, parameters, positionBias }: Wanted) => input || parameters.some(Boolean) || !!positionBias;
 
+/** Hands out the gradients of parameters that there are. */
+function handOut({ values, take }: CallParameters, gradients: (Float32Array | null)[], backend: WhittleBackend): void {
+  gradients.forEach((gradient, index) => {
+    if (!gradient) return;
+    if (!take) throw new Error('nobody takes the gradients of the parameters');
+    const info = backend.tensorInfo(values[index]!.shape, gradient);
+    take(index, tf.keep(tf.engine().makeTensorFromTensorInfo(info, backend)));
+  });
+}
+
 interface BlockAttributes {
   spec: BlockSpec;
   offsets: Int32Array;
+  parameters: CallParameters;
   wanted: Wanted;
   packed: BlockPacked | undefined;
   memory: Memory;
 }
 
-/** A block with a position bias is a kernel of its own, since a kernel has the same inputs at every call. */
-const blockKernel = (name: string, bias: string[]): FusedKernel<BlockAttributes> => {
-  // In the native order the position bias comes last.
-  const nativeOrder = <T>(inputs: T[]) => [...inputs.slice(1 + bias.length), ...inputs.slice(1, 1 + bias.length)];
-  return {
+/** A kernel has the same inputs at every call: x, and before and after it what some blocks have. */
+function defineBlock(name: string, anchor: string[], bias: string[]) {
+  const at = anchor.length;
+  const all = (inputs: Float32Array[], { values }: CallParameters, backend: WhittleBackend) => [
+    ...values.map((value) => backend.valuesOf(value)),
+    ...inputs.slice(at + 1),
+  ];
+  return define<BlockAttributes>({
     name,
-    inputs: ['x', ...bias, ...parameterKeys(blockParameterNames)],
-    activations: 1 + bias.length,
-    forward: (inputs, [info], { spec, offsets, wanted, packed, memory }, backend) => {
-      const x = inputs[0]!;
-      const tokens = info!.shape[0]!;
+    inputs: [...anchor, 'x', ...bias],
+    forward: (inputs, infos, { spec, offsets, parameters, wanted, packed, memory }, backend) => {
+      const [x, { shape }] = [inputs[at]!, infos[at]!];
       const y = backend.floats(x.length);
       memory.saved =
         wantsAny(wanted) && !wanted.recompute
-          ? backend.pool.take(native.blockSavedFloats(spec, tokens, offsets.length - 1))
+          ? backend.pool.take(native.blockSavedFloats(spec, shape[0]!, offsets.length - 1))
           : null;
-      native.blockForward(spec, x, offsets, nativeOrder(inputs), y, memory.saved, packed);
-      return backend.tensorInfo(info!.shape, y);
+      native.blockForward(spec, x, offsets, all(inputs, parameters, backend), y, memory.saved, packed);
+      return backend.tensorInfo(shape, y);
     },
-    backward: (dy, inputs, _, { spec, offsets, wanted, packed, memory }, backend) => {
-      const x = inputs[0]!;
+    backward: (dy, inputs, _, { spec, offsets, parameters, wanted, packed, memory }, backend) => {
+      const x = inputs[at]!;
       const saved = wanted.recompute ? null : claim(memory, name);
       const dx = wanted.input ? backend.floats(x.length) : null;
-      const parameters = nativeOrder(inputs);
+      const values = all(inputs, parameters, backend);
       const wants = [...wanted.parameters, wanted.positionBias];
-      const gradients = parameters.map((values, index) => (wants[index] ? backend.floats(values.length) : null));
-      native.blockBackward(spec, x, offsets, parameters, saved, dy, dx, gradients, packed);
+      const gradients = values.map(({ length }, index) => (wants[index] ? backend.floats(length) : null));
+      native.blockBackward(spec, x, offsets, values, saved, dy, dx, gradients, packed);
       if (saved) backend.pool.give(saved);
-      const ofBias = gradients.slice(blockParameterNames.length);
-      return [dx, ...ofBias, ...gradients.slice(0, blockParameterNames.length)];
+      const ofBias = gradients.splice(parameters.values.length);
+      handOut(parameters, gradients, backend);
+      return [...anchor.map(() => null), dx, ...ofBias];
     },
-  };
-};
+  });
+}
 
-const runBlock = define(blockKernel('TransformerBlock', []));
-const runBiasedBlock = define(blockKernel('TransformerBlockWithPositionBias', ['positionBias']));
+const runBlock = defineBlock('TransformerBlock', [], []);
+const runAnchoredBlock = defineBlock('AnchoredTransformerBlock', ['anchor'], []);
+const runBiasedBlock = defineBlock('BiasedTransformerBlock', [], ['positionBias']);
+const runAnchoredBiasedBlock = defineBlock('AnchoredBiasedTransformerBlock', ['anchor'], ['positionBias']);
 
 /**
  * One post-norm encoder layer over a ragged batch: `[tokens, hidden]` to `[tokens, hidden]`.
  *
- * @param parameters in the order of blockParameterNames. They are not saved for the gradients, which must come while they
- *   live.
+ * @param parameters in the order of blockParameterNames.
  * @param positionBias `[heads, 2 * maxDistance - 1]`: element `[h, maxDistance - 1 + j - i]` is added to the scaled
  *   score of query i and key j in head h. No sequence may be longer than maxDistance. Its gradient, of the same shape,
  *   is the sum over all sequences and does not depend on the number of threads. A table of buckets `[buckets, heads]`
@@ -198,38 +204,51 @@ const runBiasedBlock = define(blockKernel('TransformerBlockWithPositionBias', ['
  * const table = tf.variable(tf.zeros([32, heads]));
  * const buckets = tf.tensor1d(bucketOfDistance, 'int32'); // [2 * maxDistance - 1], of distances 1 - maxDistance up
  * const bias = tf.transpose(tf.gather(table, buckets)) as tf.Tensor2D;
- * const wanted = { input: true, parameters: parameters.map(() => true), positionBias: true };
+ * const wanted = { input: true, parameters: values.map(() => true), positionBias: true };
+ * const gradients: tf.Tensor[] = [];
+ * const parameters = { values, anchor: tf.variable(tf.scalar(0)), take: (index, gradient) => (gradients[index] = gradient) };
  * const y = transformerBlock(x, parameters, offsets, spec, wanted, bias);
  */
 export function transformerBlock(
   x: tf.Tensor2D,
-  parameters: readonly tf.Tensor[],
+  parameters: CallParameters,
   offsets: Int32Array,
   spec: BlockSpec,
   wanted: Wanted,
   positionBias?: tf.Tensor2D,
   packed?: BlockPacked,
 ): tf.Tensor2D {
-  const attributes = { spec, offsets, wanted, packed, memory: { saved: null } };
-  const y = positionBias
-    ? runBiasedBlock([x, positionBias, ...parameters], attributes)
-    : runBlock([x, ...parameters], attributes);
-  return y as tf.Tensor2D;
+  const attributes = { spec, offsets, parameters, wanted, packed, memory: { saved: null } };
+  const { anchor } = parameters;
+  if (positionBias)
+    return (
+      wanted.input
+        ? runBiasedBlock([x, positionBias], attributes)
+        : runAnchoredBiasedBlock([anchor, x, positionBias], attributes)
+    ) as tf.Tensor2D;
+  return (wanted.input ? runBlock([x], attributes) : runAnchoredBlock([anchor, x], attributes)) as tf.Tensor2D;
 }
 
-const runEmbedding = define<{ spec: EmbeddingSpec; ids: RaggedIds; wanted: Wanted; memory: Memory }>({
+interface EmbeddingAttributes {
+  spec: EmbeddingSpec;
+  ids: RaggedIds;
+  parameters: CallParameters;
+  wanted: Wanted;
+  memory: Memory;
+}
+
+const runEmbedding = define<EmbeddingAttributes>({
   name: 'Embedding',
-  inputs: parameterKeys(embeddingParameterNames),
-  activations: 0,
-  forward: (parameters, _, { spec, ids, wanted, memory }, backend) => {
+  inputs: ['anchor'],
+  forward: (_, __, { spec, ids, parameters, wanted, memory }, backend) => {
     const tokens = ids.inputIds.length;
     const y = backend.floats(tokens * spec.hidden);
     memory.saved = wantsAny(wanted) ? backend.pool.take(native.embeddingSavedFloats(spec, tokens)) : null;
     const { inputIds, tokenTypeIds, offsets } = ids;
-    native.embeddingForward(spec, inputIds, tokenTypeIds, offsets, present(parameters), y, memory.saved);
+    native.embeddingForward(spec, inputIds, tokenTypeIds, offsets, tables(parameters, backend), y, memory.saved);
     return backend.tensorInfo([tokens, spec.hidden], y);
   },
-  backward: (dy, parameters, _, { spec, ids, wanted, memory }, backend) => {
+  backward: (dy, _, __, { spec, ids, parameters, wanted, memory }, backend) => {
     const saved = claim(memory, 'Embedding');
     const { inputIds, tokenTypeIds, offsets } = ids;
     // The native kernel writes only the rows that occur in the batch: few of the words.
@@ -237,38 +256,34 @@ const runEmbedding = define<{ spec: EmbeddingSpec; ids: RaggedIds; wanted: Wante
       index === 0
         ? backend.sparseFloats(length, { rows: Int32Array.from(new Set(inputIds)).sort(), columns: spec.hidden })
         : backend.floats(length).fill(0);
-    const gradients = parameters.map(({ length }, index) => (wanted.parameters[index] ? zeros(length, index) : null));
-    native.embeddingBackward(
-      spec,
-      inputIds,
-      tokenTypeIds,
-      offsets,
-      present(parameters),
-      saved,
-      dy,
-      gradients.map((gradient) => (gradient?.length ? gradient : null)),
+    const gradients = parameters.values.map(({ size }, index) =>
+      wanted.parameters[index] && size ? zeros(size, index) : null,
     );
+    const values = tables(parameters, backend);
+    native.embeddingBackward(spec, inputIds, tokenTypeIds, offsets, values, saved, dy, gradients);
     backend.pool.give(saved);
-    return gradients;
+    handOut(parameters, gradients, backend);
+    return [null];
   },
 });
 
 /** A model without token types has an empty table of them. */
-function present(parameters: Float32Array[]): (Float32Array | null)[] {
-  return parameters.map((values) => (values.length ? values : null));
+function tables({ values }: CallParameters, backend: WhittleBackend): (Float32Array | null)[] {
+  return values.map((value) => (value.size ? backend.valuesOf(value) : null));
 }
 
 /**
  * Word, position and token type embeddings, LayerNorm, dropout: `[tokens, hidden]`.
- * @param parameters in the order of embeddingParameterNames, to live as those of `transformerBlock`; `[0, hidden]` in place of token types that a model lacks.
+ * @param parameters in the order of embeddingParameterNames; `[0, hidden]` in place of token types that a model lacks.
  */
 export function embedding(
   ids: RaggedIds,
-  parameters: readonly tf.Tensor[],
+  parameters: CallParameters,
   spec: EmbeddingSpec,
   wanted: Wanted,
 ): tf.Tensor2D {
-  return runEmbedding([...parameters], { spec, ids, wanted, memory: { saved: null } }) as tf.Tensor2D;
+  const attributes = { spec, ids, parameters, wanted, memory: { saved: null } };
+  return runEmbedding([parameters.anchor], attributes) as tf.Tensor2D;
 }
 
 const runDropout = define<{ spec: DropoutSpec }>({

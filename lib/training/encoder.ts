@@ -2,7 +2,6 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { TrainingPrecision } from '../../bindings/native.js';
 import type { ModelDescription, ParameterName } from '../models/description.js';
-import type { PackedWeights } from './packed-weights.js';
 import { depthOf } from './parameter-groups.js';
 
 /** Tokens end to end, with ids that index the model's word table. */
@@ -27,6 +26,8 @@ export interface Pass {
   seed: number;
   /** Training step, counted over all stages. */
   step: number;
+  /** Of the fused form, whose parameters are not on the tape: takes their gradients. */
+  take?: (name: ParameterName, gradient: tf.Tensor) => void;
   /** The fused form keeps only the inputs of its layers and computes the rest again when the gradients are due. */
   recompute?: boolean;
 }
@@ -37,8 +38,6 @@ export interface EncoderContext {
   precision: TrainingPrecision;
   /** The variable of a parameter. */
   parameter: (name: ParameterName) => tf.Tensor;
-  /** Of the fused form: the weights that are packed already. */
-  packed?: PackedWeights | undefined;
   /** Composite form: is shown what goes into each linear layer, `attention.query` and so on, padding included. */
   observe?: (linear: string, x: tf.Tensor2D) => void;
 }

@@ -1,15 +1,31 @@
 /** The encoder on the backend `whittle`: one native kernel a layer, over ragged batches. */
 import * as tf from '@tensorflow/tfjs-core';
 import { blockParameterNames, embeddingParameterNames } from '../../bindings/native.js';
-import { embedding, transformerBlock } from '../backend/fused-kernels.js';
+import { embedding, transformerBlock, type CallParameters } from '../backend/fused-kernels.js';
+import type { ParameterName } from '../models/description.js';
 import { relativePositionBuckets } from '../models/relative-positions.js';
-import { lowestDepth, type Encoder, type EncoderContext } from './encoder.js';
+import { lowestDepth, type Encoder, type EncoderContext, type Pass } from './encoder.js';
+import type { PackedWeights } from './packed-weights.js';
 
-export function fusedEncoder({ description, precision, parameter, packed }: EncoderContext): Encoder {
+export interface FusedContext extends EncoderContext {
+  /** A scalar variable, see CallParameters. */
+  anchor: tf.Tensor;
+  /** The weights that are packed already. */
+  packed: PackedWeights | undefined;
+}
+
+export function fusedEncoder(context: FusedContext): Encoder {
+  const { description, precision, parameter, anchor, packed } = context;
   const { hidden, heads, intermediate, normEpsilon, positionOffset, positionBuckets } = description;
   const namesOfLayer = Array.from({ length: description.layers }, (_, layer) =>
     blockParameterNames.map((name) => `layers.${layer}.${name}`),
   );
+
+  const parametersOf = (names: readonly ParameterName[], { take }: Pass): CallParameters => ({
+    values: names.map(parameter),
+    anchor,
+    take: take && ((index, gradient) => take(names[index]!, gradient)),
+  });
 
   /** `[heads, 2 * longest - 1]` for sequences of up to so many tokens. */
   function positionBias(offsets: Int32Array): tf.Tensor2D | undefined {
@@ -26,7 +42,7 @@ export function fusedEncoder({ description, precision, parameter, packed }: Enco
       const { seed, step, hiddenDropout: dropout } = pass;
       const wanted = { input: false, parameters: embeddingParameterNames.map((name) => pass.trained.has(name)) };
       const spec = { hidden, positionOffset, normEpsilon, dropout, seed, step };
-      return embedding(tokens, embeddingParameterNames.map(parameter), spec, wanted);
+      return embedding(tokens, parametersOf(embeddingParameterNames, pass), spec, wanted);
     },
     layers(x, offsets, from, to, pass) {
       const { seed, step, hiddenDropout, attentionDropout, recompute } = pass;
@@ -46,9 +62,16 @@ export function fusedEncoder({ description, precision, parameter, packed }: Enco
           ...{ layer, precision, seed, step },
         };
         const weights = packed?.ofLayer(layer, parameter);
-        output = transformerBlock(output, names.map(parameter), offsets, spec, wanted, bias, weights);
+        output = transformerBlock(output, parametersOf(names, pass), offsets, spec, wanted, bias, weights);
       }
       return output;
     },
   };
+}
+
+const offTape = new RegExp(`^(layers\\.|(${embeddingParameterNames.join('|').replaceAll('.', '\\.')})$)`);
+
+/** True of the parameters whose gradients a pass takes beside the tape. */
+export function isOffTape(name: ParameterName): boolean {
+  return offTape.test(name);
 }

@@ -9,7 +9,7 @@ import { parameterShapes, type Parameters } from '../models/parameters.js';
 import { dropFeatures } from './composite-dropout.js';
 import { compositeEncoder } from './composite-encoder.js';
 import type { Encoder, Pass, RaggedTokens } from './encoder.js';
-import { fusedEncoder } from './fused-encoder.js';
+import { fusedEncoder, isOffTape } from './fused-encoder.js';
 import { PackedWeights } from './packed-weights.js';
 import { generator, normalValues } from './random.js';
 import { WordTable } from './word-table.js';
@@ -56,6 +56,8 @@ export class TrainableModel {
   readonly #variables = new Map<ParameterName, tf.Variable>();
   readonly #encoder: Encoder;
   readonly #noTokenTypes: tf.Tensor;
+  /** See CallParameters. */
+  readonly #anchor: tf.Variable;
   /** What the optimizer packs for the encoder's products, if it does. */
   readonly packed: PackedWeights | undefined;
   /** TensorFlow.js's backend that the model lives on. */
@@ -85,11 +87,13 @@ export class TrainableModel {
       initial.dispose();
     }
     this.#noTokenTypes = tf.keep(tf.zeros([0, this.description.hidden]));
+    this.#anchor = tf.tidy(() => tf.variable(tf.scalar(0), true, `${prefix}/anchor`));
     if (form === 'fused') this.packed = PackedWeights.for(this.description, precision);
     const context = {
       description: this.description,
       precision,
       packed: this.packed,
+      anchor: this.#anchor,
       parameter: (name: ParameterName) =>
         this.#variables.get(name) ?? (name === 'embeddings.tokenType' ? this.#noTokenTypes : missing(name)),
     };
@@ -132,6 +136,30 @@ export class TrainableModel {
     let hidden = frozen?.hidden ?? this.#encoder.embed(this.#remapped(tokens), pass);
     hidden = this.#encoder.layers(hidden, offsets, frozen?.depth ?? 0, layers, pass);
     return this.#headLogits(hidden, offsets, pass);
+  }
+
+  /**
+   * The gradients of a loss by what the pass trains, by the names of the variables; what the loss does not hang on has
+   * none.
+   * @param lossOf gets the pass that `forward` is to be called with.
+   */
+  gradients(pass: Pass, lossOf: (pass: Pass) => tf.Scalar): { value: tf.Scalar; gradients: tf.NamedTensorMap } {
+    this.activate();
+    const taken: tf.NamedTensorMap = {};
+    const take = (name: ParameterName, gradient: tf.Tensor) => {
+      const { name: key } = this.#variables.get(name)!;
+      const before = taken[key];
+      taken[key] = before ? tf.keep(tf.add(before, gradient)) : gradient;
+      if (before) tf.dispose([before, gradient]);
+    };
+    const isFused = this.form === 'fused';
+    const onTape = [...pass.trained].filter((name) => !isFused || !isOffTape(name));
+    const variables = onTape.map((name) => this.#variables.get(name)!);
+    if (isFused) variables.push(this.#anchor);
+    const { value, grads } = tf.variableGrads(() => lossOf({ ...pass, take }), variables);
+    const { [this.#anchor.name]: ofAnchor, ...others } = grads;
+    if (ofAnchor) ofAnchor.dispose();
+    return { value, gradients: { ...taken, ...others } };
   }
 
   /** What the layers below `depth` give, dropout off; the first tokens alone where the head reads no others. */
@@ -180,6 +208,7 @@ export class TrainableModel {
     for (const variable of this.#variables.values()) variable.dispose();
     this.#variables.clear();
     this.#noTokenTypes.dispose();
+    this.#anchor.dispose();
   }
 
   #headLogits(hidden: tf.Tensor2D, offsets: Int32Array, pass: Pass): tf.Tensor2D {

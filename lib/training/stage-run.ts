@@ -216,15 +216,14 @@ export class StageRun {
       step: this.#passes++,
     };
     const frozen = this.#frozenOutput(batch);
-    const variables = [...trained].map((name) => model.parameters.get(name)!);
-    const { value, grads } = tf.variableGrads(() => {
-      const loss = this.#objective(model.forward(batch, pass, frozen), batch);
+    const { value, gradients } = model.gradients(pass, (taking) => {
+      const loss = this.#objective(model.forward(batch, taking, frozen), batch);
       return share === 1 ? loss : (tf.mul(loss, share) as tf.Scalar);
-    }, variables);
+    });
     const loss = value.dataSync()[0]!;
     value.dispose();
     frozen?.hidden.dispose();
-    return { loss, gradients: grads };
+    return { loss, gradients };
   }
 
   /** What lies below the lowest layer that trains, dropout off; nothing if the embeddings train. */

@@ -68,11 +68,11 @@ function run(
     step: 5,
   };
   let logits = new Float32Array();
-  const { value, grads } = tf.variableGrads(() => {
-    const output = model.forward(batch, pass);
+  const { value, gradients: grads } = model.gradients(pass, (taking) => {
+    const output = model.forward(batch, taking);
     logits = Float32Array.from(output.dataSync());
     return crossEntropy(output, batch.labels);
-  }, [...model.parameters.values()]);
+  });
   const gradients = new Map(
     [...model.parameters].map(([name, variable]) => [name, Float32Array.from(grads[variable.name]!.dataSync())]),
   );

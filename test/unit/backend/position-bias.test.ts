@@ -39,9 +39,12 @@ function inputs(): tf.Tensor[] {
 const bucketOf = (distance: number) => (distance < 0 ? 4 : 0) + Math.min(3, Math.abs(distance));
 const distances = Int32Array.from({ length: 2 * maxDistance - 1 }, (_, at) => bucketOf(at - maxDistance + 1));
 
-function fused([x, table, ...parameters]: tf.Tensor[]): tf.Tensor {
+/** The parameters' gradients go to `taken`. */
+function fused([x, table, ...values]: tf.Tensor[], taken: tf.Tensor[]): tf.Tensor {
   const bias = tf.transpose(tf.gather(table!, tf.tensor1d(distances, 'int32'))) as tf.Tensor2D;
-  const wanted = { input: true, parameters: parameters.map(() => true), positionBias: true };
+  const wanted = { input: true, parameters: values.map(() => true), positionBias: true };
+  const take = (index: number, gradient: tf.Tensor) => (taken[index] = gradient);
+  const parameters = { values, anchor: tf.scalar(0), take };
   return transformerBlock(x as tf.Tensor2D, parameters, offsets, spec, wanted, bias);
 }
 
@@ -90,8 +93,11 @@ test('output and every gradient agree with the composite form', () => {
   const given = inputs();
   const dy = tf.tensor(normalValues(given[0]!.size, 1, generator(seed, 99)), given[0]!.shape);
   const results = [fused, composite].map((form) => {
-    const { value, grads } = tf.valueAndGrads((...all: tf.Tensor[]) => tf.sum(tf.mul(form(all), dy)))(given);
-    return { value: value.dataSync()[0]!, grads: grads.map((grad) => [...grad.dataSync()]) };
+    const taken: tf.Tensor[] = [];
+    const onTape = form === fused ? given.slice(0, 2) : given;
+    const loss = (...all: tf.Tensor[]) => tf.sum(tf.mul(form([...all, ...given.slice(all.length)], taken), dy));
+    const { value, grads } = tf.valueAndGrads(loss)(onTape);
+    return { value: value.dataSync()[0]!, grads: [...grads, ...taken].map((grad) => [...grad.dataSync()]) };
   });
   const [actual, expected] = results as [(typeof results)[0], (typeof results)[0]];
   assert.ok(Math.abs(actual.value - expected.value) <= 1e-4 * Math.abs(expected.value), `seed ${seed}`);
@@ -107,8 +113,9 @@ test('output and every gradient agree with the composite form', () => {
 
 test('a sequence longer than the bias reaches is refused', async () => {
   useWhittleBackend();
-  const [x, , ...parameters] = inputs();
-  const wanted = { input: false, parameters: parameters.map(() => false) };
+  const [x, , ...values] = inputs();
+  const wanted = { input: false, parameters: values.map(() => false) };
+  const parameters = { values, anchor: tf.scalar(0) };
   const short = tf.zeros([heads, 2 * 11 - 1]) as tf.Tensor2D;
   await expectError(
     () => transformerBlock(x as tf.Tensor2D, parameters, offsets, spec, wanted, short),
