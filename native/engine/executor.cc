@@ -208,6 +208,11 @@ void Executor::run(const PackedModel& model, const RaggedBatch& batch, Output ou
   const int64_t count = static_cast<int64_t>(chunks_.size());
   const bool by_chunk = count >= threads;
   const int64_t workers = by_chunk ? threads : 1;
+  // The longest first: what is left when the first thread finds nothing more to do is short then.
+  if (by_chunk) {
+    const auto tokens = [&](const Chunk& chunk) { return batch.offsets[chunk.last] - batch.offsets[chunk.first]; };
+    std::sort(chunks_.begin(), chunks_.end(), [&](const Chunk& a, const Chunk& b) { return tokens(a) > tokens(b); });
+  }
 
   std::atomic<int64_t> next{0}, done{0};
   std::atomic<bool> stopped{false};

@@ -87,11 +87,14 @@ void add_bias(float* scores, int64_t length, float scale, const float* bias) {
   }
 }
 
-// pairs [row_pairs]: 2^(factor * (score - highest)) of one row of scores [columns], rounded to bf16, 0 beyond length.
-// Returns 1 / the sum of all before rounding.
-float exponentials(const float* scores, int64_t length, int64_t columns, float factor, float* pairs) {
+// The lanes that exist of the last 16 scores of a row.
+inline __mmask16 last_lanes(int64_t length, int64_t columns) {
+  return first_16_of(length - (columns - 16));
+}
+
+float highest_score(const float* scores, int64_t length, int64_t columns) {
   const __m512 lowest = _mm512_set1_ps(-std::numeric_limits<float>::infinity());
-  const __mmask16 rest = first_16_of(length - (columns - 16));
+  const __mmask16 rest = last_lanes(length, columns);
   __m512 top = _mm512_mask_loadu_ps(lowest, rest, scores + columns - 16), second = top;
   int64_t j = 0;
   for (; j + 32 < columns; j += 32) {
@@ -99,13 +102,20 @@ float exponentials(const float* scores, int64_t length, int64_t columns, float f
     second = _mm512_max_ps(second, _mm512_loadu_ps(scores + j + 16));
   }
   if (j + 16 < columns) top = _mm512_max_ps(top, _mm512_loadu_ps(scores + j));
-  const __m512 scale = _mm512_set1_ps(factor);
-  const __m512 shift = _mm512_set1_ps(_mm512_reduce_max_ps(_mm512_max_ps(top, second)) * factor);
+  return _mm512_reduce_max_ps(_mm512_max_ps(top, second));
+}
+
+// pairs [row_pairs]: 2^(factor * (score - highest)) of one row of scores [columns], rounded to bf16, 0 beyond length.
+// Returns 1 / the sum of all before rounding.
+float exponentials(const float* scores, int64_t length, int64_t columns, float factor, float highest, float* pairs) {
+  const __mmask16 rest = last_lanes(length, columns);
+  const __m512 scale = _mm512_set1_ps(factor), shift = _mm512_set1_ps(highest * factor);
   const auto part = [&](int64_t at) {
     return avx512::power_of_two_ps(_mm512_fmsub_ps(_mm512_loadu_ps(scores + at), scale, shift));
   };
   __m512 sum = _mm512_setzero_ps(), sum2 = sum;
-  for (j = 0; j + 32 < columns; j += 32) {
+  int64_t j = 0;
+  for (; j + 32 < columns; j += 32) {
     const __m512 first = part(j), next = part(j + 16);
     sum = _mm512_add_ps(sum, first);
     sum2 = _mm512_add_ps(sum2, next);
@@ -138,11 +148,15 @@ void attention_rows_bf16(const bf16* q, const bf16* k, const bf16* v, int64_t st
     // Rows of q seen as pairs: stride is even.
     vector::small_product<Bf16Pairs>(reinterpret_cast<const float*>(q + begin * stride), stride / 2, 1, rows, keys,
                                      columns, columns, layout.head_pairs, scores, columns, false);
-    float factors[kRows];
+    // All maxima first: exponentials would wait for that of their row.
+    float highest[kRows], factors[kRows];
     for (int64_t r = 0; r < rows; ++r) {
-      float* row = scores + r * columns;
-      if (bias) add_bias(row, length, scale, bias->data + (begin + r) * bias->stride);
-      factors[r] = exponentials(row, length, columns, factor, probabilities + r * row_pairs);
+      if (bias) add_bias(scores + r * columns, length, scale, bias->data + (begin + r) * bias->stride);
+      highest[r] = highest_score(scores + r * columns, length, columns);
+    }
+    for (int64_t r = 0; r < rows; ++r) {
+      factors[r] =
+          exponentials(scores + r * columns, length, columns, factor, highest[r], probabilities + r * row_pairs);
     }
     vector::small_product<Bf16Pairs>(probabilities, row_pairs, 1, rows, values, size, size, (length + 1) / 2, block,
                                      size, false);

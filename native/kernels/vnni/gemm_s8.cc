@@ -57,6 +57,7 @@ void multiply(const uint8_t* a, int64_t a_stride, const int8_t* w, int64_t panel
     for (int i = 0; i < R; ++i) sums[i][v] = (Lanes)begin;
   }
   w += kPanel * static_cast<int64_t>(sizeof(int32_t));
+#pragma GCC unroll 4
   for (int64_t l = 0; l < depth; l += 4, ahead += ahead_step) {
     _mm_prefetch(ahead, _MM_HINT_T1);
     __m512i columns[V];
