@@ -10,7 +10,7 @@ import { writeCheckpoint } from '../models/write-checkpoint.js';
 import { checkOptions } from '../options.js';
 import { checkCall, type StepContext, type StepResult } from '../step.js';
 import { finishTraining, trainWithCheckpoints } from '../training/checkpointed-training.js';
-import { openSession } from '../training/session.js';
+import { openSession, tellingRows } from '../training/session.js';
 import { epochsOrSteps, singleStageShape, stageOf } from '../training/single-stage.js';
 import { taskOptionsOf } from '../training/task-options.js';
 import type { TrainResult } from '../training/train.js';
@@ -107,6 +107,7 @@ async function recover(
   const session = await openSession(pruned, {
     ...{ data, seed, maxLength, precision, device },
     task: taskOptionsOf(options),
+    ...tellingRows('prune', context),
     scratchFolder: dirname(resolve(context.folder)),
   });
   const { model } = session;

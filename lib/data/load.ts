@@ -9,7 +9,7 @@ import {
   type CheckedDatasetOptions as CheckedOptions,
   type DatasetOptions,
 } from './dataset-options.js';
-import { placeOf, type Dataset, type Split, type Task } from './dataset.js';
+import { placeOf, type Dataset, type Row, type Split, type Task } from './dataset.js';
 import { describeFiles, filesNamed, findFiles } from './files.js';
 import { dataExtensions, formatOf } from './formats.js';
 import { readLines } from './lines.js';
@@ -65,6 +65,7 @@ async function loadStreamed(files: SplitFiles, task: Task, options: CheckedOptio
   const { splits, labels: found } = await streamSplits({
     ...{ files: files.train, task, read: readOptions(options), seed: options.seed, limits },
     groupBy: options.split.groupBy,
+    checkRow: options.labels && givenLabelsCheck(options.labels, task),
     shares: Object.fromEntries(parts.map((name) => [name, shares[name] / whole])),
   });
   for (const name of ['dev', 'test'] as const)
@@ -87,6 +88,11 @@ const otherNames: Record<SplitName, string[]> = {
   test: ['test'],
 };
 
+/** The files of a split in a folder; none if the folder has none for it. */
+export function splitFiles(folder: string, name: SplitName): string[] {
+  return filesNamed(folder, otherNames[name], dataExtensions);
+}
+
 interface SplitFiles {
   train: string[];
   dev?: string[];
@@ -99,7 +105,7 @@ function locateSplits({ path, format, ...named }: CheckedOptions): SplitFiles {
     const isFolder = typeof path === 'string' && statSync(path, { throwIfNoEntry: false })?.isDirectory();
     if (isFolder) {
       for (const name of splitNames) {
-        const found = filesNamed(path, otherNames[name], dataExtensions);
+        const found = splitFiles(path, name);
         if (found.length > 0) files[name] = found;
       }
     } else if (named.train !== undefined) {
@@ -235,22 +241,38 @@ function collectLabels(
   if (task === 'regression') return ['score'];
   if (task === 'embedding') return [];
   const known = given ?? [...new Set(ofTrain)].sort();
-  const checked = new Set(known);
-  const what = task === 'token-classification' ? 'entity type' : 'label';
-  for (const split of given ? [splits.train, splits.dev, splits.test] : [splits.dev, splits.test]) {
-    split.rows.forEach((row, index) => {
-      const unknown = labelsOf(row).find((label) => !checked.has(label));
-      if (unknown === undefined) return;
-      const expected = given
-        ? `expected one of the ${known.length} ${what}s of "labels"`
-        : `label sets differ between splits: expected one of the ${known.length} ${what}s of ${splits.train.file} (train)`;
-      throw new WhittleError(
-        'BAD_DATA',
-        `${placeOf(split, index)}: ${expected} but found ${describeValue(unknown)} (${split.name})${didYouMean(unknown, known)}`,
+  const check = given
+    ? givenLabelsCheck(given, task)
+    : labelsCheck(
+        known,
+        `label sets differ between splits: expected one of the ${known.length} ${labelWord(task)}s of ${splits.train.file} (train)`,
       );
-    });
-  }
+  for (const split of given ? [splits.train, splits.dev, splits.test] : [splits.dev, splits.test])
+    split.rows.forEach((row, index) => check(row, placeOf(split, index), split.name));
   return labelNames(known, task, splits.train.file);
+}
+
+type LabelsCheck = (row: Row, place: string, split?: string) => void;
+
+function labelWord(task: Task): string {
+  return task === 'token-classification' ? 'entity type' : 'label';
+}
+
+function givenLabelsCheck(given: readonly string[], task: Task): LabelsCheck {
+  return labelsCheck(given, `expected one of the ${given.length} ${labelWord(task)}s of "labels"`);
+}
+
+/** Refuses rows with other labels than the known ones. */
+function labelsCheck(known: readonly string[], expected: string): LabelsCheck {
+  const checked = new Set(known);
+  return (row, place, split = 'train') => {
+    const unknown = labelsOf(row).find((label) => !checked.has(label));
+    if (unknown === undefined) return;
+    throw new WhittleError(
+      'BAD_DATA',
+      `${place}: ${expected} but found ${describeValue(unknown)} (${split})${didYouMean(unknown, known)}`,
+    );
+  };
 }
 
 function labelNames(known: readonly string[], task: Task, file: string): string[] {

@@ -33,6 +33,8 @@ export interface StreamOptions {
   seed: number;
   /** A column whose equal values stay in one split. */
   groupBy?: string | undefined;
+  /** Checks a train row as it is counted, so that a mistake is told by the first reading. */
+  checkRow?: ((row: Row, place: string) => void) | undefined;
   /** At most so many rows of dev and test, the first ones. */
   limits: { [name in SplitName]?: number | undefined };
 }
@@ -57,6 +59,7 @@ export async function streamSplits(
   let count = 0;
   for await (const { row, line, file: index, part } of dealtRows(options)) {
     if (part === 'train') {
+      options.checkRow?.(row, `${files[index]!}:${line}`);
       for (const label of labelsOf(row)) labels.add(label);
       hash.update(JSON.stringify(row));
       count++;

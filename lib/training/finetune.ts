@@ -6,7 +6,7 @@ import { checkOptions } from '../options.js';
 import { checkCall, type StepContext, type StepResult } from '../step.js';
 import { finishTraining, trainWithCheckpoints } from './checkpointed-training.js';
 import { finetuneSchema, type FinetuneOptions } from './options.js';
-import { openSession } from './session.js';
+import { openSession, tellingRows } from './session.js';
 import { taskOptionsOf } from './task-options.js';
 
 /**
@@ -34,6 +34,7 @@ export async function finetune(folder: string, options: FinetuneOptions, context
   const session = await openSession(folder, {
     ...{ data, seed, maxLength, precision, device, threads },
     task: taskOptionsOf(checked),
+    ...tellingRows('finetune', context),
     scratchFolder: dirname(resolve(context.folder)),
   });
   const { model, trainExamples, task } = session;

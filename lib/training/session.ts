@@ -21,6 +21,7 @@ import { writeCheckpoint } from '../models/write-checkpoint.js';
 import { labelIndicators, outputsOfRows } from '../evaluate/score.js';
 import { tuneThresholds } from '../evaluate/multi-label.js';
 import { sigmoid } from '../predict/decode.js';
+import type { StepContext } from '../step.js';
 import { devMetricsFor } from './dev-metrics.js';
 import { predictLogits } from './dev.js';
 import { TrainableModel } from './model.js';
@@ -40,6 +41,10 @@ export interface SessionOptions {
   threads?: number;
   /** What hangs on the task. */
   task?: Partial<TaskOptions>;
+  /** Told how many streamed rows are tokenized, of how many. */
+  onRows?: (done: number, total: number) => void;
+  /** Stops the tokenizing of streamed rows. */
+  signal?: AbortSignal | undefined;
   /** An existing folder on a disk with room for the token ids of streamed rows; the system's temporary one by default. */
   scratchFolder?: string;
 }
@@ -95,7 +100,7 @@ export async function openSession(source: string | Checkpoint, options: SessionO
   const { head } = task;
   const dev = encode(data.dev, task, tokenizer, maxLength);
   const train = task.train.source
-    ? await encodeToDisk(task.train, task, tokenizer, maxLength, options.scratchFolder)
+    ? await encodeToDisk(task.train, task, tokenizer, maxLength, options)
     : encode(task.train, task, tokenizer, maxLength);
   const parameters = await checkpoint.readParameters();
   const oldKind = checkpoint.head ? headKind(checkpoint.head.task) : 'none';
@@ -161,6 +166,17 @@ export async function openSession(source: string | Checkpoint, options: SessionO
   };
 }
 
+/** The options by which a session that a step opens tells how far it is, and stops with the step. */
+export function tellingRows(
+  step: string,
+  { signal, onProgress }: Pick<StepContext, 'signal' | 'onProgress'>,
+): Pick<SessionOptions, 'onRows' | 'signal'> {
+  return {
+    onRows: (done, total) => onProgress?.({ step, phase: 'tokenizing', done, total, unit: 'row' }),
+    ...(signal && { signal }),
+  };
+}
+
 /** The encoder's pooler where no head reads it: it is written as it was. */
 function encoderPooler({ description, head: old }: Checkpoint, head: TaskHead, parameters: Parameters): Parameters {
   const names = ['pooler.weight', 'pooler.bias'];
@@ -204,12 +220,14 @@ async function encodeToDisk(
   { head, longTexts, stride, labelPieces }: ResolvedTask,
   tokenizer: Tokenizer,
   maxLength: number,
-  folder?: string,
+  { scratchFolder: folder, signal, onRows }: Pick<SessionOptions, 'scratchFolder' | 'signal' | 'onRows'>,
 ): Promise<{ examples: StoredExamples; truncated: number }> {
   let truncated = 0;
+  let done = 0;
   async function* batches() {
     let rows: PlacedRow[] = [];
     const flush = () => {
+      if (signal?.aborted) throw new WhittleError('ABORTED', 'tokenizing was stopped');
       const place = (row: number) => rows[row]!.place;
       const options = { tokenizer, labels: head.labels, maxLength, longTexts, stride, labelPieces, place };
       const encoded = encodeRows(
@@ -218,6 +236,8 @@ async function encodeToDisk(
         options,
       );
       truncated += encoded.truncated;
+      done += rows.length;
+      onRows?.(done, source!.count);
       rows = [];
       return encoded.examples;
     };

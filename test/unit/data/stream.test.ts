@@ -75,6 +75,23 @@ test('what does not go with streaming is refused', async () => {
   await expectError(() => loadDataset({ path: bad, stream: true }), 'BAD_DATA', /bad\.jsonl:401: expected "label"/);
 });
 
+test('a label outside of those given is told by the first reading, with file and line', async () => {
+  const odd = rows.map((row, index) => (index === 300 ? { ...row, label: 'lots' } : row));
+  const path = dataFile('odd.jsonl', odd);
+  await expectError(
+    () =>
+      loadDataset({
+        train: path,
+        dev: dataFile('dev.jsonl', rows),
+        stream: true,
+        split: { train: 1 },
+        labels: ['lost', 'top'],
+      }),
+    'BAD_DATA',
+    /odd\.jsonl:301: expected one of the 2 labels of "labels" but found "lots" \(train\); did you mean "lost"\?$/,
+  );
+});
+
 test('a sample of a stream is drawn by the seed from all of it', async () => {
   const { train } = await loadDataset({ path: dataFile('all.jsonl', rows), stream: true });
   const sample = await sampleStream(train.source!, 50, 3);
@@ -139,5 +156,34 @@ for (const task of ['text-classification', 'token-classification'] as const)
     for (const [name, { data }] of held) assert.equal(streamed.get(name)!.data, data, name);
     assert.equal(readdirSync(folder).sort(), ['data', 'model-false', 'model-true']);
   });
+
+test('tokenizing tells how far it is, and stops at the signal', async () => {
+  const many = Array.from({ length: 2500 }, (_, index) => rows[index % rows.length]!);
+  const data = await loadDataset({
+    train: dataFile('train.jsonl', many),
+    dev: dataFile('dev.jsonl', rows),
+    stream: true,
+    split: { train: 1 },
+  });
+  const told: (number | string)[][] = [];
+  const controller = new AbortController();
+  const folder = join(temporaryFolder(), 'out');
+  const context = stepContext({
+    data,
+    folder,
+    signal: controller.signal,
+    onProgress: ({ phase, done, total, unit }) => {
+      told.push([phase, done, total, unit]);
+      if (done === 2000) controller.abort();
+    },
+  });
+  const stages = [{ train: 'head', steps: 1, learningRate: 1e-3 }];
+  await expectError(() => finetune(model, { stages }, context), 'ABORTED', /tokenizing was stopped/);
+  assert.equal(told, [
+    ['tokenizing', 1000, 2500, 'row'],
+    ['tokenizing', 2000, 2500, 'row'],
+  ]);
+  assert.equal(readdirSync(join(folder, '..')), [], 'no file of token ids is left');
+});
 
 test.run();
