@@ -3,8 +3,9 @@ import { statSync } from 'node:fs';
 import { Option, type Command } from 'commander';
 import { WhittleError } from '../../bindings/errors.js';
 import type { Dataset, Split } from '../data/dataset.js';
-import { loadDataset } from '../data/load.js';
-import { formatOf } from '../data/formats.js';
+import { describeFiles } from '../data/files.js';
+import { loadDataset, splitFiles } from '../data/load.js';
+import { dataExtensions, formatOf } from '../data/formats.js';
 import { readRows } from '../data/read-rows.js';
 import { evaluate } from '../evaluate/evaluate.js';
 import { openCheckpoint } from '../models/checkpoint.js';
@@ -66,11 +67,11 @@ function isFolder(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
 }
 
-/** A folder as it is; a file as the test split of a dataset. */
+/** The one split that is scored: a file, a folder's files of that split, or what is taken out of its train files. */
 async function openData(
   model: string,
   data: string,
-  { textColumn, textPairColumn, labelColumn }: EvaluateFlags,
+  { on, textColumn, textPairColumn, labelColumn }: EvaluateFlags,
 ): Promise<Dataset> {
   const { head } = await openCheckpoint(model);
   if (!head) {
@@ -83,12 +84,25 @@ async function openData(
     ...(textPairColumn && { textPairColumn }),
     ...(labelColumn && { labelColumn }),
   };
-  if (isFolder(data)) return loadDataset({ path: data, task, ...columns });
-  const split = (name: string): Split => ({ name, file: data, rows: [], lines: [] });
-  const dataset: Dataset = { task, labels, train: split('train'), dev: split('dev'), test: split('test') };
-  for await (const { row, line } of readRows(data, task, { labelled: true, ...columns })) {
-    dataset.test.rows.push(row);
-    dataset.test.lines.push(line);
+  const files = isFolder(data) ? splitFiles(data, on) : [data];
+  if (files.length === 0) {
+    if (on !== 'train' && splitFiles(data, 'train').length === 0)
+      throw new WhittleError(
+        'BAD_DATA',
+        `${data}: expected a file called ${dataExtensions.map((extension) => on + extension).join(', ')}, or train files ` +
+          'to take it out of, but found none in the folder',
+      );
+    return loadDataset({ path: data, task, ...columns });
   }
-  return dataset;
+  const name = isFolder(data) ? on : 'test';
+  const scored: Split = { name, file: describeFiles(files), rows: [], lines: [], files: { names: files, of: [] } };
+  for (const [index, file] of files.entries()) {
+    for await (const { row, line } of readRows(file, task, { labelled: true, ...columns })) {
+      scored.rows.push(row);
+      scored.lines.push(line);
+      scored.files!.of.push(index);
+    }
+  }
+  const empty = (name: string): Split => ({ name, file: data, rows: [], lines: [] });
+  return { task, labels, train: empty('train'), dev: empty('dev'), test: empty('test'), [name]: scored };
 }

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { test } from 'uvu';
@@ -148,6 +148,30 @@ test('mistakes are one line and exit code 1', async () => {
     assert.is(stdout, '');
   }
   assert.equal(readdirSync(join(input, '..')), ['in.csv'], 'nothing is left behind');
+});
+
+test('evaluate reads the files of the split that it scores, and no others', async () => {
+  const folder = folderNamed('parts');
+  const row = (text: string, label: string) => `${JSON.stringify({ text, label })}\n`;
+  writeFileSync(join(folder, 'test-00000-of-00002.jsonl'), row('my lost card', 'lost card'));
+  writeFileSync(join(folder, 'test-00001-of-00002.jsonl'), row('how to top up', 'top up'));
+  writeFileSync(join(folder, 'validation.jsonl'), row('my lost card', 'lst card'));
+  const score = (...args: string[]) => whittle(['evaluate', model, folder, '--json', ...args]);
+  const { code, stdout, stderr } = await score();
+  assert.is(code, 0, stderr);
+  const result = JSON.parse(stdout);
+  assert.equal([result.on, result.rows], ['test', 2]);
+  const bad = await score('--on', 'dev');
+  assert.match(bad.stderr, /^whittle: .*validation\.jsonl:1: .*"lst card"/);
+  const none = await score('--on', 'train');
+  assert.match(none.stderr, /parts: expected a file called train\.jsonl.* but found none in the folder\n$/);
+  rmSync(join(folder, 'test-00000-of-00002.jsonl'));
+  rmSync(join(folder, 'test-00001-of-00002.jsonl'));
+  const without = await score();
+  assert.match(
+    without.stderr,
+    /parts: expected a file called test\.jsonl, .*, or train files .* but found none in the folder\n$/,
+  );
 });
 
 test('--json gives errors to programs, --verbose the stack', async () => {
