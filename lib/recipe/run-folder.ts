@@ -1,5 +1,6 @@
 /** The files of `runs/<name>/`, apart from what the steps themselves write. */
-import { appendFileSync, existsSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { appendFileSync, createReadStream, existsSync } from 'node:fs';
 import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join, relative, resolve } from 'node:path';
 import { parse, stringify } from 'yaml';
@@ -20,8 +21,16 @@ export interface FinishedStep extends StepResult {
   hash: string;
   inputs: InputHashes;
   seconds: number;
-  /** Bytes of the files in the step's folder, by name. */
-  files: Record<string, number>;
+  /** The files in the step's folder, by name. */
+  files: Record<string, StepFile>;
+}
+
+/** What tells a file of a finished step from another. */
+export interface StepFile {
+  bytes: number;
+  /** Time of the last change, in milliseconds since 1970: a file that nobody touched is not read again. */
+  changed: number;
+  sha256: string;
 }
 
 /** What is left of an earlier run of a step: what it left behind, and what is wrong with that. */
@@ -95,15 +104,15 @@ export class RunFolder {
     }
   }
 
-  /** Notes that a step is finished. @returns the step with the sizes of its files. */
+  /** Notes that a step is finished. @returns the step with what tells its files from others. */
   async writeStep(step: Omit<FinishedStep, 'files'>): Promise<FinishedStep> {
-    const finished = { ...step, files: await fileSizes(this.stepFolder(step.name)) };
+    const finished = { ...step, files: await describeFiles(this.stepFolder(step.name)) };
     const written = { ...finished, checkpoint: relative(this.path, step.checkpoint) };
     await writeFileWhole(join(this.stepFolder(step.name), 'step.json'), JSON.stringify(written, null, 2));
     return finished;
   }
 
-  /** What a finished step left behind, whose files are checked by their sizes; nothing if it did not finish. */
+  /** What a finished step left behind, and whether its files are as it left them; nothing if it did not finish. */
   async readStep(name: string): Promise<FoundStep> {
     const folder = this.stepFolder(name);
     const file = join(folder, 'step.json');
@@ -112,11 +121,9 @@ export class RunFolder {
     const written = parseStep(text);
     if (!written) return { damage: `${file} is damaged` };
     const step = { ...written, checkpoint: resolve(this.path, written.checkpoint) };
-    const sizes = await fileSizes(folder);
-    for (const [name, bytes] of Object.entries(step.files)) {
-      if (sizes[name] === undefined) return { step, damage: `${join(folder, name)} is missing` };
-      if (sizes[name] !== bytes)
-        return { step, damage: `${join(folder, name)} has ${sizes[name]} bytes in place of ${bytes}` };
+    for (const [name, file] of Object.entries(step.files)) {
+      const damage = await damageOf(join(folder, name), file);
+      if (damage) return { step, damage: `${join(folder, name)} ${damage}` };
     }
     return existsSync(step.checkpoint) ? { step } : { step, damage: `${step.checkpoint} is missing` };
   }
@@ -166,7 +173,7 @@ const stepSchema = z.looseObject({
   checkpoint: z.string(),
   metrics: z.looseObject({}),
   record: z.looseObject({}),
-  files: z.record(z.string(), z.number()),
+  files: z.record(z.string(), z.object({ bytes: z.number(), changed: z.number(), sha256: z.string() })),
 });
 
 /** The contents of step.json; undefined if they are none. */
@@ -179,13 +186,31 @@ function parseStep(text: string): FinishedStep | undefined {
   }
 }
 
-/** Bytes of the files that a step left in its folder. */
-async function fileSizes(folder: string): Promise<Record<string, number>> {
+/** What is wrong with a file, as the end of a sentence; a file of another time is read as a whole. */
+async function damageOf(file: string, { bytes, changed, sha256 }: StepFile): Promise<string | undefined> {
+  const found = await stat(file).catch(() => undefined);
+  if (!found) return 'is missing';
+  if (found.size !== bytes) return `has ${found.size} bytes in place of ${bytes}`;
+  return found.mtimeMs === changed || (await hashFile(file)) === sha256 ? undefined : 'has changed since';
+}
+
+async function hashFile(file: string): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
+  return hash.digest('hex');
+}
+
+/** The files that a step left in its folder. */
+async function describeFiles(folder: string): Promise<Record<string, StepFile>> {
   const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
   const names = entries.filter((entry) => entry.isFile() && entry.name !== 'step.json').map(({ name }) => name);
-  const sizes = names
+  const described = names
     .filter((name) => !name.startsWith('.'))
     .sort()
-    .map(async (name): Promise<[string, number]> => [name, (await stat(join(folder, name))).size]);
-  return Object.fromEntries(await Promise.all(sizes));
+    .map(async (name): Promise<[string, StepFile]> => {
+      const file = join(folder, name);
+      const { size, mtimeMs } = await stat(file);
+      return [name, { bytes: size, changed: mtimeMs, sha256: await hashFile(file) }];
+    });
+  return Object.fromEntries(await Promise.all(described));
 }

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, rmSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -79,6 +79,7 @@ test('a finished step whose checkpoint is damaged or gone runs again, and says w
   const weights = join(result.checkpoint, 'model.safetensors');
   const cases: [() => void, RegExp][] = [
     [() => truncateSync(weights, 3), /finetune\/model\.safetensors has 3 bytes in place of 14$/],
+    [() => writeFileSync(weights, 'other weights!'), /finetune\/model\.safetensors has changed since$/],
     [() => rmSync(weights), /finetune\/model\.safetensors is missing$/],
     [() => rmSync(join(result.checkpoint, 'config.json')), /finetune\/config\.json is missing$/],
     [() => writeFileSync(join(result.checkpoint, 'step.json'), '{"name":'), /finetune\/step\.json is damaged$/],
@@ -98,6 +99,7 @@ test('a finished step whose checkpoint is damaged or gone runs again, and says w
     assert.match(notes[0]!, why);
     assert.match(notes[0]!, /^step "finetune" was finished and runs again/);
   }
+  utimesSync(weights, 1, 1); // as in a copy of the folder
   assert.is((await runIn(folder)).calls.length, 0);
 });
 
