@@ -59,6 +59,7 @@ export function abortOnInterrupt(): { signal: AbortSignal; release: () => void }
   };
   const end = (name: NodeJS.Signals) => {
     release();
+    if (process.stderr.isTTY) process.stderr.write('\n'); // the shell's prompt does not go behind a bar
     process.kill(process.pid, name);
   };
   const stop = (name: NodeJS.Signals) => {

@@ -98,6 +98,18 @@ for (const dtype of ['float32', 'float16', 'bfloat16'] as const) {
   });
 }
 
+test('vocabularies for readers without tokenizer.json come along', async () => {
+  const parent = temporaryFolder();
+  const from = join(parent, 'from');
+  cpSync(tiny, from, { recursive: true });
+  const names = ['vocab.json', 'merges.txt', 'sentencepiece.bpe.model'];
+  for (const name of names) writeFileSync(join(from, name), name);
+  const source = await openCheckpoint(from);
+  const parameters = await source.readParameters();
+  await writeCheckpoint(join(parent, 'to'), { ...source, parameters, dtype: 'float32', tokenizerFrom: from });
+  for (const name of names) assert.is(readFileSync(join(parent, 'to', name), 'utf8'), name);
+});
+
 test('replaces an existing folder and leaves nothing beside it', async () => {
   const parent = temporaryFolder();
   const folder = join(parent, 'model');
