@@ -38,6 +38,11 @@ struct PackedProduct {
               int64_t n_end, TC* c, int64_t c_stride, bool accumulate);
   // A block of rows takes as long as one of the next multiple of this many.
   int64_t row_unit = 1;
+  // As run() without accumulation, and calls beside(context) once for every block of C, while its product is under way:
+  // what vector units do there costs no time where products have units of their own. Null where they have not.
+  void (*run_beside)(const TA* a, int64_t a_stride, const void* packed, int64_t m, int64_t n, int64_t k,
+                     int64_t n_begin, int64_t n_end, TC* c, int64_t c_stride, void (*beside)(void*),
+                     void* context) = nullptr;
 };
 
 // Which elements dropout keeps, one bit an element (bit c % 8 of byte c / 8), rows `stride` bytes apart; those kept are

@@ -7,27 +7,102 @@ namespace whittle {
 namespace {
 
 // A tile of sums, int32 [96, 64], stays in the first-level cache between product and epilogue.
-constexpr int64_t kTileRows = 96, kTileColumns = 64;
-static_assert(kLinearBytesScratch >= kTileRows * kTileColumns * static_cast<int64_t>(sizeof(int32_t)));
+constexpr int64_t kTileRows = 96, kTileColumns = 64, kTileSums = kTileRows * kTileColumns;
+// Rows of a tile that its epilogue takes at once beside a product: a tile has about as many parts as blocks.
+constexpr int64_t kRowsBeside = 16;
 
-// Calls finish(sums, row, rows, column, columns) for each tile of the product; column counts from n_begin.
+// Tiles of a product that are finished by finish(sums, row, rows, column, columns); column counts from n_begin.
 template <typename Finish>
-void for_each_tile(const LinearBytes& g, int32_t* tile, const KernelTable& kernels, const Finish& finish) {
-  const PackedWeight& w = *g.weight;
-  const int64_t blocks = (g.m + kTileRows - 1) / kTileRows;
-  for (int64_t b = 0; b < blocks; ++b) {
-    const int64_t row = g.m * b / blocks, rows = g.m * (b + 1) / blocks - row;
-    const ByteRows part = g.rows.from(row);
-    for (int64_t column = g.n_begin; column < g.n_end; column += kTileColumns) {
-      const int64_t columns = std::min(kTileColumns, g.n_end - column);
-      kernels.gemm_s8.run(part.data, part.stride, w.data.as<void>(), rows, w.n, w.k, column, column + columns, tile,
-                          kTileColumns, false);
-      const SumsS8 sums = {tile,         kTileColumns,           part.scales,   w.scales.data() + column,
-                           part.offsets, w.sums.data() + column, part.outliers, w.columns.as<const int8_t>() + column,
-                           w.n};
-      finish(sums, row, rows, column, columns);
+class Tiles {
+ public:
+  Tiles(const LinearBytes& g, const KernelTable& kernels, Arena& arena, const Finish& finish)
+      : g_(g), kernels_(kernels), buffers_(arena.take<int32_t>(2 * kTileSums)), finish_(finish) {
+    static_assert(kLinearBytesScratch >= 2 * kTileSums * static_cast<int64_t>(sizeof(int32_t)));
+  }
+
+  void run() {
+    const int64_t blocks = (g_.m + kTileRows - 1) / kTileRows;
+    int64_t count = 0;
+    for (int64_t b = 0; b < blocks; ++b) {
+      const int64_t row = g_.m * b / blocks, rows = g_.m * (b + 1) / blocks - row;
+      for (int64_t column = g_.n_begin; column < g_.n_end; column += kTileColumns) {
+        const Tile tile = {row, rows, column, std::min(kTileColumns, g_.n_end - column)};
+        if (kernels_.gemm_s8.run_beside) {
+          multiply_beside(tile, buffers_ + count++ % 2 * kTileSums);
+        } else {
+          multiply(tile);
+        }
+      }
+    }
+    while (finish_part()) {
     }
   }
+
+ private:
+  struct Tile {
+    int64_t row, rows, column, columns;
+  };
+
+  void multiply(const Tile& tile) {
+    const PackedWeight& w = *g_.weight;
+    const ByteRows part = g_.rows.from(tile.row);
+    kernels_.gemm_s8.run(part.data, part.stride, w.data.as<void>(), tile.rows, w.n, w.k, tile.column,
+                         tile.column + tile.columns, buffers_, kTileColumns, false);
+    finish_(sums_of(tile, buffers_, 0), tile.row, tile.rows, tile.column, tile.columns);
+  }
+
+  // The tile before this one is finished part by part beside this one's product.
+  void multiply_beside(const Tile& tile, int32_t* buffer) {
+    const PackedWeight& w = *g_.weight;
+    const ByteRows part = g_.rows.from(tile.row);
+    kernels_.gemm_s8.run_beside(
+        part.data, part.stride, w.data.as<void>(), tile.rows, w.n, w.k, tile.column, tile.column + tile.columns, buffer,
+        kTileColumns, [](void* self) { static_cast<Tiles*>(self)->finish_part(); }, this);
+    while (finish_part()) {
+    }
+    unfinished_ = tile;
+    unfinished_sums_ = buffer;
+    finished_ = 0;
+  }
+
+  // The next rows of the unfinished tile; false if there are none.
+  bool finish_part() {
+    const int64_t rows = std::min(kRowsBeside, unfinished_.rows - finished_);
+    if (rows <= 0) return false;
+    finish_(sums_of(unfinished_, unfinished_sums_, finished_), unfinished_.row + finished_, rows, unfinished_.column,
+            unfinished_.columns);
+    finished_ += rows;
+    return true;
+  }
+
+  // From row `begin` of the tile on.
+  SumsS8 sums_of(const Tile& tile, const int32_t* sums, int64_t begin) const {
+    const PackedWeight& w = *g_.weight;
+    const ByteRows rows = g_.rows.from(tile.row + begin);
+    return {sums + begin * kTileColumns,
+            kTileColumns,
+            rows.scales,
+            w.scales.data() + tile.column,
+            rows.offsets,
+            w.sums.data() + tile.column,
+            rows.outliers,
+            w.columns.as<const int8_t>() + tile.column,
+            w.n};
+  }
+
+  const LinearBytes& g_;
+  const KernelTable& kernels_;
+  int32_t* const buffers_;  // [2, kTileRows, kTileColumns]
+  const Finish& finish_;
+  Tile unfinished_{};
+  const int32_t* unfinished_sums_ = nullptr;
+  int64_t finished_ = 0;  // rows of it
+};
+
+template <typename Finish>
+void for_each_tile(const LinearBytes& g, const KernelTable& kernels, Arena& arena, const Finish& finish) {
+  const Arena::Scope scope(arena);
+  Tiles<Finish>(g, kernels, arena, finish).run();
 }
 
 }  // namespace
@@ -50,24 +125,25 @@ ByteRows ByteRows::from(int64_t row) const {
 
 void linear_bytes(const LinearBytes& g, Activation activation, const float* residual, int64_t residual_stride, float* y,
                   int64_t y_stride, const KernelTable& kernels, Arena& arena) {
-  const Arena::Scope scope(arena);
-  int32_t* tile = arena.take<int32_t>(kTileRows * kTileColumns);
-  for_each_tile(g, tile, kernels, [&](const SumsS8& sums, int64_t row, int64_t rows, int64_t column, int64_t columns) {
-    const int64_t at = column - g.n_begin;
-    kernels.epilogue_s8(sums, rows, columns, g.bias + column, activation,
-                        residual ? residual + row * residual_stride + at : nullptr, residual_stride,
-                        y + row * y_stride + at, y_stride);
-  });
+  for_each_tile(g, kernels, arena,
+                [&](const SumsS8& sums, int64_t row, int64_t rows, int64_t column, int64_t columns) {
+                  const int64_t at = column - g.n_begin;
+                  kernels.epilogue_s8(sums, rows, columns, g.bias + column, activation,
+                                      residual ? residual + row * residual_stride + at : nullptr, residual_stride,
+                                      y + row * y_stride + at, y_stride);
+                });
 }
 
 void linear_bytes(const LinearBytes& g, bf16* y, int64_t y_stride, const KernelTable& kernels, Arena& arena) {
-  const Arena::Scope scope(arena);
-  int32_t* tile = arena.take<int32_t>(kTileRows * kTileColumns);
-  float* values = reinterpret_cast<float*>(tile);
-  for_each_tile(g, tile, kernels, [&](const SumsS8& sums, int64_t row, int64_t rows, int64_t column, int64_t columns) {
-    kernels.epilogue_s8(sums, rows, columns, g.bias + column, Activation::none, nullptr, 0, values, kTileColumns);
-    kernels.convert_f32_bf16(values, kTileColumns, rows, columns, y + row * y_stride + column - g.n_begin, y_stride);
-  });
+  for_each_tile(g, kernels, arena,
+                [&](const SumsS8& sums, int64_t row, int64_t rows, int64_t column, int64_t columns) {
+                  // In their place.
+                  float* values = reinterpret_cast<float*>(const_cast<int32_t*>(sums.sums));
+                  kernels.epilogue_s8(sums, rows, columns, g.bias + column, Activation::none, nullptr, 0, values,
+                                      kTileColumns);
+                  kernels.convert_f32_bf16(values, kTileColumns, rows, columns, y + row * y_stride + column - g.n_begin,
+                                           y_stride);
+                });
 }
 
 }  // namespace whittle

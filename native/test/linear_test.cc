@@ -1,5 +1,6 @@
 // ops/gemm.h: linear layers and general products against sums in double, and the same bits on any number of threads.
 #include "ops/gemm.h"
+#include "ops/linear_bytes.h"
 
 #include "test/buffers.h"
 #include "test/kernel_variants.h"
@@ -143,6 +144,53 @@ TEST(linear, int8_weights_as_stored_equal_those_quantized_here) {
     CHECK(first == second);
     if (of_ref.empty()) of_ref = first;
     if (first != of_ref) WHITTLE_FAIL(variant.name << ": an int8 layer gives other bits than ref");
+  }
+}
+
+// On AMX a tile's epilogue runs beside the next tile's product.
+TEST(linear_bytes, every_isa_gives_the_same_bits_for_any_number_of_rows_and_columns) {
+  auto random = generator(29);
+  const int64_t k = 130;
+  for (int64_t n : {32, 64, 100, 257}) {
+    const auto w = random_floats(random, n * k), bias = random_floats(random, n);
+    for (int64_t m : {1, 15, 31, 96, 97, 200}) {
+      auto x = random_floats(random, m * k);
+      for (int64_t r = 0; r < m; r += 3) x[static_cast<size_t>(r * k + r % k)] = 90;  // outliers
+      const auto residual = random_floats(random, m * n);
+      const int64_t bf16_stride = (n + 63) / 64 * 64;
+      for (const bool after_gelu : {false, true}) {
+        std::vector<float> of_ref;
+        std::vector<bf16> rounded_of_ref;
+        for (const KernelVariant& variant : kernel_variants()) {
+          const KernelTable& table = *variant.table;
+          Arena arena;
+          const Context context{table, ThreadPool::instance(), 1, arena};
+          const PackedWeight weight = pack_weight(w.data(), n, k, Precision::int8, context, 2);
+          const ByteRows rows = ByteRows::take(arena, m, k, after_gelu, !after_gelu);
+          if (after_gelu) {
+            table.quantize_gelu_u8(x.data(), k, m, k, rows.data, rows.stride, rows.scales, rows.offsets);
+          } else {
+            table.quantize_rows_u8(x.data(), k, m, k, 2, rows.data, rows.stride, rows.scales, rows.outliers);
+          }
+          const LinearBytes g = {rows, m, &weight, bias.data(), 0, n};
+          Guarded<float> y(m, n, n + 3);
+          linear_bytes(g, Activation::gelu, residual.data(), n, y.data(), n + 3, table, arena);
+          y.check_guards(variant.name);
+          std::vector<float> all;
+          for (int64_t r = 0; r < m; ++r) {
+            for (int64_t c = 0; c < n; ++c) all.push_back(y.at(r, c));
+          }
+          std::vector<bf16> rounded(static_cast<size_t>(m * bf16_stride));
+          linear_bytes(g, rounded.data(), bf16_stride, table, arena);
+          if (of_ref.empty()) of_ref = all;
+          if (rounded_of_ref.empty()) rounded_of_ref = rounded;
+          const std::string what = variant.name + ", " + std::to_string(m) + " x " + std::to_string(n);
+          for (float value : all) CHECK(std::isfinite(value));
+          if (all != of_ref) WHITTLE_FAIL(what << ": other bits than ref");
+          if (rounded != rounded_of_ref) WHITTLE_FAIL(what << ": other bf16 than ref");
+        }
+      }
+    }
   }
 }
 

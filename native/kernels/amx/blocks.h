@@ -37,9 +37,10 @@ inline void take_tile(const TC* tile, int64_t rows, int64_t columns, TC* c, int6
 // A[rows, steps * 64 bytes] times one panel: `Tiles::header_bytes` of what sums begin with, then the two tiles of each
 // step side by side (2048 bytes a step).
 // `Tiles` multiplies: tile numbers are part of the instructions, so there is one function a pair of products.
-template <typename TC, typename Tiles>
+// `beside` is called when all products are on their way to the tile unit, before anything waits for their sums.
+template <typename TC, typename Tiles, typename Beside>
 void multiply_block(const char* a, int64_t a_bytes, const char* panel, int64_t steps, int64_t rows, int64_t columns,
-                    TC* c, int64_t c_stride, bool accumulate) {
+                    TC* c, int64_t c_stride, bool accumulate, const Beside& beside) {
   const bool two_row_blocks = rows > 16;
   Tiles::begin_sums(panel);
   panel += Tiles::header_bytes;
@@ -54,6 +55,7 @@ void multiply_block(const char* a, int64_t a_bytes, const char* panel, int64_t s
       Tiles::multiply_second_rows();
     }
   }
+  beside();
   const int64_t first = rows < 16 ? rows : 16;
   if (!accumulate && columns >= kPanel) {
     WHITTLE_TILE_STORE(0, c, c_stride * 4);
@@ -76,10 +78,10 @@ void multiply_block(const char* a, int64_t a_bytes, const char* panel, int64_t s
   take_tile<Tiles>(sums, rows - 16, columns - 16, c + 16 * c_stride + 16, c_stride, accumulate);
 }
 
-// PackedProduct::run for elements of `TA`; packed panels are `steps` x 2 tiles.
-template <typename TA, typename TC, typename Tiles>
+// PackedProduct::run and run_beside for elements of `TA`; packed panels are `steps` x 2 tiles.
+template <typename TA, typename TC, typename Tiles, typename Beside>
 void run_blocks(const TA* a, int64_t a_stride, const void* packed, int64_t m, int64_t k, int64_t n_begin, int64_t n_end,
-                TC* c, int64_t c_stride, bool accumulate) {
+                TC* c, int64_t c_stride, bool accumulate, const Beside& beside) {
   const int64_t steps = padded_k(k) * static_cast<int64_t>(sizeof(TA)) / 64,
                 panel_bytes = Tiles::header_bytes + steps * 2 * kTileBytes;
   const int64_t a_bytes = a_stride * static_cast<int64_t>(sizeof(TA));
@@ -88,7 +90,7 @@ void run_blocks(const TA* a, int64_t a_stride, const void* packed, int64_t m, in
   auto rows_from = [&](int64_t row, int64_t rows, int64_t j) {
     multiply_block<TC, Tiles>(reinterpret_cast<const char*>(a + row * a_stride), a_bytes,
                               panels + j / kPanel * panel_bytes, steps, rows, n_end - j,
-                              c + row * c_stride + (j - n_begin), c_stride, accumulate);
+                              c + row * c_stride + (j - n_begin), c_stride, accumulate, beside);
   };
   if (whole > 0) {
     TileConfig config = two_by_two(16, 16);
