@@ -1,5 +1,5 @@
 #!/bin/sh
-# The record of a commit: `bench/record.sh [models|texts|rest|large|all]` writes bench/results/*.json. Parts take minutes each, so that
+# The record of a commit: `bench/record.sh [models|texts|rest|large|train|all]` writes bench/results/*.json. Parts take minutes each, so that
 # a machine can be given up between them; the peers' forms and choices are made first and kept (bench/README.md).
 cd "$(dirname "$0")/.." || exit 1
 
@@ -9,7 +9,7 @@ bench() {
 
 part=${1:-all}
 if [ "$part" = models ] || [ "$part" = all ]; then
-  bench infer BERT-base 32x128 1x128 8x512 "peers=OpenVINO int8" "peers=ONNX Runtime"
+  bench infer BERT-base 32x128 1x128 1x16 8x512 "peers=OpenVINO int8" "peers=ONNX Runtime"
   bench infer MiniLM-L6 32x128 1x128 1x16 "peers=OpenVINO int8" "peers=ONNX Runtime" "peers=onnxruntime-node int8"
 fi
 if [ "$part" = texts ] || [ "$part" = all ]; then
@@ -26,4 +26,8 @@ fi
 if [ "$part" = large ] || [ "$part" = all ]; then
   bench infer BERT-large "peers=none"
   bench infer MiniLM-L12 32x128 1x16 "peers=OpenVINO int8"
+fi
+if [ "$part" = train ] || [ "$part" = all ]; then
+  bench train
+  bench optimizers
 fi
