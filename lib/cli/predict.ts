@@ -11,7 +11,7 @@ import { formatCount, formatSeconds } from '../report/format.js';
 import { abortOnInterrupt } from './interrupt.js';
 import { numberBetween } from './numbers.js';
 import { outputFormat, type AnyPrediction } from './prediction-output.js';
-import { rejectedName, ResumableOutput, type Command } from './resumable-output.js';
+import { partialName, rejectedName, ResumableOutput, type Command } from './resumable-output.js';
 import { RowSource } from './row-source.js';
 import { Terminal } from './terminal.js';
 
@@ -144,11 +144,13 @@ async function stopped(output: ResumableOutput, error: unknown): Promise<unknown
     () => false,
   );
   await output.close().catch(() => undefined);
-  if (!saved || !(error instanceof WhittleError) || error.code !== 'ABORTED') return error;
-  const rows = formatCount(output.progress.rows);
-  return new WhittleError('ABORTED', `stopped after ${rows} rows; the same command goes on from there`, {
-    cause: error,
-  });
+  const rows = output.progress.rows;
+  if (!saved || !(error instanceof WhittleError) || (error.code !== 'ABORTED' && rows === 0)) return error;
+  const message =
+    error.code === 'ABORTED'
+      ? `stopped after ${formatCount(rows)} rows; the same command goes on from there`
+      : `${error.message}; what was predicted before it, ${rows === 1 ? '1 row' : `${formatCount(rows)} rows`}, is in ${partialName(output.file)}`;
+  return new WhittleError(error.code, message, { cause: error });
 }
 
 /** Shows progress through the file's lines; returns the seconds gone by. */

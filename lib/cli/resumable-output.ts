@@ -63,8 +63,8 @@ export class ResumableOutput {
     try {
       const saved = overwrite ? undefined : await readProgress(file, command);
       const progress = saved ?? { rows: 0, rejected: 0, bytes: 0, rejectedBytes: 0 };
-      const rows = await open(partial(file), saved ? 'r+' : 'w');
-      const rejected = await open(partial(rejectedName(file)), saved ? 'r+' : 'w');
+      const rows = await open(partialName(file), saved ? 'r+' : 'w');
+      const rejected = await open(partialName(rejectedName(file)), saved ? 'r+' : 'w');
       await rows.truncate(progress.bytes);
       await rejected.truncate(progress.rejectedBytes);
       return new ResumableOutput(file, command, rows, rejected, unlock, progress);
@@ -110,12 +110,12 @@ export class ResumableOutput {
     await this.save();
     await this.#closeFiles();
     try {
-      if (this.progress.rejected > 0) await rename(partial(rejectedName(this.file)), rejectedName(this.file));
+      if (this.progress.rejected > 0) await rename(partialName(rejectedName(this.file)), rejectedName(this.file));
       else {
-        await rm(partial(rejectedName(this.file)), { force: true });
+        await rm(partialName(rejectedName(this.file)), { force: true });
         await rm(rejectedName(this.file), { force: true });
       }
-      await rename(partial(this.file), this.file);
+      await rename(partialName(this.file), this.file);
       await rm(progressName(this.file), { force: true });
     } catch (error) {
       throw writeError(error, this.file);
@@ -128,7 +128,7 @@ export class ResumableOutput {
     await this.#closeFiles();
     if (this.progress.rows === 0 || !this.#isSaved) {
       const { file } = this;
-      for (const path of [partial(file), partial(rejectedName(file)), progressName(file)])
+      for (const path of [partialName(file), partialName(rejectedName(file)), progressName(file)])
         await rm(path, { force: true });
     }
     await this.unlock();
@@ -141,9 +141,9 @@ export class ResumableOutput {
 
   async #flush(): Promise<void> {
     const { progress } = this;
-    progress.bytes += await append(this.rows, this.#buffer, progress.bytes, partial(this.file));
+    progress.bytes += await append(this.rows, this.#buffer, progress.bytes, partialName(this.file));
     this.#buffer = '';
-    const rejectedFile = partial(rejectedName(this.file));
+    const rejectedFile = partialName(rejectedName(this.file));
     progress.rejectedBytes += await append(this.rejected, this.#rejectedBuffer, progress.rejectedBytes, rejectedFile);
     this.#rejectedBuffer = '';
   }
@@ -169,7 +169,7 @@ export function rejectedName(file: string): string {
   return `${file}.rejected.jsonl`;
 }
 
-function partial(file: string): string {
+export function partialName(file: string): string {
   return `${file}.partial`;
 }
 
@@ -206,7 +206,7 @@ async function readProgress(file: string, command: Command): Promise<OutputProgr
     const changes = names.filter((name) => then[name] !== command[name]).map((name) => difference(name, then, command));
     if (changes.length > 0)
       throw leftByAnother(file, `another one stopped after ${rowCount(progress)}: ${changes.join('; ')}`);
-    const [bytes, rejectedBytes] = await Promise.all([partial(file), partial(rejectedName(file))].map(sizeOf));
+    const [bytes, rejectedBytes] = await Promise.all([partialName(file), partialName(rejectedName(file))].map(sizeOf));
     if (bytes! >= progress.bytes && rejectedBytes! >= progress.rejectedBytes) return progress;
   }
   throw leftByAnother(file, `it is damaged`);
@@ -215,7 +215,7 @@ async function readProgress(file: string, command: Command): Promise<OutputProgr
 function leftByAnother(file: string, what: string): WhittleError {
   return new WhittleError(
     'BAD_OPTION',
-    `${partial(file)}: expected to go on with what the same command left, but ${what}; --overwrite begins anew`,
+    `${partialName(file)}: expected to go on with what the same command left, but ${what}; --overwrite begins anew`,
   );
 }
 

@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
+import { parquetMetadata } from 'hyparquet';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { lockFolder } from '../../../lib/recipe/lock.js';
@@ -172,6 +173,23 @@ test('evaluate reads the files of the split that it scores, and no others', asyn
     without.stderr,
     /parts: expected a file called test\.jsonl, .*, or train files .* but found none in the folder\n$/,
   );
+});
+
+test('input that is damaged in the middle is an error that tells where the predictions before it are', async () => {
+  const bytes = readFileSync(join(root, 'test', 'fixtures', 'parquet', 'snappy.parquet'));
+  const { buffer, byteOffset, byteLength } = bytes;
+  const { row_groups } = parquetMetadata(buffer.slice(byteOffset, byteOffset + byteLength) as ArrayBuffer);
+  const start = Number(row_groups[2]!.columns[0]!.meta_data!.data_page_offset);
+  bytes.fill(0xff, start, start + 20);
+  const input = join(folderNamed('cut'), 'in.parquet');
+  writeFileSync(input, bytes);
+  const { code, stderr } = await whittle(['predict', model, input, '-o', join(input, '..', 'out.jsonl')]);
+  assert.is(code, 1);
+  assert.match(
+    stderr,
+    /in\.parquet: rows 21 to 25: .*; what was predicted before it, 20 rows, is in .*out\.jsonl\.partial\n$/,
+  );
+  assert.is(lines(join(input, '..', 'out.jsonl.partial')).length, 20);
 });
 
 test('--json gives errors to programs, --verbose the stack', async () => {
