@@ -56,11 +56,12 @@ test('the best trial is found and every trial is a run folder', async () => {
 test('a study goes on after a crash, whose last line is cut off', async () => {
   const folder = recipeFolder(studyRecipe);
   const controller = new AbortController();
-  await expectError(
-    () => studyIn(folder, { signal: controller.signal }, (rate) => rate === 0.2 && controller.abort()),
-    'ABORTED',
-    /stopped/,
-  );
+  const stop = (rate: number) => {
+    if (rate !== 0.2) return;
+    controller.abort();
+    throw new WhittleError('ABORTED', 'stopped');
+  };
+  await expectError(() => studyIn(folder, { signal: controller.signal }, stop), 'ABORTED', /stopped/);
   appendFileSync(join(folder, 'study', 'journal.jsonl'), '{"trial":1,"parame');
   const { result, rates } = await studyIn(folder);
   assert.equal(rates, [0.2, 0.3]);
