@@ -163,6 +163,7 @@ inline __m512 permuted(__m512 x, int order) {
 #define _mm512_permute_ps(x, order) whittle::simde_missing::permuted(x, order)
 #define _mm512_maskz_loadu_epi32(mask, from) whittle::simde_missing::maskz_load(mask, from)
 #define _mm512_maskz_loadu_ps(mask, from) _mm512_castsi512_ps(whittle::simde_missing::maskz_load(mask, from))
+#define _mm512_stream_si512(to, x) _mm512_store_si512(to, x)
 #define _mm512_mask_storeu_epi32(to, mask, x) whittle::simde_missing::mask_store(to, mask, x)
 #define _mm512_mask_storeu_ps(to, mask, x) whittle::simde_missing::mask_store(to, mask, x)
 #define _mm512_cvtepi32_epi8(x) whittle::simde_missing::narrowed<int8_t, __m128i>(x)
