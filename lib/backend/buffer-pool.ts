@@ -44,7 +44,12 @@ export class BufferPool {
   takeZeros(length: number): Float32Array {
     const capacity = capacityFor(length);
     const buffer = this.#zero.get(capacity)?.pop();
-    if (!buffer) return this.take(length).fill(0);
+    if (!buffer) {
+      const values = this.take(length);
+      // To the end of its memory, whose next user may have more of it.
+      new Float32Array(values.buffer).fill(0);
+      return values;
+    }
     this.#kept -= capacity;
     return new Float32Array(buffer, 0, length);
   }

@@ -226,8 +226,8 @@ struct KernelTable {
   // x[i] = mask[i] ? x[i] : 0.
   void (*apply_mask)(float* x, const uint8_t* mask, int64_t count);
   // AdamW (Loshchilov and Hutter 2019): m, v are updated; p -= lr * (m_hat / (sqrt(v_hat) + eps) + decay * p).
-  // The gradient is g * grad_scale + gradient_decay * p: grad_scale clips, gradient_decay is Adam's L2 term. g null: all
-  // zero. correction1 = 1 - beta1^t, correction2 = 1 - beta2^t.
+  // The gradient is g * grad_scale + gradient_decay * p: grad_scale clips, gradient_decay is Adam's L2 term. g null:
+  // all zero. correction1 = 1 - beta1^t, correction2 = 1 - beta2^t.
   void (*adamw)(float* p, const float* g, float* m, float* v, int64_t count, float learning_rate, float beta1,
                 float beta2, float eps, float weight_decay, float gradient_decay, float grad_scale, float correction1,
                 float correction2);

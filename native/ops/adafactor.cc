@@ -6,8 +6,8 @@ namespace whittle {
 
 namespace {
 
-// Tensors go through all passes in groups of at least so many elements, to keep all threads busy, and hardly more: their
-// parameters and gradients then come from memory once and from a cache after that.
+// Tensors go through all passes in groups of at least so many elements, to keep all threads busy, and hardly more:
+// their parameters and gradients then come from memory once and from a cache after that.
 constexpr int64_t kGroup = 1 << 17;
 
 constexpr double kSmallest = 0x1p-23;  // of float32: what row means, and roots of second moments, are kept above

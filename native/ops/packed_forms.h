@@ -1,5 +1,5 @@
-// The two packed forms of a weight that training in bf16 multiplies with: kept beside the weight, they are written where
-// the weight is updated, and no step has to pack.
+// The two packed forms of a weight that training in bf16 multiplies with: kept beside the weight, they are written
+// where the weight is updated, and no step has to pack.
 #pragma once
 
 #include <cstdint>

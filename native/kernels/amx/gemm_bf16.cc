@@ -35,13 +35,14 @@ int64_t packed_bytes(int64_t n, int64_t k) {
 
 template <bool kStream>
 void pack_panels(const float* w, int64_t row_stride, int64_t column_stride, int64_t n, int64_t k, int64_t n_begin,
-          int64_t n_end, void* packed) {
+                 int64_t n_end, void* packed) {
   vnni::for_each_part(row_stride, k, n_begin, n_end, kPanel, [&](int64_t j, int64_t c_begin, int64_t c_end) {
     bf16* panel = static_cast<bf16*>(packed) + j * padded_k(k);
     for (int64_t half = 0; half < 2; ++half) {
       // 32 elements a pair of columns; a tile is 16 pairs, and the other half's tile lies between two of ours.
-      vnni::pack_16_rows<kStream>(w + (j + half * 16) * row_stride, row_stride, column_stride, n - j - half * 16, k, c_begin,
-                         c_end, [&](int64_t c) { return panel + c / 32 * 1024 + half * 512 + c % 32 / 2 * 32; });
+      vnni::pack_16_rows<kStream>(
+          w + (j + half * 16) * row_stride, row_stride, column_stride, n - j - half * 16, k, c_begin, c_end,
+          [&](int64_t c) { return panel + c / 32 * 1024 + half * 512 + c % 32 / 2 * 32; });
     }
   });
 }

@@ -27,12 +27,12 @@ __m512bh pairs(__m512i x) {
 
 template <bool kStream>
 void pack_panels(const float* w, int64_t row_stride, int64_t column_stride, int64_t n, int64_t k, int64_t n_begin,
-          int64_t n_end, void* packed) {
+                 int64_t n_end, void* packed) {
   for_each_part(row_stride, k, n_begin, n_end, kPanel, [&](int64_t j, int64_t c_begin, int64_t c_end) {
     bf16* panel = static_cast<bf16*>(packed) + j * padded_k(k);
     for (int64_t half = 0; half < kPanel; half += 16) {
       pack_16_rows<kStream>(w + (j + half) * row_stride, row_stride, column_stride, n - j - half, k, c_begin, c_end,
-                   [&](int64_t c) { return panel + c * kPanel + half * 2; });
+                            [&](int64_t c) { return panel + c * kPanel + half * 2; });
     }
   });
 }

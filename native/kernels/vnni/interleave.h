@@ -90,8 +90,8 @@ inline void for_each_part(int64_t row_stride, int64_t k, int64_t n_begin, int64_
 }
 
 // Packs what rows [begin, end) of w [n, k] are in panels of 32 rows of its transpose: rows c and c + 1 (c even) of
-// columns j + 16 half to j + 16 half + 15 become 16 pairs at place(j, c, half), 64-byte aligned; if end is n, zeros up to
-// padded_k(n).
+// columns j + 16 half to j + 16 half + 15 become 16 pairs at place(j, c, half), 64-byte aligned; if end is n, zeros up
+// to padded_k(n).
 template <typename Place>
 inline void pack_columns(const float* w, int64_t n, int64_t k, int64_t begin, int64_t end, Place place) {
   const int64_t c_end = end == n ? padded_k(n) : end;

@@ -193,6 +193,16 @@ test('the pool gives back arrays of the same class of sizes and keeps to its lim
   assert.ok(pool.kept <= 5000);
 });
 
+test('an array of zeros is zero to the end of its memory, which a longer one may use next', () => {
+  const pool = new BufferPool();
+  pool.give(pool.take(4096).fill(7));
+  const shorter = pool.takeZeros(4000);
+  pool.giveZeros(shorter);
+  const longer = pool.takeZeros(4096);
+  assert.is(longer.buffer, shorter.buffer);
+  assert.ok(longer.every((value) => value === 0));
+});
+
 test('an array of sparse rows is zero again for its next user', () => {
   useWhittleBackend();
   const backend = tf.backend() as unknown as WhittleBackend;
