@@ -1,6 +1,7 @@
 // Models with random weights, in a file of the temporary folder, for tests of engines.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -78,6 +79,15 @@ class SmallModel {
   ModelSpec spec;
 
  private:
+  // So many values of a tensor are drawn, a prime number; longer ones repeat them. To draw all of a large model's
+  // takes longer than its benchmark.
+  static constexpr int64_t kDrawn = 100003;
+  template <typename T>
+  static void repeat(std::vector<T>& values, int64_t count) {
+    values.reserve(static_cast<size_t>(count));
+    for (size_t i = 0; values.size() < static_cast<size_t>(count); ++i) values.push_back(values[i]);
+  }
+
   template <typename T>
   StoredTensor write(const std::string& name, Dtype dtype, std::vector<int64_t> shape, const std::vector<T>& values) {
     StoredTensor tensor{
@@ -89,7 +99,8 @@ class SmallModel {
               Dtype dtype = Dtype::f32) {
     int64_t count = 1;
     for (const int64_t size : shape) count *= size;
-    auto values = random_floats(random_, count, scale);
+    auto values = random_floats(random_, std::min(count, kDrawn), scale);
+    repeat(values, count);
     for (float& value : values) value += center;
     if (dtype == Dtype::f16) {
       std::vector<uint16_t> halves;
@@ -100,7 +111,8 @@ class SmallModel {
     }
   }
   void weight_s8(const std::string& name, int64_t n, int64_t k, float size = 1) {
-    auto q = random_int8(random_, n * k);
+    auto q = random_int8(random_, std::min(n * k, kDrawn));
+    repeat(q, n * k);
     for (int8_t& value : q)
       if (value == -128) value = -127;
     std::vector<float> scales;

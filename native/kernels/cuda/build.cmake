@@ -30,10 +30,15 @@ function(whittle_cuda_check)
   whittle_target(whittle_cuda_tests)
   target_link_libraries(whittle_cuda_tests PRIVATE whittle_core)
 
-  add_executable(whittle_cuda_bench EXCLUDE_FROM_ALL native/bench/cuda_bench.cc native/test/cuda_real_devices.cc
-                                                     native/test/harness_for_bench.cc)
-  whittle_target(whittle_cuda_bench)
-  target_include_directories(whittle_cuda_bench PRIVATE ${CUDAToolkit_INCLUDE_DIRS})
+  read_list(cuda_bench_sources cuda_bench)
+  add_executable(
+    whittle_cuda_bench EXCLUDE_FROM_ALL ${cuda_bench_sources} native/bench/cuda/gpu_clock.cc
+                                        native/bench/cuda/int8_peak.cu native/test/cuda_real_devices.cc)
+  target_include_directories(whittle_cuda_bench PRIVATE native ${CUDAToolkit_INCLUDE_DIRS})
+  set_target_properties(whittle_cuda_bench PROPERTIES CUDA_RUNTIME_LIBRARY Static)
+  target_compile_options(
+    whittle_cuda_bench PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr>
+                               $<$<COMPILE_LANGUAGE:CXX>:-ffp-contract=off -Wall -Wextra>)
   target_link_libraries(whittle_cuda_bench PRIVATE whittle_core)
 
   find_program(COMPUTE_SANITIZER compute-sanitizer HINTS ${CUDAToolkit_BIN_DIR})

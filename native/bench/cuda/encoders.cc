@@ -1,0 +1,147 @@
+// Whole encoders with random weights: sequences/s of the engine, by the host's clock, ids in and logits out.
+#include <cmath>
+#include <cstdlib>
+#include <memory>
+
+#include "bench/cuda/bench.h"
+#include "cpu/thread_pool.h"
+#include "engine/cuda_executor.h"
+#include "test/small_model.h"
+
+namespace whittle::bench {
+
+using test::SmallBatch;
+using test::SmallModel;
+using test::SmallModelOptions;
+
+namespace {
+
+struct Shape {
+  const char* name;
+  int64_t layers, hidden, heads, intermediate;
+};
+constexpr Shape kMiniLm = {"MiniLM-L6", 6, 384, 12, 1536}, kBase = {"BERT-base", 12, 768, 12, 3072},
+                kLarge = {"BERT-large", 24, 1024, 16, 4096};
+
+struct Work {
+  Shape shape;
+  const char* lengths_name;
+  std::vector<int64_t> lengths;
+  Precision precision;
+};
+
+SmallModelOptions model_options(const Shape& shape, Precision precision, bool quick) {
+  SmallModelOptions options;
+  options.layers = quick ? 1 : shape.layers;
+  options.hidden = quick ? shape.hidden / shape.heads * 2 : shape.hidden;
+  options.heads = quick ? 2 : shape.heads;
+  options.intermediate = quick ? 128 : shape.intermediate;
+  options.vocabulary = quick ? 100 : 30522;
+  options.positions = 512;
+  options.labels = 2;
+  options.stored_s8 = precision == Precision::int8;
+  return options;
+}
+
+double seconds_of(const std::function<void()>& work) {
+  const auto begin = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+// Operations of the encoder's products.
+double operations(const Shape& shape, const std::vector<int64_t>& lengths) {
+  double sum = 0;
+  for (const int64_t length : lengths)
+    sum += static_cast<double>(length) * 2 *
+               static_cast<double>(4 * shape.hidden * shape.hidden + 2 * shape.hidden * shape.intermediate) +
+           4.0 * static_cast<double>(length * length * shape.hidden);
+  return sum * static_cast<double>(shape.layers);
+}
+
+// Last hidden states of some sequences on the GPU and on the CPU, which must be the same bits: of sizes that the tests
+// with their small models do not have.
+void compare_with_cpu(CudaEngine& engine, const SmallModel& model, const std::string& work, bool quick,
+                      Report& report) {
+  std::mt19937_64 random(6);
+  const SmallBatch batch(quick ? std::vector<int64_t>{3} : std::vector<int64_t>{128, 31, 384, 1}, model.spec, random);
+  const int threads = ThreadPool::instance().default_threads();
+  const PackedModel packed(model.spec, kernels(), threads, [] {});
+  const size_t count = static_cast<size_t>(batch.batch().tokens() * model.spec.hidden);
+  std::vector<float> found(count), expected(count);
+  engine.run(batch.batch(), Output::hidden, found.data(), {});
+  Executor().run(packed, batch.batch(), Output::hidden, threads, expected.data(), {});
+  size_t different = 0;
+  for (size_t i = 0; i < count; ++i) different += found[i] != expected[i];  // NaN differs too
+  report.add({"agreement", work + ": hidden states that differ from the CPU's", "of " + std::to_string(count),
+              static_cast<double>(different), {}});
+  if (different > 0)
+    report.fail(work + ": " + std::to_string(different) + " of " + std::to_string(count) +
+                " numbers of the last hidden states differ from the CPU's");
+}
+
+void time_engine(GpuDevice& device, const Work& work, const SmallModel& model, const std::string& mode,
+                 const Options& options, Report& report) {
+  const std::string name = std::string(work.shape.name) + " " + mode + ", " + work.lengths_name;
+  if (!report.has_time(name)) return;
+  const bool int8 = work.precision == Precision::int8;
+  if (int8) ::setenv("WHITTLE_CUDA_INT8", mode == "int8 exact" ? "exact" : "fast", 1);
+  std::mt19937_64 random(5);
+  std::unique_ptr<CudaEngine> engine;
+  const double load = seconds_of([&] {
+    engine = std::make_unique<CudaEngine>(std::vector<GpuDevice*>{&device}, model.spec, kernels(),
+                                          ThreadPool::instance().default_threads(), [] {});
+  });
+  const SmallBatch batch(work.lengths, model.spec, random);
+  std::vector<float> out(work.lengths.size() * static_cast<size_t>(model.spec.labels), NAN);
+  std::vector<double> seconds;
+  const int warm_up = options.quick ? 0 : 3, runs = options.quick ? 1 : 9;
+  for (int i = 0; i < warm_up + runs; ++i) {
+    const double once = seconds_of([&] { engine->run(batch.batch(), Output::logits, out.data(), {}); });
+    if (i >= warm_up) seconds.push_back(once);
+  }
+  std::sort(seconds.begin(), seconds.end());
+  for (const float value : out)
+    if (!std::isfinite(value)) return report.fail(name + ": gave a number that is not finite");
+  const double median = seconds[seconds.size() / 2], count = static_cast<double>(work.lengths.size());
+  Figure figure{"encoders",
+                name,
+                "sequences/s",
+                count / median,
+                {{"sequences", count},
+                 {"tokens", static_cast<double>(batch.batch().tokens())},
+                 {"slowest", count / seconds.back()},
+                 {"fastest", count / seconds.front()},
+                 {"loadSeconds", load},
+                 {"TOP/s", operations(work.shape, work.lengths) / median / 1e12}}};
+  report.add(figure);
+  if (mode == "int8 exact") compare_with_cpu(*engine, model, name, options.quick, report);
+}
+
+}  // namespace
+
+void time_encoders(GpuDevice& device, const Options& options, Report& report) {
+  const auto some = [&](std::vector<int64_t> lengths) {
+    if (options.quick) lengths = {2, 5};
+    return lengths;
+  };
+  // The ones that matter most come first.
+  const std::vector<Work> works = {
+      {kLarge, "lengths like SQuAD's", some(squad_lengths(2000)), Precision::int8},
+      {kBase, "128 tokens", some(std::vector<int64_t>(4096, 128)), Precision::int8},
+      {kMiniLm, "128 tokens", some(std::vector<int64_t>(8192, 128)), Precision::int8},
+      {kBase, "128 tokens", some(std::vector<int64_t>(4096, 128)), Precision::bfloat16}};
+  for (const Work& work : works) {
+    const bool int8 = work.precision == Precision::int8;
+    std::vector<std::string> modes;
+    for (const std::string& mode : options.modes) modes.push_back("int8 " + mode);
+    if (!int8) modes = {"bfloat16"};
+    if (!report.has_time(std::string(work.shape.name) + (int8 ? " int8" : " bfloat16"))) continue;
+    std::mt19937_64 random(5);
+    const SmallModel model(model_options(work.shape, work.precision, options.quick), work.precision, random);
+    for (const std::string& mode : modes) time_engine(device, work, model, mode, options, report);
+  }
+  ::unsetenv("WHITTLE_CUDA_INT8");
+}
+
+}  // namespace whittle::bench

@@ -1,0 +1,173 @@
+// Attention, what goes row by row, and the compression of weights.
+#include "bench/cuda/bench.h"
+#include "formats/half.h"
+#include "test/buffers.h"
+
+namespace whittle::bench {
+
+using test::CudaBench;
+
+namespace {
+
+std::string sizes(int64_t rows, int64_t columns) {
+  return std::to_string(rows) + " x " + std::to_string(columns);
+}
+
+void time_lengths(GpuDevice& device, const GpuFacts& facts, const std::string& work,
+                  const std::vector<int64_t>& lengths, int64_t heads, int64_t size, bool exact, const Options& options,
+                  Report& report) {
+  CudaBench bench(device);
+  std::mt19937_64 random(2);
+  const int64_t hidden = heads * size;
+  std::vector<int32_t> offsets = {0};
+  std::vector<cuda::AttentionTile> tiles;
+  double squares = 0;
+  for (size_t s = 0; s < lengths.size(); ++s) {
+    offsets.push_back(offsets.back() + static_cast<int32_t>(lengths[s]));
+    squares += static_cast<double>(lengths[s] * lengths[s]);
+    for (int64_t q = 0; q < lengths[s]; q += cuda::kAttentionQueries)
+      tiles.push_back({static_cast<int32_t>(s), static_cast<int32_t>(q)});
+  }
+  const int64_t tokens = offsets.back(), out_bytes = exact ? 4 : 2;
+  const int sets = options.quick ? 1 : sets_of(tokens * hidden * (6 + out_bytes), facts);
+  std::vector<cuda::Attention> calls;
+  for (int i = 0; i < sets; ++i) {
+    std::vector<uint16_t> qkv;
+    qkv.reserve(static_cast<size_t>(tokens * 3 * hidden));
+    for (const float value : many_floats(random, tokens * 3 * hidden, 1))
+      qkv.push_back(exact ? float_to_bf16(value) : float_to_half(value));
+    cuda::Attention call{};
+    call.tile_count = bench.put_one(static_cast<int32_t>(tiles.size()));
+    call.most_tiles = static_cast<int64_t>(tiles.size());
+    call.tiles = bench.put(tiles);
+    call.offsets = bench.put(offsets);
+    call.heads = heads;
+    call.head_size = size;
+    call.qkv = bench.put(qkv);
+    call.format = exact ? cuda::Format::f32 : cuda::Format::f16;
+    call.y = bench.take<char>(tokens * hidden * out_bytes);
+    calls.push_back(call);
+  }
+  const auto kernel = exact ? bench.kernels().attention_rows_bf16 : bench.kernels().attention;
+  const double us =
+      median_us(bench, options, sets, [&](int set) { kernel(calls[static_cast<size_t>(set)], bench.stream()); });
+  const double operations = 4.0 * squares * static_cast<double>(hidden);
+  report.add({"attention",
+              std::string(exact ? "attention, CPU's bits, " : "attention, ") + work + ", " + std::to_string(heads) +
+                  " heads of " + std::to_string(size),
+              "TFLOP/s", operations / us / 1e6, {{"us", us}}});
+}
+
+// A kernel that goes over rows: `bytes` are read and written for an element.
+void time_kernel(CudaBench& bench, const std::string& work, int64_t elements, double bytes, int sets,
+                 const Options& options, Report& report, const std::function<void(int)>& call) {
+  const double us = median_us(bench, options, sets, call);
+  const double rate = static_cast<double>(elements) * bytes / us * 1e6;
+  Figure figure{"rows", work, "GB/s", rate / 1e9, {{"us", us}}};
+  if (report.copy_bytes > 0) figure.more.emplace_back("shareOfCopy", rate / report.copy_bytes);
+  report.add(figure);
+}
+
+void time_row_kernels(GpuDevice& device, const GpuFacts& facts, int64_t rows, int64_t cols, bool norm,
+                      cuda::Format from, const Options& options, Report& report) {
+  CudaBench bench(device);
+  std::mt19937_64 random(3);
+  const bool wide = from == cuda::Format::f32;
+  const double bytes = (wide ? 4 : 2) + 1 + (norm ? 4 : 0);
+  const int sets = options.quick ? 1 : sets_of(static_cast<int64_t>(bytes) * rows * cols, facts);
+  const bool gelu = !norm && cols > 1024;
+  std::vector<cuda::Rows> calls;
+  for (int i = 0; i < sets; ++i) {
+    auto values = many_floats(random, rows * cols, 1);
+    if (gelu)
+      for (float& value : values) value = std::max(value, -cuda::kGeluLowest);
+    std::vector<uint16_t> halves;
+    if (!wide)
+      for (const float value : values) halves.push_back(float_to_half(value));
+    const void* in = wide ? static_cast<const void*>(bench.put(values)) : bench.put(halves);
+    cuda::Rows call{bench.put_one(static_cast<int32_t>(rows)), rows, cols, in, from, {}};
+    if (norm) {
+      // Two channels are large, as those of trained models are.
+      auto gamma = many_floats(random, cols, 0.1f);
+      for (float& value : gamma) value += 1;
+      gamma[static_cast<size_t>(cols / 7)] *= 15;
+      gamma[static_cast<size_t>(cols / 2)] *= 7;
+      call.result.gamma = bench.put(gamma);
+      call.result.beta = bench.put(many_floats(random, cols, 0.1f));
+      call.result.epsilon = 1e-12f;
+      call.result.x = bench.take<float>(rows * cols);
+      call.result.operand.most_outliers = 2;
+      call.result.operand.outlier_counts = bench.take<int32_t>(rows);
+      call.result.operand.outliers = bench.take<cuda::Outlier>(rows * 2);
+    }
+    if (gelu) call.result.operand.offsets = bench.take<int32_t>(rows);
+    call.result.operand.k = cols;
+    call.result.operand.data = bench.take<uint8_t>(cuda::operand_bytes(cuda::Form::int8, rows, cols));
+    call.result.operand.scales = bench.take<float>(rows);
+    calls.push_back(call);
+  }
+  const auto& kernels = bench.kernels();
+  const auto kernel = norm ? kernels.layer_norm : gelu ? kernels.quantize_gelu_u8 : kernels.quantize_rows_s8;
+  const std::string name = norm ? "layer_norm to int8" : gelu ? "quantize_gelu_u8" : "quantize_rows_s8";
+  time_kernel(bench, name + (wide ? ", float32 " : ", float16 ") + sizes(rows, cols), rows * cols, bytes, sets, options,
+              report, [&](int set) { kernel(calls[static_cast<size_t>(set)], bench.stream()); });
+}
+
+}  // namespace
+
+void time_attention(GpuDevice& device, const GpuFacts& facts, const Options& options, Report& report) {
+  struct Work {
+    const char* name;
+    std::vector<int64_t> lengths;
+    int64_t heads, size;
+  };
+  const std::vector<Work> works = {{"128 of 128", std::vector<int64_t>(128, 128), 12, 64},
+                                   {"SQuAD's lengths", squad_lengths(96), 16, 64},
+                                   {"512 of 32", std::vector<int64_t>(512, 32), 12, 64},
+                                   {"128 of 128", std::vector<int64_t>(128, 128), 12, 32},
+                                   {"32 of 512", std::vector<int64_t>(32, 512), 12, 64}};
+  for (const bool exact : {true, false}) {
+    if (!options.wants_mode(exact ? "exact" : "fast")) continue;
+    for (const auto& [name, all, heads, size] : works) {
+      const std::vector<int64_t> lengths(all.begin(), options.quick ? all.begin() + 1 : all.end());
+      if (report.has_time(name))
+        time_lengths(device, facts, name, lengths, options.quick ? 2 : heads, size, exact, options, report);
+    }
+  }
+}
+
+void time_rows(GpuDevice& device, const GpuFacts& facts, const Options& options, Report& report) {
+  const int64_t rows = options.quick ? 5 : 16384;
+  for (const int64_t cols : {1024, 768, 384})
+    if (report.has_time("layer_norm"))
+      time_row_kernels(device, facts, rows, cols, true, cuda::Format::f32, options, report);
+  for (const cuda::Format from : {cuda::Format::f32, cuda::Format::f16})
+    for (const int64_t cols : {1024, 4096})
+      if (report.has_time("rows to int8")) time_row_kernels(device, facts, rows, cols, false, from, options, report);
+}
+
+// Weights [rows, cols]: counted, masked and rounded.
+void time_compression(GpuDevice& device, const Options& options, Report& report) {
+  CudaBench bench(device);
+  std::mt19937_64 random(4);
+  const int64_t rows = options.quick ? 8 : 65536, cols = 1024, count = rows * cols;
+  const float* x = bench.put(many_floats(random, count, 0.05f));
+  uint64_t* counts = bench.take<uint64_t>(cuda::kLowerBins);
+  uint8_t* bytes = bench.take<uint8_t>(count);
+  int32_t* ties = bench.take<int32_t>(count / cuda::kMaskBlock + 1);
+  const cuda::WeightRows weights = {x, rows, cols, bench.take<int8_t>(count), bench.take<float>(rows),
+                                    bench.take<double>(rows), bench.take<double>(rows)};
+  const auto time = [&](const char* name, double bytes_each, const auto& work) {
+    time_kernel(bench, name + (" " + sizes(rows, cols)), count, bytes_each, 1, options, report,
+                [&](int) { work(); });
+  };
+  const cuda::KernelTable& kernels = bench.kernels();
+  time("magnitude_histogram, upper", 4, [&] { kernels.magnitude_histogram({x, count, -1, counts}, bench.stream()); });
+  time("magnitude_histogram, lower", 4,
+       [&] { kernels.magnitude_histogram({x, count, 0x3d00, counts}, bench.stream()); });
+  time("magnitude_mask", 5,
+       [&] { kernels.magnitude_mask({x, count, 0.03f, bytes, ties, nullptr, 0}, bench.stream()); });
+  time("quantize_weight_rows", 5, [&] { kernels.quantize_weight_rows(weights, bench.stream()); });
+}
+
+}  // namespace whittle::bench

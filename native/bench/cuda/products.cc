@@ -1,0 +1,162 @@
+// The ceilings of the GPU, and its matrix products.
+#include "bench/cuda/bench.h"
+#include "formats/half.h"
+#include "test/buffers.h"
+
+namespace whittle::bench {
+
+using test::CudaBench;
+
+namespace {
+
+// Of whom the operand A is a result, which says what an int8 product does beside multiplying.
+enum class Input {
+  plain,  // attention: nothing
+  norm,   // LayerNorm: two outliers a row
+  gelu    // GELU: an offset a row
+};
+
+struct Product {
+  const char* name;
+  int64_t m, n, k;
+  cuda::Form form;
+  Input input;
+  cuda::Activation activation;
+  cuda::Format format;
+  bool residual;
+};
+
+// Random bf16 between -2 and 2, so that no exponent is extreme.
+std::vector<uint16_t> many_bf16(std::mt19937_64& random, int64_t count) {
+  std::vector<uint16_t> values;
+  for (const float value : many_floats(random, count, 0.5f))
+    values.push_back(float_to_bf16(std::clamp(value, -2.0f, 2.0f)));
+  return values;
+}
+
+uint8_t* put_operand(CudaBench& bench, std::mt19937_64& random, cuda::Form form, int64_t rows, int64_t k) {
+  const int64_t bytes = cuda::operand_bytes(form, rows, k);
+  if (form == cuda::Form::int8) return bench.put(random_bytes(random, bytes));
+  return reinterpret_cast<uint8_t*>(bench.put(many_bf16(random, bytes / 2)));
+}
+
+void put_outliers(CudaBench& bench, std::mt19937_64& random, const Product& p, cuda::Gemm& call) {
+  call.a.most_outliers = 2;
+  call.a.outlier_counts = bench.put(std::vector<int32_t>(static_cast<size_t>(p.m), 2));
+  // Those of trained models stand in the same channels in most rows.
+  std::vector<cuda::Outlier> outliers;
+  for (int64_t i = 0; i < 2 * p.m; ++i)
+    outliers.push_back({static_cast<int32_t>(i % 2 == 0 ? p.k / 7 : p.k / 2), static_cast<int32_t>(random() % 400)});
+  call.a.outliers = bench.put(outliers);
+  const std::vector<uint8_t> columns = random_bytes(random, p.k * p.n);
+  call.columns = bench.put(std::vector<int8_t>(columns.begin(), columns.end()));
+}
+
+cuda::Gemm put_product(CudaBench& bench, const Product& p, std::mt19937_64& random) {
+  const bool int8 = p.form == cuda::Form::int8;
+  const auto floats = [&](int64_t count, float scale) { return bench.put(many_floats(random, count, scale)); };
+  cuda::Gemm call{};
+  call.rows = bench.put_one(static_cast<int32_t>(p.m));
+  call.most_rows = p.m;
+  call.n = p.n;
+  call.a.form = p.form;
+  call.a.k = p.k;
+  call.a.data = put_operand(bench, random, p.form, p.m, p.k);
+  const int64_t stored = (p.n + cuda::kWeightRows - 1) / cuda::kWeightRows * cuda::kWeightRows;
+  call.w = put_operand(bench, random, p.form, stored, p.k);
+  call.bias = floats(p.n, 0.1f);
+  call.activation = p.activation;
+  call.residual = p.residual ? floats(p.m * p.n, 1) : nullptr;
+  call.format = p.format;
+  call.y = bench.take<char>(p.m * p.n * (p.format == cuda::Format::f32 ? 4 : 2));
+  call.y_form = p.form;
+  if (!int8) return call;
+  // Sums of k products of bytes are about 74^2 sqrt(k): scales that make the results as large as those of a model.
+  call.a.scales = floats(p.m, 0.01f);
+  call.w_scales = floats(p.n, 0.01f);
+  if (p.input == Input::norm) put_outliers(bench, random, p, call);
+  if (p.input == Input::gelu) {
+    std::vector<int32_t> offsets, sums;
+    for (int64_t i = 0; i < p.m; ++i) offsets.push_back(static_cast<int32_t>(100 + random() % 28));
+    for (int64_t i = 0; i < p.n; ++i) sums.push_back(static_cast<int32_t>(random() % 4096) - 2048);
+    call.a.offsets = bench.put(offsets);
+    call.w_sums = bench.put(sums);
+  }
+  return call;
+}
+
+int64_t bytes_of(const Product& p) {
+  const int64_t out = p.m * p.n * (p.format == cuda::Format::f32 ? 4 : 2);
+  return cuda::operand_bytes(p.form, p.m, p.k) + cuda::operand_bytes(p.form, p.n, p.k) + out +
+         (p.residual ? 4 * p.m * p.n : 0);
+}
+
+void time_product(GpuDevice& device, const GpuFacts& facts, const Product& p, const Options& options, Report& report) {
+  std::mt19937_64 random(1);
+  CudaBench bench(device);
+  std::vector<cuda::Gemm> calls;
+  const int sets = options.quick ? 1 : sets_of(bytes_of(p), facts);
+  for (int i = 0; i < sets; ++i) calls.push_back(put_product(bench, p, random));
+  const bool int8 = p.form == cuda::Form::int8;
+  const auto kernel = int8 ? bench.kernels().gemm_s8 : bench.kernels().gemm_bf16;
+  const double us =
+      median_us(bench, options, sets, [&](int set) { kernel(calls[static_cast<size_t>(set)], bench.stream()); });
+  const double multiplied = 2.0 * static_cast<double>(p.m) * static_cast<double>(p.n) * static_cast<double>(p.k) *
+                            (p.form == cuda::Form::split ? 3 : 1);
+  const double rate = multiplied / us * 1e6, unit = int8 ? 1 : 0.5;  // of the int8 rate that the matrix units have
+  const std::string shape = std::to_string(p.m) + " x " + std::to_string(p.n) + " x " + std::to_string(p.k);
+  Figure figure{"products", p.name + (" " + shape), "TOP/s", rate / 1e12, {{"us", us}}};
+  const double sheet = data_sheet_int8(device.info().name);
+  if (sheet > 0) figure.more.emplace_back("shareOfDataSheet", rate / (unit * sheet));
+  if (report.int8_peak > 0) figure.more.emplace_back("shareOfMeasured", rate / (unit * report.int8_peak));
+  // Inputs read once, outputs written once.
+  const double moved = static_cast<double>(bytes_of(p)) / us * 1e6;
+  figure.more.emplace_back("GB/s", moved / 1e9);
+  report.add(figure);
+}
+
+}  // namespace
+
+void time_ceilings(GpuDevice& device, const GpuFacts& facts, const Options& options, Report& report) {
+  CudaBench bench(device);
+  const int64_t bytes = options.quick ? 1 << 20 : std::max<int64_t>(int64_t{1} << 30, 8 * facts.l2_bytes);
+  std::mt19937_64 random(1);
+  const uint8_t* from = bench.put(random_bytes(random, bytes));
+  uint8_t* to = bench.take<uint8_t>(bytes);
+  const double us = median_us(bench, options, 1, [&](int) { copy_on_device(to, from, bytes, bench.stream()); });
+  report.copy_bytes = 2.0 * static_cast<double>(bytes) / us * 1e6;
+  report.add({"ceilings", "copy within the GPU, bytes read and written", "GB/s", report.copy_bytes / 1e9, {}});
+  int32_t* out = bench.take<int32_t>(kPeakOutputs);
+  double operations = 0;
+  const double peak_us =
+      median_us(bench, options, 1, [&](int) { operations = launch_int8_peak(device.info(), out, bench.stream()); });
+  report.int8_peak = operations / peak_us * 1e6;
+  report.add({"ceilings", "int8 products without memory", "TOP/s", report.int8_peak / 1e12, {}});
+}
+
+void time_products(GpuDevice& device, const GpuFacts& facts, const Options& options, Report& report) {
+  using cuda::Activation, cuda::Form, cuda::Format;
+  constexpr auto kNone = Activation::none, kGelu = Activation::gelu;
+  const std::vector<Product> products = {
+      {"int8, float16 out", 16384, 4096, 1024, Form::int8, Input::plain, kNone, Format::f16, false},
+      {"int8, float32 out", 16384, 4096, 1024, Form::int8, Input::plain, kNone, Format::f32, false},
+      {"int8, outliers, GELU, float16 out", 16384, 4096, 1024, Form::int8, Input::norm, kGelu, Format::f16, false},
+      {"int8, outliers, GELU, float32 out", 16384, 4096, 1024, Form::int8, Input::norm, kGelu, Format::f32, false},
+      {"int8, float16 out", 8192, 8192, 8192, Form::int8, Input::plain, kNone, Format::f16, false},
+      {"int8, outliers, float16 out", 16384, 3072, 1024, Form::int8, Input::norm, kNone, Format::f16, false},
+      {"int8, outliers, bf16 out", 16384, 3072, 1024, Form::int8, Input::norm, kNone, Format::bf16, false},
+      {"int8, residual, float32 out", 16384, 1024, 1024, Form::int8, Input::plain, kNone, Format::f32, true},
+      {"int8, offsets, residual, float32 out", 16384, 1024, 4096, Form::int8, Input::gelu, kNone, Format::f32, true},
+      {"int8, outliers, bf16 out", 16384, 2304, 768, Form::int8, Input::norm, kNone, Format::bf16, false},
+      {"int8, outliers, GELU, float32 out", 16384, 3072, 768, Form::int8, Input::norm, kGelu, Format::f32, false},
+      {"int8, offsets, residual, float32 out", 16384, 768, 3072, Form::int8, Input::gelu, kNone, Format::f32, true},
+      {"int8, outliers, bf16 out", 16384, 1152, 384, Form::int8, Input::norm, kNone, Format::bf16, false},
+      {"bf16, float32 out", 16384, 4096, 1024, Form::bf16, Input::plain, kNone, Format::f32, false},
+      {"float32 as three bf16", 16384, 4096, 1024, Form::split, Input::plain, kNone, Format::f32, false}};
+  for (Product p : products) {
+    if (options.quick) p.m = 130, p.n /= 16, p.k /= 16;
+    if (report.has_time(p.name)) time_product(device, facts, p, options, report);
+  }
+}
+
+}  // namespace whittle::bench
