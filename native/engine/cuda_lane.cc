@@ -95,10 +95,7 @@ cuda::Form form_of(Precision precision) {
                                             : cuda::Form::split;
 }
 
-// What int8 rows are before they are quantized.
-cuda::Format unquantized(const CudaModel& model) {
-  return model.exact ? cuda::Format::f32 : cuda::Format::f16;
-}
+// Memory for int8 rows before they are quantized.
 void* take_unquantized(Layout& layout, const CudaModel& model, int64_t count) {
   if (model.exact) return layout.take<float>(count);
   return layout.take<uint16_t>(count);
@@ -264,8 +261,7 @@ bool CudaLane::free_memory() {
 }
 
 void CudaLane::product(const CudaLinear& linear, const cuda::Operand& a, const int32_t* rows, int64_t most_rows,
-                       cuda::Activation activation, const float* residual, cuda::Format format, void* y,
-                       uint16_t* y_low) const {
+                       cuda::Activation activation, const float* residual, void* y, uint16_t* y_low) const {
   cuda::Gemm call{};
   call.rows = rows;
   call.most_rows = most_rows;
@@ -278,7 +274,7 @@ void CudaLane::product(const CudaLinear& linear, const cuda::Operand& a, const i
   call.bias = linear.bias.as<float>();
   call.activation = activation;
   call.residual = residual;
-  call.format = format;
+  call.format = linear.format;
   call.y = y;
   call.y_low = y_low;
   call.y_form = form_of(model_.precision);
@@ -319,8 +315,7 @@ void CudaLane::run_layer(size_t index, bool first_rows, const CudaBucket& bucket
   const bool int8 = model_.precision == Precision::int8;
   const BatchArrays& batch = memory.batch;
   product(layer.qkv, with_outliers(memory.a, layer.qkv.most_outliers), batch.counts, bucket.tokens,
-          cuda::Activation::none, nullptr, model_.exact ? cuda::Format::bf16 : cuda::Format::f16, memory.qkv,
-          memory.qkv_low);
+          cuda::Activation::none, nullptr, memory.qkv, memory.qkv_low);
 
   cuda::Attention attention{};
   attention.tile_count = first_rows ? batch.counts + 1 : batch.counts + 2;
@@ -334,7 +329,7 @@ void CudaLane::run_layer(size_t index, bool first_rows, const CudaBucket& bucket
   attention.bias = model_.position_bias.as<float>();
   attention.max_distance = model_.positions - model_.position_offset;
   attention.first_only = first_rows;
-  attention.format = int8 ? unquantized(model_) : cuda::Format::operand;
+  attention.format = int8 ? model_.unquantized() : cuda::Format::operand;
   attention.y = int8 ? memory.attended : memory.a.data;
   attention.y_form = memory.a.form;
   (model_.exact ? kernels.attention_rows_bf16 : kernels.attention)(attention, stream_);
@@ -350,9 +345,8 @@ void CudaLane::run_layer(size_t index, bool first_rows, const CudaBucket& bucket
   }
   cuda::Operand attended = memory.a;
   if (int8)
-    attended = prepare(layer.attention_output, memory.attended, unquantized(model_), rows, most_rows, memory.a);
-  product(layer.attention_output, attended, rows, most_rows, cuda::Activation::none, residual, cuda::Format::f32,
-          memory.sum);
+    attended = prepare(layer.attention_output, memory.attended, model_.unquantized(), rows, most_rows, memory.a);
+  product(layer.attention_output, attended, rows, most_rows, cuda::Activation::none, residual, memory.sum);
   const auto normalize = [&](const CudaNorm& norm, const cuda::Operand& operand) {
     cuda::Rows call{rows, most_rows, model_.hidden, memory.sum, cuda::Format::f32, {}};
     call.result = {norm.gamma.as<float>(), norm.beta.as<float>(), model_.norm_epsilon, memory.x, operand};
@@ -363,9 +357,9 @@ void CudaLane::run_layer(size_t index, bool first_rows, const CudaBucket& bucket
 
   cuda::Operand inner = memory.inner;
   product(layer.intermediate, normalized, rows, most_rows, cuda::Activation::gelu, nullptr,
-          int8 ? unquantized(model_) : cuda::Format::operand, int8 ? memory.widened : inner.data);
-  if (int8) inner = prepare(layer.output, memory.widened, unquantized(model_), rows, most_rows, inner);
-  product(layer.output, inner, rows, most_rows, cuda::Activation::none, memory.x, cuda::Format::f32, memory.sum);
+          int8 ? memory.widened : inner.data);
+  if (int8) inner = prepare(layer.output, memory.widened, model_.unquantized(), rows, most_rows, inner);
+  product(layer.output, inner, rows, most_rows, cuda::Activation::none, memory.x, memory.sum);
   normalize(layer.output_norm,
             last ? cuda::Operand{} : with_outliers(memory.a, model_.layers[index + 1].qkv.most_outliers));
 }
@@ -404,17 +398,17 @@ void CudaLane::enqueue(const CudaBucket& bucket, const Memory& memory, Output ou
                                                                          : cuda::Activation::relu;
     const cuda::Operand a =
         prepare(model_.pooler, memory.x, cuda::Format::f32, sequences, bucket.sequences, memory.head_a);
-    product(model_.pooler, a, sequences, bucket.sequences, activation, nullptr, cuda::Format::f32, memory.pooled);
+    product(model_.pooler, a, sequences, bucket.sequences, activation, nullptr, memory.pooled);
     if (output == Output::logits) {
       const cuda::Operand pooled =
           prepare(model_.classifier, memory.pooled, cuda::Format::f32, sequences, bucket.sequences, memory.head_a);
       product(model_.classifier, pooled, sequences, bucket.sequences, cuda::Activation::none, nullptr,
-              cuda::Format::f32, memory.out);
+              memory.out);
     }
   } else if (output == Output::logits) {
     const cuda::Operand a =
         prepare(model_.classifier, memory.x, cuda::Format::f32, batch.counts, bucket.tokens, memory.head_a);
-    product(model_.classifier, a, batch.counts, bucket.tokens, cuda::Activation::none, nullptr, cuda::Format::f32,
+    product(model_.classifier, a, batch.counts, bucket.tokens, cuda::Activation::none, nullptr,
             memory.out);
   }
 }

@@ -54,8 +54,7 @@ class CudaLane {
   void enqueue(const CudaBucket& bucket, const Memory& memory, Output output) const;
   void run_layer(size_t layer, bool first_rows, const CudaBucket& bucket, const Memory& memory, bool last) const;
   void product(const CudaLinear& linear, const cuda::Operand& a, const int32_t* rows, int64_t most_rows,
-               cuda::Activation activation, const float* residual, cuda::Format format, void* y,
-               uint16_t* y_low = nullptr) const;
+               cuda::Activation activation, const float* residual, void* y, uint16_t* y_low = nullptr) const;
   cuda::Operand prepare(const CudaLinear& linear, const void* x, cuda::Format format, const int32_t* rows,
                         int64_t most_rows, cuda::Operand to) const;
   bool first_rows_only(Output output) const;

@@ -12,17 +12,17 @@ namespace whittle {
 
 namespace {
 
-// Rows of one part of an operand from `element(r, c, part)`, into zeroed memory.
+// Rows of the weights of `linear` from `element(r, c, part)`, into zeroed memory.
 template <typename T, typename Element>
-void fill_blocks(uint8_t* stored, cuda::Form form, int64_t n, int64_t k, int threads, const Element& element) {
-  const int64_t part_blocks = cuda::part_blocks(form, k), parts = cuda::form_parts(form);
-  ThreadPool::instance().split(n, 16, threads, [&](int64_t begin, int64_t end) {
+void fill_blocks(uint8_t* stored, const CudaLinear& linear, int threads, const Element& element) {
+  const int64_t k = linear.k, part_blocks = cuda::part_blocks(linear.form, k), parts = cuda::form_parts(linear.form);
+  ThreadPool::instance().split(linear.n, 16, threads, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r)
       for (int64_t part = 0; part < parts; ++part)
         for (int64_t c = 0; c < k; ++c) {
           const T value = element(r, c, part);
           std::memcpy(
-              stored + cuda::operand_offset(cuda::stored_weight_row(r),
+              stored + cuda::operand_offset(cuda::stored_weight_row(r, linear.format),
                                             part * part_blocks * cuda::kRowBytes + c * static_cast<int64_t>(sizeof(T)),
                                             parts * part_blocks),
               &value, sizeof(T));
@@ -74,8 +74,9 @@ class Uploader {
   // Its input: anything, results of LayerNorm, which may have outliers, or of GELU.
   enum class Input { any, norm, gelu };
   CudaLinear linear(const std::vector<std::string>& names, int64_t n, int64_t k, Precision precision,
-                    Input input = Input::any) {
+                    cuda::Format format = cuda::Format::f32, Input input = Input::any) {
     CudaLinear linear;
+    linear.format = format;
     linear.n = n * static_cast<int64_t>(names.size());
     linear.k = k;
     linear.form = precision == Precision::int8       ? cuda::Form::int8
@@ -209,7 +210,7 @@ class Uploader {
   GpuBuffer blocks(const CudaLinear& linear, const Element& element) {
     const int64_t rows = (linear.n + cuda::kWeightRows - 1) / cuda::kWeightRows * cuda::kWeightRows;
     std::vector<uint8_t> stored(static_cast<size_t>(cuda::operand_bytes(linear.form, rows, linear.k)));
-    fill_blocks<T>(stored.data(), linear.form, linear.n, linear.k, threads_, element);
+    fill_blocks<T>(stored.data(), linear, threads_, element);
     return upload(stored);
   }
 
@@ -264,12 +265,14 @@ CudaModel::CudaModel(GpuDevice& gpu, const ModelSpec& spec, const KernelTable& t
     const std::string name = "layers." + std::to_string(i), attention = name + ".attention";
     CudaLayer layer;
     layer.qkv = uploader.linear({attention + ".query", attention + ".key", attention + ".value"}, hidden, hidden,
-                                precision, Uploader::Input::norm);
+                                precision, exact ? cuda::Format::bf16 : cuda::Format::f16, Uploader::Input::norm);
     layer.attention_output = uploader.linear({attention + ".output"}, hidden, hidden, precision);
     layer.attention_norm = uploader.norm(attention + ".norm");
-    layer.intermediate =
-        uploader.linear({name + ".intermediate"}, intermediate, hidden, precision, Uploader::Input::norm);
-    layer.output = uploader.linear({name + ".output"}, hidden, intermediate, precision, Uploader::Input::gelu);
+    layer.intermediate = uploader.linear({name + ".intermediate"}, intermediate, hidden, precision,
+                                         precision == Precision::int8 ? unquantized() : cuda::Format::operand,
+                                         Uploader::Input::norm);
+    layer.output = uploader.linear({name + ".output"}, hidden, intermediate, precision, cuda::Format::f32,
+                                   Uploader::Input::gelu);
     layer.output_norm = uploader.norm(name + ".output.norm");
     layers.push_back(std::move(layer));
   }

@@ -14,9 +14,10 @@ namespace whittle {
 
 struct CudaLinear {
   cuda::Form form = cuda::Form::int8;
+  cuda::Format format = cuda::Format::f32;  // of the result
   int64_t n = 0, k = 0;
   int most_outliers = 0;  // of a row of activations, int8
-  GpuBuffer w;            // operand of padded n rows
+  GpuBuffer w;            // operand of padded n rows, stored for `format`
   GpuBuffer scales;       // [n], int8
   GpuBuffer columns;      // [k, n], int8 with outliers
   GpuBuffer sums;         // [n], of the rows of w, int8 after GELU
@@ -54,6 +55,8 @@ struct CudaModel {
   // int8 with the bits of the CPU's engine up to the last hidden state. Else attention uses the matrix units, on
   // float16, and what is to be quantized passes memory as float16: faster, and not quite the CPU's.
   const bool exact;
+  // What int8 rows are before they are quantized.
+  cuda::Format unquantized() const { return exact ? cuda::Format::f32 : cuda::Format::f16; }
 
   cuda::TableForm word_form = cuda::TableForm::f32;
   GpuBuffer word, word_scales;

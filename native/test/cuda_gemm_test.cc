@@ -15,9 +15,12 @@ namespace {
 struct Shape {
   int64_t m, n, k;
 };
-// Around the tiles of 128 and 256, and the blocks of 128 bytes.
-const std::vector<Shape> kShapes = {{1, 1, 1},      {1, 8, 16},     {15, 7, 33},    {17, 64, 127},   {63, 65, 128},
-                                    {128, 128, 64}, {129, 31, 129}, {65, 257, 385}, {200, 384, 384}, {130, 520, 513}};
+// Around the tiles of 64, 128 and 256, and the blocks of 128 bytes; n a multiple of 32, for which epilogues are
+// compiled, with k that fits into panels (1,024 bytes) and that does not.
+const std::vector<Shape> kShapes = {{1, 1, 1},      {1, 8, 16},      {15, 7, 33},     {17, 64, 127},   {63, 65, 128},
+                                    {128, 128, 64}, {129, 31, 129},  {65, 257, 385},  {200, 384, 384}, {130, 520, 513},
+                                    {70, 96, 1024}, {193, 288, 520}, {130, 96, 1025}, {300, 512, 1100},
+                                    {33, 1088, 96}};
 
 std::string name_of(const Shape& shape, const CudaBench& bench) {
   return std::to_string(shape.m) + " x " + std::to_string(shape.n) + " x " + std::to_string(shape.k) + " on kernels " +
@@ -25,9 +28,9 @@ std::string name_of(const Shape& shape, const CudaBench& bench) {
 }
 
 template <typename T>
-const uint8_t* put_weights(CudaBench& bench, const std::vector<T>& w, int64_t n, int64_t k) {
+const uint8_t* put_weights(CudaBench& bench, const std::vector<T>& w, int64_t n, int64_t k, cuda::Format format) {
   const int64_t stored = (n + cuda::kWeightRows - 1) / cuda::kWeightRows * cuda::kWeightRows;
-  return bench.put(to_blocks(w, n, k, stored, cuda::stored_weight_row));
+  return bench.put(to_blocks(w, n, k, stored, [&](int64_t r) { return cuda::stored_weight_row(r, format); }));
 }
 template <typename T>
 uint8_t* put_rows(CudaBench& bench, const std::vector<T>& a, int64_t m, int64_t k) {
@@ -78,10 +81,14 @@ struct Int8Product {
     call.a.k = s.k;
     call.a.data = put_rows(bench, a, s.m, s.k);
     call.a.scales = bench.put(std::vector<float>(static_cast<size_t>(s.m), 1.0f));
-    call.w = put_weights(bench, w, s.n, s.k);
     call.w_scales = bench.put(std::vector<float>(static_cast<size_t>(s.n), 1.0f));
-    call.format = cuda::Format::f32;
+    gives(bench, cuda::Format::f32);
     call.y = bench.take<float>(s.m * s.n);
+  }
+  // Weights are stored for the format of the result.
+  void gives(CudaBench& bench, cuda::Format format) {
+    call.format = format;
+    call.w = put_weights(bench, w, shape.n, shape.k, format);
   }
 };
 
@@ -178,7 +185,7 @@ TEST(cuda_gemm, int8_with_everything_around_it) {
                                             bias[static_cast<size_t>(j)],
                                         activation));
         // float16, with what it leaves.
-        call.format = cuda::Format::f16;
+        product.gives(bench, cuda::Format::f16);
         uint16_t* high = bench.take<uint16_t>(m * n);
         call.y = high;
         call.y_low = bench.take<uint16_t>(m * n);
@@ -189,7 +196,7 @@ TEST(cuda_gemm, int8_with_everything_around_it) {
           CHECK_NEAR(half_to_float(halves[i]) + half_to_float(rest[i]), expected[i], 2e-6);
         }
         // float32, with a residual.
-        call.format = cuda::Format::f32;
+        product.gives(bench, cuda::Format::f32);
         call.y = bench.take<float>(m * n);
         call.residual = bench.put(residual);
         bench.kernels().gemm_s8(call, bench.stream());
@@ -204,7 +211,7 @@ TEST(cuda_gemm, int8_with_everything_around_it) {
             sums, m, n, bias.data(), activation == cuda::Activation::gelu ? Activation::gelu : Activation::none,
             residual.data(), n, of_cpu.data(), n);
         for (size_t i = 0; i < y.size(); ++i) CHECK_EQUAL(y[i], of_cpu[i]);
-        call.format = cuda::Format::bf16;
+        product.gives(bench, cuda::Format::bf16);
         uint16_t* rounded = bench.take<uint16_t>(m * n);
         call.y = rounded;
         bench.kernels().gemm_s8(call, bench.stream());
@@ -229,15 +236,15 @@ TEST(cuda_gemm, bf16_and_split) {
         call.a.form = form;
         call.a.k = k;
         const int64_t stored_k = 2 * cuda::part_blocks(form, k) * 64;
-        if (form == cuda::Form::split) {
-          call.a.data = put_rows(bench, both_parts(a, m, k), m, stored_k);
-          call.w = put_weights(bench, both_parts(w, n, k), n, stored_k);
-        } else {
-          call.a.data = put_rows(bench, to_bf16(a), m, k);
-          call.w = put_weights(bench, to_bf16(w), n, k);
-        }
+        const auto gives = [&](cuda::Format format) {
+          call.format = format;
+          call.w = form == cuda::Form::split ? put_weights(bench, both_parts(w, n, k), n, stored_k, format)
+                                             : put_weights(bench, to_bf16(w), n, k, format);
+        };
+        call.a.data = form == cuda::Form::split ? put_rows(bench, both_parts(a, m, k), m, stored_k)
+                                                : put_rows(bench, to_bf16(a), m, k);
         call.bias = bench.put(bias);
-        call.format = cuda::Format::f32;
+        gives(cuda::Format::f32);
         call.y = bench.take<float>(m * n);
         bench.kernels().gemm_bf16(call, bench.stream());
         const auto y = bench.get(static_cast<const float*>(call.y), m * n);
@@ -258,7 +265,7 @@ TEST(cuda_gemm, bf16_and_split) {
 
         // GELU, as operand of the next product.
         call.activation = cuda::Activation::gelu;
-        call.format = cuda::Format::operand;
+        gives(cuda::Format::operand);
         call.y_form = form;
         const int64_t bytes = cuda::operand_bytes(form, m, n), part = cuda::part_blocks(form, n);
         call.y = bench.take<uint8_t>(bytes);

@@ -119,6 +119,18 @@ __device__ __forceinline__ float add_exact_product(float a, float b, float c) {
   return __fmaf_rn(a, b, c);
 }
 
+// The bytes of a (0 to 3) and b (4 to 7) that the digits of `order` name, the lowest first.
+__device__ __forceinline__ uint32_t permute_bytes(uint32_t a, uint32_t b, uint32_t order) {
+  return __byte_perm(a, b, order);
+}
+// sum + a0 b0 + a1 b1: two int16 of a, and the two lower (or higher) int8 of b.
+__device__ __forceinline__ int32_t dot_pair_low(uint32_t a, uint32_t b, int32_t sum) {
+  return __dp2a_lo(static_cast<int>(a), static_cast<int>(b), sum);
+}
+__device__ __forceinline__ int32_t dot_pair_high(uint32_t a, uint32_t b, int32_t sum) {
+  return __dp2a_hi(static_cast<int>(a), static_cast<int>(b), sum);
+}
+
 // --- counting in memory that threads share ---
 __device__ __forceinline__ void add_atomically(uint32_t* to, uint32_t value) {
   atomicAdd(to, value);

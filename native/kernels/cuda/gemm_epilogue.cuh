@@ -1,4 +1,4 @@
-// What both kinds of products do with their sums: scales, outliers, bias, activation, residual, and storing.
+// What all products do with their sums: scales, outliers, bias, activation, residual, and storing.
 #pragma once
 
 #include "kernels/cuda/launch.cuh"
@@ -21,14 +21,84 @@ __device__ __forceinline__ Steps steps_of(const Operand& a) {
   return {static_cast<int>(part_blocks(a.form, a.k)), a.form == Form::split};
 }
 
-// GELU in its erf form.
+template <typename Sum>
+constexpr bool kIsInt8 = Sum(1) / 2 == 0;  // sums are int32
+
+// --- which epilogue -------------------------------------------------------------------------------------------------
+// The epilogues of an encoder's layers are compiled each for itself, for n a multiple of 32; every other product has a
+// general one, which decides at run time.
+enum class Finish { general, general_gelu, f16, f16_gelu, bf16, f32, f32_gelu, f32_residual, operand_gelu };
+template <Finish kFinish>
+struct FinishTag {
+  static constexpr Finish kValue = kFinish;
+};
+
+constexpr bool is_general(Finish finish) {
+  return finish == Finish::general || finish == Finish::general_gelu;
+}
+constexpr bool has_gelu(Finish finish) {
+  return finish == Finish::general_gelu || finish == Finish::f16_gelu || finish == Finish::f32_gelu ||
+         finish == Finish::operand_gelu;
+}
+constexpr bool is_f32(Finish finish) {
+  return finish == Finish::f32 || finish == Finish::f32_gelu || finish == Finish::f32_residual;
+}
+
+inline Finish finish_of(const Gemm& g) {
+  const bool gelu = g.activation == Activation::gelu;
+  const Finish general = gelu ? Finish::general_gelu : Finish::general;
+  if (g.n % 32 != 0 || !g.bias || g.y_low || (g.activation != Activation::none && !gelu)) return general;
+  if (g.residual) return g.format == Format::f32 && !gelu ? Finish::f32_residual : general;
+  if (g.format == Format::f16) return gelu ? Finish::f16_gelu : Finish::f16;
+  if (g.a.form == Form::int8) {
+    if (g.format == Format::f32) return gelu ? Finish::f32_gelu : Finish::f32;
+    if (g.format == Format::bf16 && !gelu) return Finish::bf16;
+  } else if (g.format == Format::operand && g.y_form == Form::bf16 && gelu && g.n % (kRowBytes / 2) == 0) {
+    return Finish::operand_gelu;
+  }
+  return general;
+}
+
+// visit(FinishTag<finish>()) with finish_of(g), of those that sums of this type have.
+template <typename Sum, typename Visit>
+void with_finish(const Gemm& g, const Visit& visit) {
+  switch (finish_of(g)) {
+    case Finish::f16:
+      return visit(FinishTag<Finish::f16>());
+    case Finish::f32_residual:
+      return visit(FinishTag<Finish::f32_residual>());
+    case Finish::general_gelu:
+      return visit(FinishTag<Finish::general_gelu>());
+    default:
+      break;
+  }
+  if constexpr (kIsInt8<Sum>) {
+    switch (finish_of(g)) {
+      case Finish::f16_gelu:
+        return visit(FinishTag<Finish::f16_gelu>());
+      case Finish::bf16:
+        return visit(FinishTag<Finish::bf16>());
+      case Finish::f32:
+        return visit(FinishTag<Finish::f32>());
+      case Finish::f32_gelu:
+        return visit(FinishTag<Finish::f32_gelu>());
+      default:
+        break;
+    }
+  } else if (finish_of(g) == Finish::operand_gelu) {
+    return visit(FinishTag<Finish::operand_gelu>());
+  }
+  visit(FinishTag<Finish::general>());
+}
+
+// --- GELU -----------------------------------------------------------------------------------------------------------
+// In its erf form.
 __device__ __forceinline__ float gelu(float x) {
   return 0.5f * x * (1.0f + erff(x * 0.70710678118654752440f));
 }
 
-// kernels/normal_tail.h in the GPU's memory: a warp reads one power of its pieces from one cache line.
 struct NormalTailTable {
-  alignas(128) float powers[5][32];
+  float powers[5][32];
 };
 constexpr NormalTailTable normal_tail_table() {
   NormalTailTable table{};
@@ -38,22 +108,34 @@ constexpr NormalTailTable normal_tail_table() {
 }
 static __device__ const NormalTailTable device_normal_tail = normal_tail_table();
 
+// kernels/normal_tail.h in shared memory, where 32 lanes read 32 pieces of a power from different banks.
+static constexpr int kTailBytes = static_cast<int>(sizeof(NormalTailTable));
+// By the first 160 threads; the others of the block see it after a barrier.
+__device__ __forceinline__ void load_tail(float* tail, int thread) {
+  if (thread < 5 * 32) tail[thread] = device_normal_tail.powers[thread / 32][thread % 32];
+}
+
 // GELU with the bits of the CPU's int8 engine (kernels/ref/epilogue_s8.cc).
-__device__ __forceinline__ float gelu_of_table(float x) {
-  const float z = fabsf(x) < kNormalTailEnd ? fabsf(x) : kNormalTailEnd;
-  const float rounded = add(multiply_add(z, kNormalTailPieces, kRoundingShift), -kRoundingShift);
-  const float t = multiply_add(z, kNormalTailPieces, -rounded);
-  const int piece = static_cast<int>(rounded);
-  float tail = device_normal_tail.powers[4][piece];
+__device__ __forceinline__ float gelu_of_tail(float x, const float* tail) {
+  const float z = fminf(fabsf(x), kNormalTailEnd);
+  // 2^23 plus the number of the piece, which is the lowest bits.
+  const float shifted = multiply_add(z, kNormalTailPieces, kRoundingShift);
+  const float t = multiply_add(z, kNormalTailPieces, -add(shifted, -kRoundingShift));
+  const float* piece = tail + (float_bits(shifted) & 31u);
+  float sum = piece[4 * 32];
 #pragma unroll
-  for (int power = 3; power >= 0; --power) tail = multiply_add(tail, t, device_normal_tail.powers[power][piece]);
-  return multiply(x, x >= 0 ? add(1.0f, -tail) : tail);
+  for (int power = 3; power >= 0; --power) sum = multiply_add(sum, t, piece[power * 32]);
+  return multiply(x, x >= 0 ? add(1.0f, -sum) : sum);
 }
 
 template <typename Sum>
-constexpr bool kIsInt8 = Sum(1) / 2 == 0;  // sums are int32
+__device__ __forceinline__ float gelu_after(float x, const float* tail) {
+  return kIsInt8<Sum> ? gelu_of_tail(x, tail) : gelu(x);
+}
 
-// One row of a tile.
+// --- rows and columns of a tile -------------------------------------------------------------------------------------
+// A thread has sums of two rows, 8 apart, and of 8 columns in every 32: those of part p are
+// sums[16 * p + 4 * j + 2 * half + e] with the j and e of stored_weight_row. Column c of the 8 is j = c / 2, e = c % 2.
 struct TileRow {
   int64_t row;
   bool valid;
@@ -71,39 +153,14 @@ __device__ __forceinline__ TileRow tile_row(const Gemm& g, int64_t row, int64_t 
   return result;
 }
 
-// Adds the row's offset, and what its outliers have beyond int8, to columns column up to column + 7.
-__device__ __forceinline__ void complete_sums(const Gemm& g, const TileRow& row, int64_t column, int32_t (&sums)[8]) {
-  if (row.offset != 0) {
-#pragma unroll
-    for (int c = 0; c < 8; ++c)
-      if (column + c < g.n) sums[c] += row.offset * g.w_sums[column + c];
-  }
-  for (int i = 0; i < row.outliers; ++i) {
-    const Outlier outlier = g.a.outliers[row.row * g.a.most_outliers + i];
-    const int8_t* weights = g.columns + outlier.column * g.n + column;
-    if (g.n % 8 == 0) {
-      const uint2 eight = *reinterpret_cast<const uint2*>(weights);
-#pragma unroll
-      for (int c = 0; c < 8; ++c)
-        sums[c] += outlier.value * static_cast<int8_t>((c < 4 ? eight.x : eight.y) >> (8 * (c % 4)) & 0xffu);
-    } else {
-      for (int c = 0; c < 8; ++c)
-        if (column + c < g.n) sums[c] += outlier.value * weights[c];
-    }
-  }
-}
-__device__ __forceinline__ void complete_sums(const Gemm&, const TileRow&, int64_t, float (&)[8]) {}
-
-__device__ __forceinline__ void load8(const float* from, int64_t column, int64_t n, float (&to)[8]) {
-  if (n % 8 == 0) {
-    const float4 low = *reinterpret_cast<const float4*>(from + column);
-    const float4 high = *reinterpret_cast<const float4*>(from + column + 4);
-    to[0] = low.x, to[1] = low.y, to[2] = low.z, to[3] = low.w;
-    to[4] = high.x, to[5] = high.y, to[6] = high.z, to[7] = high.w;
-  } else {
-#pragma unroll
-    for (int c = 0; c < 8; ++c) to[c] = column + c < n ? from[column + c] : 0.0f;
-  }
+// Where the thread's 8 columns of 32 lie: 4 at `first`, 4 more `apart` behind.
+struct TileColumns {
+  int first, apart;
+  __device__ __forceinline__ int operator[](int c) const { return first + c / 4 * apart + c % 4; }
+};
+__device__ __forceinline__ TileColumns tile_columns(bool f32, int64_t column, int lane) {
+  const int q = lane % 4;
+  return f32 ? TileColumns{static_cast<int>(column) + q * 4, 16} : TileColumns{static_cast<int>(column) + q * 8, 4};
 }
 
 __device__ __forceinline__ uint4 half_words(const float (&v)[8]) {
@@ -112,6 +169,133 @@ __device__ __forceinline__ uint4 half_words(const float (&v)[8]) {
 __device__ __forceinline__ uint4 bf16_words(const float (&v)[8]) {
   return {bf16_pair(v[0], v[1]), bf16_pair(v[2], v[3]), bf16_pair(v[4], v[5]), bf16_pair(v[6], v[7])};
 }
+
+// --- the compiled epilogues -----------------------------------------------------------------------------------------
+// 8 elements of a row vector of n, as the columns of a thread are.
+template <bool kF32, typename Four, typename T>
+__device__ __forceinline__ void load8(const T* from, int column, T (&to)[8]) {
+  const Four low = *reinterpret_cast<const Four*>(from + column);
+  const Four high = *reinterpret_cast<const Four*>(from + column + (kF32 ? 16 : 4));
+  to[0] = low.x, to[1] = low.y, to[2] = low.z, to[3] = low.w;
+  to[4] = high.x, to[5] = high.y, to[6] = high.z, to[7] = high.w;
+}
+
+// Adds the rows' offsets, and what their outliers have beyond int8.
+template <bool kF32, int kCount>
+__device__ __forceinline__ void complete_sums(const Gemm& g, const TileRow (&rows)[2], int column,
+                                              int32_t (&sums)[kCount]) {
+  const int n = static_cast<int>(g.n);
+  if (g.a.offsets) {
+#pragma unroll
+    for (int part = 0; part < kCount / 16; ++part) {
+      if (column + part * 32 >= n) break;
+      int32_t w[8];
+      load8<kF32, int4>(g.w_sums, column + part * 32, w);
+#pragma unroll
+      for (int half = 0; half < 2; ++half)
+#pragma unroll
+        for (int c = 0; c < 8; ++c) sums[16 * part + c / 2 * 4 + half * 2 + c % 2] += rows[half].offset * w[c];
+    }
+  }
+  // Two outliers of a row at once: their values, which are int16, times two bytes for each column.
+#pragma unroll
+  for (int half = 0; half < 2; ++half)
+    for (int i = 0; i < rows[half].outliers; i += 2) {
+      const Outlier* outliers = g.a.outliers + rows[half].row * g.a.most_outliers + i;
+      const Outlier one = outliers[0], other = i + 1 < rows[half].outliers ? outliers[1] : Outlier{one.column, 0};
+      const uint32_t values = (static_cast<uint32_t>(one.value) & 0xffffu) | static_cast<uint32_t>(other.value) << 16;
+      const int8_t* of_one = g.columns + one.column * g.n + column;
+      const int8_t* of_other = g.columns + other.column * g.n + column;
+#pragma unroll
+      for (int part = 0; part < kCount / 16; ++part) {
+        if (column + part * 32 >= n) break;
+#pragma unroll
+        for (int four = 0; four < 2; ++four) {
+          const int at = part * 32 + four * (kF32 ? 16 : 4);
+          const uint32_t a = *reinterpret_cast<const uint32_t*>(of_one + at);
+          const uint32_t b = *reinterpret_cast<const uint32_t*>(of_other + at);
+          const uint32_t pairs[2] = {permute_bytes(a, b, 0x5140), permute_bytes(a, b, 0x7362)};
+#pragma unroll
+          for (int c = 0; c < 4; ++c) {
+            int32_t& sum = sums[16 * part + four * 8 + c / 2 * 4 + half * 2 + c % 2];
+            sum = c % 2 == 0 ? dot_pair_low(values, pairs[c / 2], sum) : dot_pair_high(values, pairs[c / 2], sum);
+          }
+        }
+      }
+    }
+}
+template <bool kF32, int kCount>
+__device__ __forceinline__ void complete_sums(const Gemm&, const TileRow (&)[2], int, float (&)[kCount]) {}
+
+// Where a thread stores its columns of a row.
+template <Finish kFinish>
+struct Result {
+  uint8_t* y;
+  const float* residual;
+  int chunk;  // of an operand: byte of a row of 128 at which the first part lies
+
+  __device__ __forceinline__ Result(const Gemm& g, int64_t row, int column, int lane) {
+    const int64_t at = row * g.n + column;
+    if (kFinish == Finish::operand_gelu) {
+      const int64_t block = row / kBlockRows * part_blocks(Form::bf16, g.n) + column / 64;
+      y = static_cast<uint8_t*>(g.y) + block * kBlockBytes + row % kBlockRows * kRowBytes;
+      chunk = ((lane % 4 ^ static_cast<int>(row % 8)) * 16) ^ (column / 32 % 2 * 64);
+    } else {
+      y = static_cast<uint8_t*>(g.y) + at * (is_f32(kFinish) ? 4 : 2);
+    }
+    residual = kFinish == Finish::f32_residual ? g.residual + at : nullptr;
+  }
+
+  // Columns of part `part` of the tile.
+  __device__ __forceinline__ void store(int part, float (&v)[8]) const {
+    if (kFinish == Finish::f32_residual) {
+      float more[8];
+      load8<true, float4>(residual, part * 32, more);
+#pragma unroll
+      for (int c = 0; c < 8; ++c) v[c] = add(v[c], more[c]);
+    }
+    if (is_f32(kFinish)) {
+      float* to = reinterpret_cast<float*>(y) + part * 32;
+      *reinterpret_cast<float4*>(to) = {v[0], v[1], v[2], v[3]};
+      *reinterpret_cast<float4*>(to + 16) = {v[4], v[5], v[6], v[7]};
+    } else if (kFinish == Finish::operand_gelu) {
+      // A block has two parts side by side; which of the two is bit 6 of the place.
+      *reinterpret_cast<uint4*>(y + part / 2 * kBlockBytes + (chunk ^ part % 2 * 64)) = bf16_words(v);
+    } else {
+      *reinterpret_cast<uint4*>(y + part * 64) = kFinish == Finish::bf16 ? bf16_words(v) : half_words(v);
+    }
+  }
+};
+
+template <Finish kFinish, int kCount, typename Sum>
+__device__ __forceinline__ void finish_as_compiled(const Gemm& g, const TileRow (&rows)[2], int64_t first_column, int lane,
+                                            Sum (&sums)[kCount], const float* tail) {
+  constexpr bool kF32 = is_f32(kFinish);
+  const int column = tile_columns(kF32, first_column, lane).first, n = static_cast<int>(g.n);
+  complete_sums<kF32>(g, rows, column, sums);
+  const Result<kFinish> results[2] = {{g, rows[0].row, column, lane}, {g, rows[1].row, column, lane}};
+#pragma unroll
+  for (int part = 0; part < kCount / 16; ++part) {
+    if (column + part * 32 >= n) break;
+    float scales[8], bias[8];
+    if (kIsInt8<Sum>) load8<kF32, float4>(g.w_scales, column + part * 32, scales);
+    load8<kF32, float4>(g.bias, column + part * 32, bias);
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      float v[8];
+#pragma unroll
+      for (int c = 0; c < 8; ++c) {
+        v[c] = static_cast<float>(sums[16 * part + c / 2 * 4 + half * 2 + c % 2]);
+        if (kIsInt8<Sum>) v[c] = multiply(multiply(v[c], rows[half].scale), scales[c]);
+        v[c] = add(v[c], bias[c]);
+        if (has_gelu(kFinish)) v[c] = gelu_after<Sum>(v[c], tail);
+      }
+      if (rows[half].valid) results[half].store(part, v);
+    }
+  }
+}
+
+// --- the general epilogue -------------------------------------------------------------------------------------------
 // What rounding took away.
 __device__ __forceinline__ void subtract_half(const uint4& words, float (&v)[8]) {
   const uint32_t pairs[4] = {words.x, words.y, words.z, words.w};
@@ -123,95 +307,91 @@ __device__ __forceinline__ void subtract_bf16(const uint4& words, float (&v)[8])
 #pragma unroll
   for (int c = 0; c < 8; ++c) v[c] -= bf16_value(static_cast<uint16_t>(pairs[c / 2] >> (16 * (c % 2))));
 }
-__device__ __forceinline__ void store_words(uint16_t* to, const uint4& words, int64_t column, int64_t n) {
+// 8 columns from `column` on of a row, those below n.
+__device__ __forceinline__ void store_words(uint16_t* row, int column, const uint4& words, int64_t n) {
   if (n % 8 == 0) {
-    *reinterpret_cast<uint4*>(to) = words;
+    *reinterpret_cast<uint4*>(row + column) = words;
   } else {
     const uint32_t pairs[4] = {words.x, words.y, words.z, words.w};
 #pragma unroll
     for (int c = 0; c < 8; ++c)
-      if (column + c < n) to[c] = static_cast<uint16_t>(pairs[c / 2] >> (16 * (c % 2)));
+      if (column + c < n) row[column + c] = static_cast<uint16_t>(pairs[c / 2] >> (16 * (c % 2)));
   }
 }
 
-// Stores columns column up to column + 7, those below n.
-__device__ __forceinline__ void store8(const Gemm& g, int64_t row, int64_t column, float (&v)[8]) {
-  const int64_t at = row * g.n + column;
+// Stores 8 columns of a row, those below n; v is 0 beyond.
+__device__ __forceinline__ void store_generally(const Gemm& g, int64_t row, const TileColumns& columns, float (&v)[8]) {
+  if (g.format == Format::f32) {
+    float* y = static_cast<float*>(g.y) + row * g.n;
+#pragma unroll
+    for (int c = 0; c < 8; ++c)
+      if (columns[c] < g.n) y[columns[c]] = v[c];
+    return;
+  }
+  const int column = columns.first;
   if (g.format == Format::operand) {
-    const int64_t blocks = part_blocks(g.y_form, g.n);
-    const int64_t all_blocks = blocks * form_parts(g.y_form);
+    // Operands have zeros behind their last column.
+    const int64_t blocks = part_blocks(g.y_form, g.n), all_blocks = blocks * form_parts(g.y_form);
+    if (column * 2 >= blocks * kRowBytes) return;
     const uint4 words = bf16_words(v);
     uint8_t* y = static_cast<uint8_t*>(g.y);
     *reinterpret_cast<uint4*>(y + operand_offset(row, 2 * column, all_blocks)) = words;
     if (g.y_form != Form::split) return;
     subtract_bf16(words, v);
     *reinterpret_cast<uint4*>(y + operand_offset(row, 2 * column + blocks * kRowBytes, all_blocks)) = bf16_words(v);
-  } else if (g.format == Format::bf16) {
-    store_words(static_cast<uint16_t*>(g.y) + at, bf16_words(v), column, g.n);
-  } else if (g.format == Format::f16) {
-    const uint4 words = half_words(v);
-    store_words(static_cast<uint16_t*>(g.y) + at, words, column, g.n);
-    if (!g.y_low) return;
+  } else if (column < g.n) {
+    const uint4 words = g.format == Format::bf16 ? bf16_words(v) : half_words(v);
+    store_words(static_cast<uint16_t*>(g.y) + row * g.n, column, words, g.n);
+    if (g.format == Format::bf16 || !g.y_low) return;
     subtract_half(words, v);
-    store_words(g.y_low + at, half_words(v), column, g.n);
-  } else {
-    float* y = static_cast<float*>(g.y) + at;
-    if (g.n % 8 == 0) {
-      reinterpret_cast<float4*>(y)[0] = {v[0], v[1], v[2], v[3]};
-      reinterpret_cast<float4*>(y)[1] = {v[4], v[5], v[6], v[7]};
-    } else {
-#pragma unroll
-      for (int c = 0; c < 8; ++c)
-        if (column + c < g.n) y[c] = v[c];
-    }
+    store_words(g.y_low + row * g.n, column, half_words(v), g.n);
   }
 }
 
-// Sums of a row, columns column up to column + 7, to their place in y.
 template <bool kGelu, typename Sum>
-__device__ __forceinline__ void finish8(const Gemm& g, const TileRow& row, int64_t column, Sum (&sums)[8]) {
-  if (!row.valid) return;
-  float v[8];
-  if (column >= g.n) {
-    // Operands have zeros behind their last column.
-    if (g.format != Format::operand || column * 2 >= part_blocks(g.y_form, g.n) * kRowBytes) return;
-#pragma unroll
-    for (int c = 0; c < 8; ++c) v[c] = 0;
-    return store8(g, row.row, column, v);
+__device__ __forceinline__ float finish_generally(const Gemm& g, const TileRow& row, int column, Sum sum,
+                                                  const float* tail) {
+  if constexpr (kIsInt8<Sum>) {
+    if (g.a.offsets) sum += row.offset * g.w_sums[column];
+    for (int i = 0; i < row.outliers; ++i) {
+      const Outlier outlier = g.a.outliers[row.row * g.a.most_outliers + i];
+      sum += outlier.value * g.columns[outlier.column * g.n + column];
+    }
   }
-  complete_sums(g, row, column, sums);
-  float more[8];
-  if (g.w_scales) {
-    load8(g.w_scales, column, g.n, more);
-#pragma unroll
-    for (int c = 0; c < 8; ++c) v[c] = multiply(multiply(static_cast<float>(sums[c]), row.scale), more[c]);
+  float v = static_cast<float>(sum);
+  if (g.w_scales) v = multiply(multiply(v, row.scale), g.w_scales[column]);
+  if (g.bias) v = add(v, g.bias[column]);
+  if (kGelu) v = gelu_after<Sum>(v, tail);
+  if (g.activation == Activation::tanh) v = tanhf(v);
+  if (g.activation == Activation::relu) v = fmaxf(v, 0.0f);
+  return g.residual ? add(v, g.residual[row.row * g.n + column]) : v;
+}
+
+// --- either ---------------------------------------------------------------------------------------------------------
+// Sums of a thread to their places. column: the first of its 32, or of the tile's.
+template <Finish kFinish, int kCount, typename Sum>
+__device__ __forceinline__ void finish_tile(const Gemm& g, const TileRow (&rows)[2], int64_t column, int lane,
+                                            Sum (&sums)[kCount], const float* tail) {
+  if constexpr (!is_general(kFinish)) {
+    finish_as_compiled<kFinish>(g, rows, column, lane, sums, tail);
   } else {
 #pragma unroll
-    for (int c = 0; c < 8; ++c) v[c] = static_cast<float>(sums[c]);
-  }
-  if (g.bias) {
-    load8(g.bias, column, g.n, more);
+    for (int part = 0; part < kCount / 16; ++part)
 #pragma unroll
-    for (int c = 0; c < 8; ++c) v[c] = add(v[c], more[c]);
-  }
-  if (kGelu) {
+      for (int half = 0; half < 2; ++half) {
+        if (!rows[half].valid) continue;
+        const TileColumns columns = tile_columns(g.format == Format::f32, column + part * 32, lane);
+        float v[8];
 #pragma unroll
-    for (int c = 0; c < 8; ++c) v[c] = kIsInt8<Sum> ? gelu_of_table(v[c]) : gelu(v[c]);
-  } else if (g.activation == Activation::tanh) {
-    for (int c = 0; c < 8; ++c) v[c] = tanhf(v[c]);
-  } else if (g.activation == Activation::relu) {
-    for (int c = 0; c < 8; ++c) v[c] = fmaxf(v[c], 0.0f);
+        for (int c = 0; c < 8; ++c) {
+          v[c] = 0;
+          if (columns[c] < g.n)
+            v[c] = finish_generally<has_gelu(kFinish)>(g, rows[half], columns[c],
+                                                       sums[16 * part + c / 2 * 4 + half * 2 + c % 2], tail);
+        }
+        store_generally(g, rows[half].row, columns, v);
+      }
   }
-  if (g.residual) {
-    if (g.n % 8 == 0) {
-      load8(g.residual + row.row * g.n, column, g.n, more);
-    } else {
-      for (int c = 0; c < 8; ++c) more[c] = column + c < g.n ? g.residual[row.row * g.n + column + c] : 0.0f;
-    }
-#pragma unroll
-    for (int c = 0; c < 8; ++c) v[c] = add(v[c], more[c]);
-  }
-  store8(g, row.row, column, v);
 }
 
 }  // namespace whittle::cuda

@@ -8,7 +8,7 @@ namespace whittle::cuda {
 
 static constexpr int kMmaThreads = 256, kMmaStages = 3, kMmaColumns = 128;
 static constexpr int kMmaStageBytes = 2 * kBlockBytes;  // A, then W
-static constexpr int kMmaSharedBytes = kMmaStages * kMmaStageBytes;
+static constexpr int kMmaSharedBytes = kMmaStages * kMmaStageBytes + kTailBytes;
 
 __device__ __forceinline__ void mma(int32_t (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
   mma_s8(d, a, b0, b1);
@@ -38,7 +38,7 @@ __device__ __forceinline__ void multiply_part(const uint8_t* stage, int part, in
   }
 }
 
-template <typename Sum, bool kGelu>
+template <typename Sum, Finish kFinish>
 __global__ void __launch_bounds__(kMmaThreads, 1) gemm_mma_kernel(const Gemm g) {
 #if WHITTLE_HAS_MMA_PRODUCTS
   const int64_t rows = *g.rows;
@@ -46,6 +46,8 @@ __global__ void __launch_bounds__(kMmaThreads, 1) gemm_mma_kernel(const Gemm g) 
   if (row_tile * kBlockRows >= rows) return;
   uint8_t* shared = dynamic_shared();
   const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, warp = thread / 32;
+  float* tail = reinterpret_cast<float*>(shared + kMmaStages * kMmaStageBytes);
+  if (has_gelu(kFinish) && kIsInt8<Sum>) load_tail(tail, thread);
   const int warp_row = warp / 4 * 64, warp_column = warp % 4 * 32;
   const Steps steps = steps_of(g.a);
   const int count = steps.count();
@@ -84,25 +86,25 @@ __global__ void __launch_bounds__(kMmaThreads, 1) gemm_mma_kernel(const Gemm g) 
     for (int part = 0; part < 4; ++part) multiply_part(stage, part, warp_row, warp_column, lane, sums);
   }
 
-  const int64_t column = column_tile * kMmaColumns + warp_column + lane % 4 * 8;
+  const int64_t column = column_tile * kMmaColumns + warp_column;
 #pragma unroll
-  for (int i = 0; i < 4; ++i)
+  for (int i = 0; i < 4; ++i) {
+    const int64_t row = row_tile * kBlockRows + warp_row + i * 16 + lane / 4;
+    const TileRow pair[2] = {tile_row<Sum>(g, row, rows), tile_row<Sum>(g, row + 8, rows)};
+    Sum of_rows[16];
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const TileRow row = tile_row<Sum>(g, row_tile * kBlockRows + warp_row + i * 16 + half * 8 + lane / 4, rows);
-      Sum eight[8];
-#pragma unroll
-      for (int c = 0; c < 8; ++c) eight[c] = sums[i][c / 2][half * 2 + c % 2];
-      finish8<kGelu>(g, row, column, eight);
-    }
+    for (int at = 0; at < 16; ++at) of_rows[at] = sums[i][at / 4][at % 4];
+    finish_tile<kFinish>(g, pair, column, lane, of_rows, tail);
+  }
 #endif
 }
 
 template <typename Sum>
 void run_gemm_mma(const Gemm& g, Stream stream) {
   const Grid grid{(g.n + kMmaColumns - 1) / kMmaColumns, (g.most_rows + kBlockRows - 1) / kBlockRows};
-  const auto kernel = g.activation == Activation::gelu ? gemm_mma_kernel<Sum, true> : gemm_mma_kernel<Sum, false>;
-  launch(kernel, grid, kMmaThreads, kMmaSharedBytes, stream, g);
+  with_finish<Sum>(g, [&](auto tag) {
+    launch(gemm_mma_kernel<Sum, decltype(tag)::kValue>, grid, kMmaThreads, kMmaSharedBytes, stream, g);
+  });
 }
 
 }  // namespace whittle::cuda

@@ -3,7 +3,7 @@
 // that the first stages of a tile are on their way while the last one is stored.
 #pragma once
 
-#include "kernels/cuda/gemm_epilogue.cuh"
+#include "kernels/cuda/gemm_panels.cuh"
 
 namespace whittle::cuda {
 
@@ -14,7 +14,8 @@ struct WgmmaShape {
   static constexpr int kStageBytes = kBlockBytes + kColumns * kRowBytes;  // A, then W
   static constexpr int kStages = kColumns == 256 ? 4 : 6;
   static constexpr int kBarriers = kStages * kStageBytes;  // where they lie
-  static constexpr int kSharedBytes = kBarriers + 2 * kStages * static_cast<int>(sizeof(uint64_t));
+  static constexpr int kTail = kBarriers + 2 * kStages * static_cast<int>(sizeof(uint64_t));
+  static constexpr int kSharedBytes = kTail + kTailBytes;
 };
 
 // Tiles in the order in which blocks take them: along the columns first, so that what the blocks at work read of A is
@@ -23,19 +24,6 @@ struct TileWalk {
   int64_t columns, count;
   __device__ __forceinline__ int64_t row(int64_t tile) const { return tile / columns; }
   __device__ __forceinline__ int64_t column(int64_t tile) const { return tile % columns; }
-};
-
-// A stage of shared memory and the parity of its turn.
-template <int kStages>
-struct StageTurn {
-  int stage = 0;
-  uint32_t parity = 0;
-  __device__ __forceinline__ void next() {
-    if (++stage == kStages) {
-      stage = 0;
-      parity ^= 1;
-    }
-  }
 };
 
 #if WHITTLE_HAS_WGMMA
@@ -61,7 +49,7 @@ __device__ __forceinline__ void fill_stages(const Gemm& g, const TileWalk& walk,
   }
 }
 
-template <int kColumns, typename Sum, bool kGelu>
+template <int kColumns, typename Sum, Finish kFinish>
 __device__ __forceinline__ void multiply_tiles(const Gemm& g, const TileWalk& walk, int64_t rows, const uint8_t* shared,
                                                uint64_t* full, uint64_t* empty) {
   using Shape = WgmmaShape<kColumns>;
@@ -93,24 +81,15 @@ __device__ __forceinline__ void multiply_tiles(const Gemm& g, const TileWalk& wa
     hold_accumulators(sums);
     if (lane == 0) barrier_arrive(empty + last);
 
-    const int64_t first_row = walk.row(tile) * kBlockRows + group * 64 + thread % 128 / 32 * 16 + lane / 4;
-    const int64_t column = walk.column(tile) * kColumns + lane % 4 * 8;
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const TileRow row = tile_row<Sum>(g, first_row + half * 8, rows);
-#pragma unroll
-      for (int part = 0; part < kColumns / 32; ++part) {
-        Sum eight[8];
-#pragma unroll
-        for (int c = 0; c < 8; ++c) eight[c] = sums[part * 16 + c / 2 * 4 + half * 2 + c % 2];
-        finish8<kGelu>(g, row, column + part * 32, eight);
-      }
-    }
+    const int64_t row = walk.row(tile) * kBlockRows + group * 64 + thread % 128 / 32 * 16 + lane / 4;
+    const TileRow pair[2] = {tile_row<Sum>(g, row, rows), tile_row<Sum>(g, row + 8, rows)};
+    finish_tile<kFinish>(g, pair, walk.column(tile) * kColumns, lane, sums,
+                         reinterpret_cast<const float*>(shared + Shape::kTail));
   }
 }
 #endif
 
-template <int kColumns, typename Sum, bool kGelu>
+template <int kColumns, typename Sum, Finish kFinish>
 __global__ void __launch_bounds__(kWgmmaThreads, 1) gemm_wgmma_kernel(const Gemm g) {
 #if WHITTLE_HAS_WGMMA
   using Shape = WgmmaShape<kColumns>;
@@ -127,37 +106,45 @@ __global__ void __launch_bounds__(kWgmmaThreads, 1) gemm_wgmma_kernel(const Gemm
     }
     barrier_init_fence();
   }
+  if (has_gelu(kFinish) && kIsInt8<Sum>)
+    load_tail(reinterpret_cast<float*>(shared + Shape::kTail), static_cast<int>(threadIdx.x));
   sync_block();
   if (threadIdx.x < 128) {
     give_registers<40>();
     if (threadIdx.x == 0) fill_stages<kColumns>(g, walk, shared, full, empty);
   } else {
     take_registers<232>();
-    multiply_tiles<kColumns, Sum, kGelu>(g, walk, rows, shared, full, empty);
+    multiply_tiles<kColumns, Sum, kFinish>(g, walk, rows, shared, full, empty);
   }
 #endif
 }
 
-template <int kColumns, typename Sum>
+template <int kColumns, typename Sum, Finish kFinish>
 void launch_gemm_wgmma(const Gemm& g, int multiprocessors, Stream stream) {
   const int64_t tiles = (g.most_rows + kBlockRows - 1) / kBlockRows * ((g.n + kColumns - 1) / kColumns);
-  const auto kernel = g.activation == Activation::gelu ? gemm_wgmma_kernel<kColumns, Sum, true>
-                                                       : gemm_wgmma_kernel<kColumns, Sum, false>;
-  launch(kernel, {tiles < multiprocessors ? tiles : multiprocessors}, kWgmmaThreads, WgmmaShape<kColumns>::kSharedBytes,
-         stream, g);
+  launch(gemm_wgmma_kernel<kColumns, Sum, kFinish>, {tiles < multiprocessors ? tiles : multiprocessors}, kWgmmaThreads,
+         WgmmaShape<kColumns>::kSharedBytes, stream, g);
 }
 
 // Wide tiles read less per product; narrow ones waste less where n is no multiple of 256, and keep more multiprocessors
 // busy where there are few.
 template <typename Sum>
 void run_gemm_wgmma(const Gemm& g, int multiprocessors, Stream stream) {
-  const int64_t row_tiles = (g.most_rows + kBlockRows - 1) / kBlockRows;
-  const bool wide =
-      g.n > 128 && row_tiles * ((g.n + 255) / 256) >= multiprocessors && (g.n + 255) / 256 * 256 * 10 <= g.n * 11;
-  if (wide)
-    launch_gemm_wgmma<256, Sum>(g, multiprocessors, stream);
-  else
-    launch_gemm_wgmma<128, Sum>(g, multiprocessors, stream);
+  const int64_t row_tiles = (g.most_rows + kBlockRows - 1) / kBlockRows, wide_columns = (g.n + 255) / 256 * 256;
+  const bool wide = g.n > 128 && row_tiles * (wide_columns / 256) >= multiprocessors && wide_columns * 10 <= g.n * 11;
+  with_finish<Sum>(g, [&](auto tag) {
+    constexpr Finish kFinish = decltype(tag)::kValue;
+    if constexpr (is_general(kFinish)) {
+      launch_gemm_wgmma<128, Sum, kFinish>(g, multiprocessors, stream);
+    } else {
+      if (panels_fit(g))
+        launch_gemm_panels<Sum, kFinish>(g, multiprocessors, stream);
+      else if (wide)
+        launch_gemm_wgmma<256, Sum, kFinish>(g, multiprocessors, stream);
+      else
+        launch_gemm_wgmma<128, Sum, kFinish>(g, multiprocessors, stream);
+    }
+  });
 }
 
 }  // namespace whittle::cuda

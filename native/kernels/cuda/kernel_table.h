@@ -40,10 +40,17 @@ constexpr int64_t operand_offset(int64_t row, int64_t byte, int64_t blocks) {
          byte % 16;
 }
 
-// Weight rows are stored in an order in which the thread that holds sums of a tile holds 8 consecutive columns of the
-// result: of 32 columns, stored row j * 8 + q * 2 + e is column q * 8 + j * 2 + e (j, q below 4, e below 2).
-constexpr int64_t stored_weight_row(int64_t column) {
-  const int64_t q = column / 8 % 4, j = column / 2 % 4, e = column % 2;
+// Of a result: float32, float16, bf16, or the operand of the next product (bf16 or split).
+enum class Format : int { f32 = 0, f16, bf16, operand };
+
+// Weight rows are stored in an order in which each of the four threads q that share a row of a tile holds 16 bytes of
+// the result side by side: of 32 columns, thread q has those of the stored rows j * 8 + q * 2 + e (j below 4, e below
+// 2), which are columns q * 8 + j * 2 + e of a result of 16 bits, and j / 2 * 16 + q * 4 + j % 2 * 2 + e of one of
+// float32.
+constexpr int64_t stored_weight_row(int64_t column, Format format) {
+  const bool wide = format == Format::f32;
+  const int64_t q = wide ? column / 4 % 4 : column / 8 % 4, e = column % 2;
+  const int64_t j = wide ? column / 16 % 2 * 2 + column / 2 % 2 : column / 2 % 4;
   return column / 32 * 32 + j * 8 + q * 2 + e;
 }
 // Weights have rows of zeros up to a multiple of this.
@@ -73,7 +80,6 @@ struct Operand {
 };
 
 enum class Activation : int { none = 0, gelu, tanh, relu };
-enum class Format : int { f32 = 0, f16, bf16, operand };
 
 // --- products -------------------------------------------------------------------------------------------------------
 // y = activation(A W^T * scales + bias) + residual.
@@ -82,7 +88,7 @@ struct Gemm {
   int64_t most_rows;
   int64_t n;
   Operand a;              // [rows, k]
-  const uint8_t* w;       // operand_bytes(form, padded n, k), rows stored as stored_weight_row says
+  const uint8_t* w;       // operand_bytes(form, padded n, k), rows stored as stored_weight_row(row, format) says
   const float* w_scales;  // [n], int8
   const int8_t* columns;  // [k, n] W^T as it is, if rows of A may have outliers
   const int32_t* w_sums;  // [n] sums of the rows of W, if A has offsets

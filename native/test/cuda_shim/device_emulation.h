@@ -29,6 +29,9 @@ namespace whittle::cuda {
 struct alignas(16) float4 {
   float x, y, z, w;
 };
+struct alignas(16) int4 {
+  int32_t x, y, z, w;
+};
 struct alignas(16) uint4 {
   uint32_t x, y, z, w;
 };
@@ -148,6 +151,20 @@ inline float multiply_add(float a, float b, float c) {
 }
 inline float add_exact_product(float a, float b, float c) {
   return a * b + c;
+}
+
+inline uint32_t permute_bytes(uint32_t a, uint32_t b, uint32_t order) {
+  const uint64_t bytes = a | uint64_t{b} << 32;
+  uint32_t result = 0;
+  for (int i = 0; i < 4; ++i) result |= static_cast<uint32_t>(bytes >> 8 * (order >> 4 * i & 7) & 0xff) << 8 * i;
+  return result;
+}
+inline int32_t dot_pair_low(uint32_t a, uint32_t b, int32_t sum) {
+  return sum + static_cast<int16_t>(a) * static_cast<int8_t>(b) +
+         static_cast<int16_t>(a >> 16) * static_cast<int8_t>(b >> 8);
+}
+inline int32_t dot_pair_high(uint32_t a, uint32_t b, int32_t sum) {
+  return dot_pair_low(a, b >> 16, sum);
 }
 
 // --- counting in memory that threads share --- (fibers change places at collective instructions only)

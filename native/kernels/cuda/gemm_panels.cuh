@@ -1,0 +1,200 @@
+// Products by wgmma (sm_90a) where 128 rows of W, a panel, fit into shared memory beside the stages of A: k of at most
+// 1024 bytes. A block keeps its panel and lets the rows of A pass by, 64 after 64, so that only A is read again and
+// again. One warp fills stages; three warpgroups take every third tile of 64 x 128 each, so that while one multiplies,
+// the others finish and store their sums.
+#pragma once
+
+#include "kernels/cuda/gemm_epilogue.cuh"
+
+namespace whittle::cuda {
+
+static constexpr int kPanelGroups = 3, kPanelThreads = (kPanelGroups + 1) * 128;  // the last to fill stages
+static constexpr int kPanelRows = 64, kPanelColumns = kBlockRows, kPanelStages = 12, kMostPanelBlocks = 8;
+static constexpr int kPanelStageBytes = kPanelRows * kRowBytes;
+// A chunk of A that stays in the second-level cache while all panels pass over it.
+static constexpr int64_t kPanelChunkBytes = int64_t{16} << 20;
+
+// A stage of shared memory and the parity of its turn.
+template <int kStages>
+struct StageTurn {
+  int stage = 0;
+  uint32_t parity = 0;
+  __device__ __forceinline__ void next() {
+    if (++stage == kStages) {
+      stage = 0;
+      parity ^= 1;
+    }
+  }
+  // The turn `count` turns after the first.
+  static __device__ __forceinline__ StageTurn after(int count) {
+    return {count % kStages, static_cast<uint32_t>(count / kStages & 1)};
+  }
+};
+
+// Shared memory: the panel, the stages, the barriers, the table of GELU.
+struct PanelShared {
+  uint8_t* shared;
+  int blocks;  // of k
+
+  static constexpr int kBarriers = 2 * kPanelStages + kMostPanelBlocks + 1;
+  static constexpr int64_t bytes(int64_t blocks) {
+    return blocks * kBlockBytes + kPanelStages * kPanelStageBytes + kBarriers * static_cast<int>(sizeof(uint64_t)) +
+           kTailBytes;
+  }
+  __device__ __forceinline__ uint8_t* panel(int block) const { return shared + block * kBlockBytes; }
+  __device__ __forceinline__ uint8_t* stage(int i) const { return panel(blocks) + i * kPanelStageBytes; }
+  __device__ __forceinline__ uint64_t* full(int i) const {
+    return reinterpret_cast<uint64_t*>(stage(kPanelStages)) + i;
+  }
+  __device__ __forceinline__ uint64_t* empty(int i) const { return full(kPanelStages + i); }
+  __device__ __forceinline__ uint64_t* panel_full(int block) const { return empty(kPanelStages + block); }
+  __device__ __forceinline__ uint64_t* panel_empty() const { return panel_full(kMostPanelBlocks); }
+  __device__ __forceinline__ float* tail() const { return reinterpret_cast<float*>(panel_empty() + 1); }
+};
+static_assert(PanelShared::bytes(kMostPanelBlocks) <= 227 * 1024);
+
+// Tiles in the order in which they are shared among the blocks: chunk by chunk of A, panel by panel, from the first
+// rows to the last. Each block has an equal run of every chunk's tiles.
+struct PanelWalk {
+  int panels, row_tiles, chunk;
+
+  // visit(panel, first row tile, tiles) for each piece of one panel in this block's runs.
+  template <typename Visit>
+  __device__ __forceinline__ void pieces(const Visit& visit) const {
+    const int block = static_cast<int>(blockIdx.x), blocks = static_cast<int>(gridDim.x);
+    for (int first = 0; first < row_tiles; first += chunk) {
+      const int tiles = row_tiles - first < chunk ? row_tiles - first : chunk, all = panels * tiles;
+      const int end = static_cast<int>(int64_t{all} * (block + 1) / blocks);
+      for (int at = static_cast<int>(int64_t{all} * block / blocks); at < end;) {
+        const int row = at % tiles, count = tiles - row < end - at ? tiles - row : end - at;
+        visit(at / tiles, first + row, count);
+        at += count;
+      }
+    }
+  }
+};
+
+#if WHITTLE_HAS_WGMMA
+__device__ __forceinline__ void fill_panels(const Gemm& g, const PanelWalk& walk, const PanelShared& shared) {
+  StageTurn<kPanelStages> turn;
+  uint32_t parity = 1;
+  walk.pieces([&](int panel, int first, int count) {
+    barrier_wait(shared.panel_empty(), parity);  // Passes at once the first time.
+    parity ^= 1;
+    for (int block = 0; block < shared.blocks; ++block) {
+      barrier_arrive_expect(shared.panel_full(block), kBlockBytes);
+      copy_bulk(shared.panel(block), g.w + (int64_t{panel} * shared.blocks + block) * kBlockBytes, kBlockBytes,
+                shared.panel_full(block));
+    }
+    for (int tile = first; tile < first + count; ++tile) {
+      const uint8_t* a = g.a.data + int64_t{tile / 2} * shared.blocks * kBlockBytes + tile % 2 * kPanelStageBytes;
+      for (int block = 0; block < shared.blocks; ++block, turn.next()) {
+        barrier_wait(shared.empty(turn.stage), turn.parity ^ 1);
+        barrier_arrive_expect(shared.full(turn.stage), kPanelStageBytes);
+        copy_bulk(shared.stage(turn.stage), a + int64_t{block} * kBlockBytes, kPanelStageBytes,
+                  shared.full(turn.stage));
+      }
+    }
+  });
+}
+
+// sums [64, 128] of the warpgroup = the stages from `turn` on times the panel.
+template <typename Sum>
+__device__ __forceinline__ void multiply_panel(const PanelShared& shared, StageTurn<kPanelStages> turn, bool new_panel,
+                                               uint32_t panel_parity, int lane, Sum (&sums)[kPanelColumns / 2]) {
+#pragma unroll
+  for (int i = 0; i < kPanelColumns / 2; ++i) sums[i] = 0;
+  hold_accumulators(sums);
+  int last = 0;
+  for (int block = 0; block < shared.blocks; ++block, turn.next()) {
+    if (new_panel) barrier_wait(shared.panel_full(block), panel_parity);
+    barrier_wait(shared.full(turn.stage), turn.parity);
+    wgmma_fence();
+    const uint64_t a = matrix_descriptor(shared.stage(turn.stage));
+    const uint64_t w = matrix_descriptor(shared.panel(block));
+#pragma unroll
+    for (int part = 0; part < 4; ++part) wgmma(sums, a + 2 * part, w + 2 * part, block > 0 || part > 0);
+    wgmma_commit();
+    if (block > 0) {
+      wgmma_wait<1>();
+      if (lane == 0) barrier_arrive(shared.empty(last));
+    }
+    last = turn.stage;
+  }
+  wgmma_wait<0>();
+  hold_accumulators(sums);
+  if (lane == 0) barrier_arrive(shared.empty(last));
+}
+
+template <typename Sum, Finish kFinish>
+__device__ __forceinline__ void multiply_panels(const Gemm& g, const PanelWalk& walk, int64_t rows,
+                                                const PanelShared& shared) {
+  const int thread = static_cast<int>(threadIdx.x), group = thread / 128, lane = thread % 32;
+  int tiles_before = 0;
+  uint32_t parity = 0;
+  walk.pieces([&](int panel, int first, int count) {
+    const int own = (group - tiles_before % kPanelGroups + kPanelGroups) % kPanelGroups;
+    // Every warp tells once a panel that it is done with it, not before the panel is there: a warp with nothing to do
+    // would tell of later ones already.
+    if (own >= count) {
+      barrier_wait(shared.panel_full(0), parity);
+      if (lane == 0) barrier_arrive(shared.panel_empty());
+    }
+    for (int tile = own; tile < count; tile += kPanelGroups) {
+      Sum sums[kPanelColumns / 2];
+      multiply_panel(shared, StageTurn<kPanelStages>::after((tiles_before + tile) * shared.blocks), tile == own, parity,
+                     lane, sums);
+      if (tile + kPanelGroups >= count && lane == 0) barrier_arrive(shared.panel_empty());
+      const int64_t row = int64_t{first + tile} * kPanelRows + thread % 128 / 32 * 16 + lane / 4;
+      const TileRow pair[2] = {tile_row<Sum>(g, row, rows), tile_row<Sum>(g, row + 8, rows)};
+      finish_tile<kFinish>(g, pair, int64_t{panel} * kPanelColumns, lane, sums, shared.tail());
+    }
+    tiles_before += count;
+    parity ^= 1;
+  });
+}
+#endif
+
+template <typename Sum, Finish kFinish>
+__global__ void __launch_bounds__(kPanelThreads, 1) gemm_panels_kernel(const Gemm g) {
+#if WHITTLE_HAS_WGMMA
+  const int64_t rows = *g.rows;
+  const int thread = static_cast<int>(threadIdx.x), blocks = static_cast<int>(part_blocks(g.a.form, g.a.k));
+  const PanelWalk walk{static_cast<int>((g.n + kPanelColumns - 1) / kPanelColumns),
+                       static_cast<int>((rows + kPanelRows - 1) / kPanelRows),
+                       static_cast<int>(kPanelChunkBytes / (blocks * kPanelStageBytes))};
+  const PanelShared shared{dynamic_shared(), blocks};
+  if (thread == 0) {
+    for (int i = 0; i < kPanelStages; ++i) {
+      barrier_init(shared.full(i), 1);
+      barrier_init(shared.empty(i), 4);  // one a warp that multiplies the stage
+    }
+    for (int i = 0; i < kMostPanelBlocks; ++i) barrier_init(shared.panel_full(i), 1);
+    barrier_init(shared.panel_empty(), 4 * kPanelGroups);
+    barrier_init_fence();
+  }
+  if (has_gelu(kFinish) && kIsInt8<Sum>) load_tail(shared.tail(), thread);
+  sync_block();
+  if (thread >= kPanelGroups * 128) {
+    give_registers<24>();
+    if (thread == kPanelGroups * 128) fill_panels(g, walk, shared);
+  } else {
+    take_registers<160>();
+    multiply_panels<Sum, kFinish>(g, walk, rows, shared);
+  }
+#endif
+}
+
+inline bool panels_fit(const Gemm& g) {
+  return g.a.form != Form::split && part_blocks(g.a.form, g.a.k) <= kMostPanelBlocks;
+}
+
+template <typename Sum, Finish kFinish>
+void launch_gemm_panels(const Gemm& g, int multiprocessors, Stream stream) {
+  const int64_t tiles =
+      (g.most_rows + kPanelRows - 1) / kPanelRows * ((g.n + kPanelColumns - 1) / kPanelColumns);
+  launch(gemm_panels_kernel<Sum, kFinish>, {tiles < multiprocessors ? tiles : multiprocessors}, kPanelThreads,
+         static_cast<int>(PanelShared::bytes(part_blocks(g.a.form, g.a.k))), stream, g);
+}
+
+}  // namespace whittle::cuda
