@@ -66,6 +66,20 @@ void check_quantized(CudaBench& bench, const cuda::Operand& operand, const std::
   }
 }
 
+void check_rounded(CudaBench& bench, const cuda::Operand& operand, const std::vector<float>& x, int64_t rows) {
+  const int64_t cols = operand.k, part = cuda::part_blocks(operand.form, cols);
+  const int64_t blocks = part * cuda::form_parts(operand.form);
+  const auto data = bench.get(operand.data, cuda::operand_bytes(operand.form, rows, cols));
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < part * 64; ++c) {
+      const float value = c < cols ? x[static_cast<size_t>(r * cols + c)] : 0;
+      CHECK_EQUAL(stored_element<uint16_t>(data, r, c, blocks), bf16_bits(value));
+      if (operand.form == cuda::Form::split)
+        CHECK_EQUAL(stored_element<uint16_t>(data, r, c + part * 64, blocks),
+                    bf16_bits(value - rounded_to_bf16(value)));
+    }
+}
+
 // Some rows with outliers, one of zeros, one of denormals, one whose largest occur twice.
 std::vector<float> rows_with_outliers(std::mt19937_64& random, int64_t rows, int64_t cols) {
   std::vector<float> x = random_floats(random, rows * cols);
@@ -106,16 +120,26 @@ std::vector<float> layer_norm_of_cpu(const std::vector<float>& x, int64_t rows, 
 }
 
 const std::vector<int64_t> kColumns = {1, 2, 3, 5, 15, 16, 17, 63, 64, 65, 127, 128, 129, 384, 401};
+// What kernels in registers have shapes for, and either side of it; 16-byte loads, and float16 beyond float32's.
+const std::vector<int64_t> kNormColumns = {312, 383, 385, 512, 766, 768, 1000, 1024, 1025};
+const std::vector<int64_t> kQuadColumns = {4,   12,   20,   388,  512,  768,  772,  1024, 1028,
+                                           1536, 1544, 2048, 3072, 3076, 4088, 4096, 4104};
+
+std::vector<int64_t> joined(std::vector<int64_t> a, const std::vector<int64_t>& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
 
 }  // namespace
 
 TEST(cuda_rows, quantize_rows_s8) {
   std::mt19937_64 random = generator(1);
   for (GpuDevice* device : cuda_devices())
-    for (const int64_t cols : kColumns)
+    for (const int64_t cols : joined(kColumns, kQuadColumns))
       for (const int most : {0, 2, 4}) {
+        if (most > 0 && cols > 1536) continue;
         CudaBench bench(*device);
-        const int64_t rows = 1 + static_cast<int64_t>(random() % 19), most_rows = rows + 3;
+        const int64_t rows = 1 + static_cast<int64_t>(random() % (cols > 512 ? 6 : 19)), most_rows = rows + 3;
         const auto x = rows_with_outliers(random, rows, cols);
         const cuda::Operand operand = take_operand(bench, cuda::Form::int8, most_rows, cols, most);
         const int32_t* count = bench.put_one(static_cast<int32_t>(rows));
@@ -140,7 +164,7 @@ TEST(cuda_rows, quantize_rows_s8) {
 TEST(cuda_rows, quantize_gelu_u8) {
   std::mt19937_64 random = generator(6);
   for (GpuDevice* device : cuda_devices())
-    for (const int64_t cols : kColumns)
+    for (const int64_t cols : joined(kColumns, kQuadColumns))
       for (const float scale : {0.01f, 1.0f, 30.0f}) {
         CudaBench bench(*device);
         const int64_t rows = 1 + static_cast<int64_t>(random() % 9);
@@ -198,12 +222,14 @@ TEST(cuda_rows, bytes_are_the_cpus) {
 TEST(cuda_rows, layer_norm_quantizes_what_it_stores) {
   std::mt19937_64 random = generator(2);
   for (GpuDevice* device : cuda_devices())
-    for (const int64_t cols : kColumns) {
+    for (const int64_t cols : joined(kColumns, kNormColumns)) {
       CudaBench bench(*device);
-      const int64_t rows = 1 + static_cast<int64_t>(random() % 9);
+      const int64_t rows = 1 + static_cast<int64_t>(random() % 19);
       auto x = random_floats(random, rows * cols, 3);
       for (float& value : x) value += 5;
-      const auto gamma = random_floats(random, cols), beta = random_floats(random, cols);
+      auto gamma = random_floats(random, cols), beta = random_floats(random, cols);
+      // Three channels that are large, so that rows have no outlier, one or two, and of either sign.
+      for (const float factor : {30.0f, -200.0f, 25.0f}) gamma[random() % static_cast<uint64_t>(cols)] *= factor;
       const auto expected = layer_norm_of_cpu(x, rows, cols, gamma, beta, 1e-12f);
       cuda::Rows call{bench.put_one(static_cast<int32_t>(rows)), rows, cols, bench.put(x), cuda::Format::f32, {}};
       call.result = {bench.put(gamma), bench.put(beta), 1e-12f, bench.take<float>(rows * cols),
@@ -215,27 +241,34 @@ TEST(cuda_rows, layer_norm_quantizes_what_it_stores) {
     }
 }
 
+// A norm without gamma stores what it reads, in any form.
+TEST(cuda_rows, layer_norm_rounds) {
+  std::mt19937_64 random = generator(8);
+  for (GpuDevice* device : cuda_devices())
+    for (const int64_t cols : joined(kColumns, kNormColumns))
+      for (const cuda::Form form : {cuda::Form::bf16, cuda::Form::split}) {
+        CudaBench bench(*device);
+        const int64_t rows = 1 + static_cast<int64_t>(random() % 9);
+        const auto x = random_floats(random, rows * cols);
+        cuda::Rows call{bench.put_one(static_cast<int32_t>(rows)), rows, cols, bench.put(x), cuda::Format::f32, {}};
+        call.result.operand = take_operand(bench, form, rows, cols, 0);
+        bench.kernels().layer_norm(call, bench.stream());
+        check_rounded(bench, call.result.operand, x, rows);
+      }
+}
+
 TEST(cuda_rows, convert_f32_bf16) {
   std::mt19937_64 random = generator(3);
   for (GpuDevice* device : cuda_devices())
-    for (const int64_t cols : kColumns)
+    for (const int64_t cols : joined(kColumns, kQuadColumns))
       for (const cuda::Form form : {cuda::Form::bf16, cuda::Form::split}) {
         CudaBench bench(*device);
-        const int64_t rows = 1 + static_cast<int64_t>(random() % 9), part = cuda::part_blocks(form, cols);
+        const int64_t rows = 1 + static_cast<int64_t>(random() % 9);
         const auto x = random_floats(random, rows * cols);
         cuda::Rows call{bench.put_one(static_cast<int32_t>(rows)), rows, cols, bench.put(x), cuda::Format::f32, {}};
         call.result.operand = take_operand(bench, form, rows, cols, 0);
         bench.kernels().convert_f32_bf16(call, bench.stream());
-        const auto data = bench.get(call.result.operand.data, cuda::operand_bytes(form, rows, cols));
-        for (int64_t r = 0; r < rows; ++r)
-          for (int64_t c = 0; c < part * 64; ++c) {
-            const float value = c < cols ? x[static_cast<size_t>(r * cols + c)] : 0;
-            const int64_t blocks = part * cuda::form_parts(form);
-            CHECK_EQUAL(stored_element<uint16_t>(data, r, c, blocks), bf16_bits(value));
-            if (form == cuda::Form::split)
-              CHECK_EQUAL(stored_element<uint16_t>(data, r, c + part * 64, blocks),
-                          bf16_bits(value - rounded_to_bf16(value)));
-          }
+        check_rounded(bench, call.result.operand, x, rows);
       }
 }
 
@@ -243,7 +276,7 @@ TEST(cuda_rows, embedding) {
   std::mt19937_64 random = generator(4);
   constexpr int64_t vocabulary = 11, positions = 7;
   for (GpuDevice* device : cuda_devices())
-    for (const int64_t cols : {1, 31, 64, 384})
+    for (const int64_t cols : {1, 31, 64, 384, 600, 1024, 1030})
       for (const auto form : {cuda::TableForm::f32, cuda::TableForm::f16, cuda::TableForm::bf16, cuda::TableForm::int8})
         for (const bool with_types : {false, true}) {
           CudaBench bench(*device);

@@ -1,19 +1,25 @@
 // LayerNorm of float32 rows, stored as float32 and in the form that the next product reads.
-#include "kernels/cuda/rows.cuh"
+#include "kernels/cuda/norm_rows.cuh"
+#include "kernels/cuda/shared_rows.cuh"
 
 namespace whittle::cuda {
 
 namespace {
 
-__global__ void __launch_bounds__(kRowThreads, kRowBlocks) layer_norm_kernel(const Rows rows) {
-  const WarpRow row = warp_row(static_cast<int>(rows.cols));
-  if (row.row >= *rows.rows) return;
-  read_row(row, rows);
-  finish_row(row, static_cast<int>(rows.cols), rows.result);
+template <int kPlaces, bool kWhole>
+__global__ void __launch_bounds__(kRowThreads, kNormBlocks<kWhole>) layer_norm_kernel(const Rows rows) {
+  NormRow<kPlaces, kWhole> row;
+  if (!row.find(*rows.rows, rows.cols)) return;
+  row.read(static_cast<const float*>(rows.in) + row.row * row.cols + row.lane, [](float value) { return value; });
+  row.finish(rows.result);
 }
 
 void run_layer_norm(const Rows& rows, Stream stream) {
-  launch(layer_norm_kernel, row_grid(rows.most_rows), kRowThreads, row_shared_bytes(rows.cols), stream, rows);
+  const bool fits = start_norm_rows(rows.cols, rows.result, [&](auto shape) {
+    launch(layer_norm_kernel<decltype(shape)::kPlaces, decltype(shape)::kWhole>, norm_grid(rows.most_rows), kRowThreads,
+           0, stream, rows);
+  });
+  if (!fits) run_shared_rows(rows, stream);
 }
 
 }  // namespace
