@@ -2,12 +2,15 @@
 
 #include <sys/mman.h>
 
+#include <bit>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
 #include <map>
 #include <memory>
+#include <random>
+#include <utility>
 #include <vector>
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -23,6 +26,7 @@ namespace {
 constexpr size_t kStackBytes = size_t{256} << 10;  // touched pages only cost memory
 constexpr int kWarp = 32, kWarpgroup = 128, kBarriers = 16;
 constexpr int kMostPolls = 1 << 20;
+constexpr int64_t kLargestShared = 227 << 10;  // sm_90
 
 // Saves the callee-saved registers of the System V ABI on this stack and goes on with another.
 extern "C" void whittle_switch_stacks(void** save, void* load);
@@ -82,9 +86,66 @@ struct Warpgroup {
   std::deque<std::vector<MatrixOperation>> groups;
 };
 
+// In which order threads run that could: as they came, the lowest or the highest always first, so that whole warps are
+// as far ahead of others as barriers let them, or any.
+enum class Order : unsigned { fair, lowest, highest, random };
+constexpr unsigned kOrders = 4;
+
+// The threads that could run.
+class Ready {
+ public:
+  void clear(Order order, unsigned seed) {
+    order_ = order;
+    random_.seed(seed);
+    queue_.clear();
+    polling_.clear();
+    for (uint64_t& word : waiting_) word = 0;
+  }
+  void add(int thread) {
+    if (order_ == Order::fair || order_ == Order::random)
+      queue_.push_back(thread);
+    else
+      waiting_[thread / 64] |= uint64_t{1} << thread % 64;
+  }
+  // One that can only look whether others got anywhere.
+  void add_polling(int thread) {
+    if (order_ == Order::random)
+      queue_.push_back(thread);
+    else
+      polling_.push_back(thread);
+  }
+  // -1 if there is none.
+  int take() {
+    if (order_ == Order::random && !queue_.empty()) std::swap(queue_.front(), queue_[random_() % queue_.size()]);
+    if (!queue_.empty()) return take_front(queue_);
+    for (int i = 0; i < kWords; ++i) {
+      uint64_t& word = waiting_[order_ == Order::lowest ? i : kWords - 1 - i];
+      if (word == 0) continue;
+      const int bit = order_ == Order::lowest ? std::countr_zero(word) : 63 - std::countl_zero(word);
+      word &= ~(uint64_t{1} << bit);
+      return static_cast<int>(&word - waiting_) * 64 + bit;
+    }
+    return polling_.empty() ? -1 : take_front(polling_);
+  }
+
+ private:
+  static constexpr int kWords = 1024 / 64;
+
+  static int take_front(std::deque<int>& queue) {
+    const int thread = queue.front();
+    queue.pop_front();
+    return thread;
+  }
+
+  Order order_ = Order::fair;
+  std::minstd_rand random_;
+  std::deque<int> queue_, polling_;
+  uint64_t waiting_[kWords] = {};
+};
+
 struct Block {
   std::vector<Fiber> fibers;
-  std::deque<int> ready;
+  Ready ready;
   int running = -1, alive = 0;
   int64_t polls = 0;
   std::vector<Meeting> warps, warpgroups;
@@ -92,6 +153,7 @@ struct Block {
   std::vector<Warpgroup> matrix_queues;
   std::multimap<const void*, std::function<void()>> bulk;
   Dim3 index, dimension, grid;
+  bool early = false;  // copies happen at once, not when they are waited for
   uint8_t* shared = nullptr;
   size_t shared_bytes = 0;
   const std::function<void()>* body = nullptr;
@@ -101,6 +163,7 @@ struct Block {
 };
 
 Block* current = nullptr;
+int64_t most_shared = kLargestShared;
 
 Fiber& self() {
   return current->fibers[static_cast<size_t>(current->running)];
@@ -130,12 +193,11 @@ void switch_to(int next) {
 // The running fiber has nothing to do: goes on with the next ready one.
 void leave() {
   Block& block = *current;
-  if (block.ready.empty()) {
+  const int next = block.ready.take();
+  if (next < 0) {
     if (block.alive > 0) fault("threads wait for each other forever");
     return switch_to(-1);
   }
-  const int next = block.ready.front();
-  block.ready.pop_front();
   if (next != block.running) switch_to(next);
 }
 
@@ -188,6 +250,11 @@ char* stack_of(size_t index) {
   return stacks[index];
 }
 
+void run_copy(const CopyOperation& copy) {
+  std::memcpy(copy.to, copy.from, static_cast<size_t>(copy.valid_bytes));
+  std::memset(static_cast<char*>(copy.to) + copy.valid_bytes, 0, static_cast<size_t>(copy.bytes - copy.valid_bytes));
+}
+
 void run_matrices(Warpgroup& queue, size_t groups_left) {
   while (queue.groups.size() > groups_left) {
     for (const MatrixOperation& operation : queue.groups.front()) operation.run(operation, current->shared);
@@ -200,7 +267,8 @@ void run_matrices(Warpgroup& queue, size_t groups_left) {
 void fault(const char* what) {
   std::fprintf(stderr, "CUDA shim: %s", what);
   if (current) {
-    std::fprintf(stderr, " (block %u, %u; thread %d)\n", current->index.x, current->index.y, current->running);
+    std::fprintf(stderr, " (block %u, %u; thread %d; copies %s)\n", current->index.x, current->index.y,
+                 current->running, current->early ? "early" : "late");
     for (const Meeting& one : current->warps)
       if (one.arrived) std::fprintf(stderr, "  %d threads of a warp wait at %s\n", one.arrived, one.operation);
     for (const Meeting& one : current->barriers)
@@ -211,9 +279,18 @@ void fault(const char* what) {
   std::abort();
 }
 
+void limit_shared_memory(int64_t bytes) {
+  most_shared = bytes;
+}
+
 void run_grid(Dim3 grid, int threads, int64_t shared_bytes, const std::function<void()>& body) {
   if (threads < 1 || threads > 1024 || threads % kWarp != 0) fault("blocks have 32 to 1024 threads, whole warps");
-  if (shared_bytes > 227 * 1024) fault("a block has at most 227 KB of shared memory");
+  if (shared_bytes > most_shared) fault("more shared memory than a block of this kind of GPU has");
+  // Blocks of a grid, and single ones from launch to launch, take turns in what the hardware leaves open: the order of
+  // the threads, and whether a copy is there at once, where a stage that is filled too soon shows, or as late as its
+  // wait allows, where a missing wait does.
+  static unsigned launches = 0;
+  const unsigned launch = launches++;
   Block block;
   block.grid = grid;
   block.dimension = {static_cast<unsigned>(threads), 1, 1};
@@ -235,15 +312,17 @@ void run_grid(Dim3 grid, int threads, int64_t shared_bytes, const std::function<
       block.matrix_queues.assign(block.warpgroups.size(), {});
       for (Meeting& barrier : block.barriers) barrier = {};
       block.bulk.clear();
-      block.ready.clear();
       block.polls = 0;
       block.alive = threads;
+      const unsigned turn = launch + x + y;
+      block.ready.clear(static_cast<Order>(turn % kOrders), turn);
+      block.early = turn / kOrders % 2;
       for (int i = 0; i < threads; ++i) {
         Fiber& fiber = block.fibers[static_cast<size_t>(i)];
         fiber.index = i;
         fiber.stack = stack_of(static_cast<size_t>(i));
         start(fiber);
-        block.ready.push_back(i);
+        block.ready.add(i);
       }
       block.running = -1;
       leave();
@@ -305,9 +384,11 @@ void together(Scope scope, const char* operation, void* argument, void (*act)(vo
   }
   if (act) act(meeting->arguments.data(), meeting->wanted);
   meeting->arrived = 0;
-  for (const int waiting : meeting->waiting) block.ready.push_back(waiting);
+  for (const int waiting : meeting->waiting) block.ready.add(waiting);
   meeting->waiting.clear();
   progress();
+  block.ready.add(thread);  // in its turn, as who arrived first
+  leave();
 }
 
 void progress() {
@@ -316,11 +397,12 @@ void progress() {
 
 void poll() {
   if (++current->polls > kMostPolls) fault("all threads poll and nothing happens");
-  current->ready.push_back(current->running);
+  current->ready.add_polling(current->running);
   leave();
 }
 
 void defer_bulk(const void* key, std::function<void()> work) {
+  if (current->early) return work();
   current->bulk.emplace(key, std::move(work));
 }
 
@@ -335,7 +417,9 @@ void flush_bulk(const void* key) {
 }
 
 void defer_copy(void* to, const void* from, int bytes, int valid_bytes) {
-  self().open_copies.push_back({to, from, bytes, valid_bytes});
+  const CopyOperation copy{to, from, bytes, valid_bytes};
+  if (current->early) return run_copy(copy);
+  self().open_copies.push_back(copy);
 }
 
 void commit_copies() {
@@ -346,11 +430,7 @@ void commit_copies() {
 void wait_copies(int groups_left) {
   auto& groups = self().copy_groups;
   while (static_cast<int>(groups.size()) > groups_left) {
-    for (const CopyOperation& copy : groups.front()) {
-      std::memcpy(copy.to, copy.from, static_cast<size_t>(copy.valid_bytes));
-      std::memset(static_cast<char*>(copy.to) + copy.valid_bytes, 0,
-                  static_cast<size_t>(copy.bytes - copy.valid_bytes));
-    }
+    for (const CopyOperation& copy : groups.front()) run_copy(copy);
     groups.pop_front();
   }
 }

@@ -13,6 +13,8 @@ struct Dim3 {
 
 // Runs `body` once a thread of every block, block by block. Shared memory of a block is poisoned before it starts.
 void run_grid(Dim3 grid, int threads, int64_t shared_bytes, const std::function<void()>& body);
+// What a block may have of shared memory from now on.
+void limit_shared_memory(int64_t bytes);
 
 // --- of the thread that runs ---
 Dim3 thread_index();
@@ -35,11 +37,11 @@ void poll();
 // Something happened that polling threads may wait for.
 void progress();
 
-// Work that a real GPU does behind the thread's back. Kept in the block until `flush_bulk(key)` or the block's end.
+// Work that a real GPU does behind the thread's back. Done at once or, by turns, kept until `flush_bulk(key)`.
 void defer_bulk(const void* key, std::function<void()> work);
 void flush_bulk(const void* key);
 
-// The calling thread's own queue of asynchronous copies, in groups.
+// The calling thread's own queue of asynchronous copies, in groups; they happen at once or, by turns, when waited for.
 void defer_copy(void* to, const void* from, int bytes, int valid_bytes);
 void commit_copies();
 void wait_copies(int groups_left);

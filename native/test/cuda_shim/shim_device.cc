@@ -73,6 +73,8 @@ class ShimDevice : public GpuDevice {
     static_cast<ShimStream*>(stream)->queue.clear();
     if (lost) throw Error("DEVICE", "cuda:0 (shim) was lost");
     const std::lock_guard lock(running);
+    // The 99 KB of sm_86 and sm_89 for the kernels that run there too.
+    cuda::shim::limit_shared_memory((info_.capability < 90 ? 99 : 227) << 10);
     for (const auto& work : queue) work();
   }
 
