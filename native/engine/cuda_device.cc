@@ -1,10 +1,26 @@
 #include "engine/cuda_device.h"
 
 #include <cuda_runtime_api.h>
+#include <dlfcn.h>
+
+#include "kernels/cuda/launch_error.h"
 
 namespace whittle {
 
 namespace {
+
+// The runtime keeps the last error until somebody asks for it, who would take it for an error of his own.
+void forget(cudaError_t error) noexcept {
+  if (error != cudaSuccess) cudaGetLastError();
+}
+
+// Node unloads an addon when the last worker_threads environment that loaded it ends; threads that used the runtime,
+// which is linked into the addon, would then end in unmapped code.
+void keep_code_loaded() {
+  Dl_info info;
+  if (dladdr(reinterpret_cast<void*>(&keep_code_loaded), &info) && info.dli_fname)
+    dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+}
 
 class CudaDevice : public GpuDevice {
  public:
@@ -33,8 +49,8 @@ class CudaDevice : public GpuDevice {
     return data;
   }
   void release(void* memory) noexcept override {
-    cudaSetDevice(info_.index);
-    cudaFree(memory);
+    forget(cudaSetDevice(info_.index));
+    forget(cudaFree(memory));
   }
   void* allocate_pinned(int64_t bytes) override {
     use();
@@ -43,8 +59,8 @@ class CudaDevice : public GpuDevice {
     return data;
   }
   void release_pinned(void* memory) noexcept override {
-    cudaSetDevice(info_.index);
-    cudaFreeHost(memory);
+    forget(cudaSetDevice(info_.index));
+    forget(cudaFreeHost(memory));
   }
 
   cuda::Stream create_stream() override {
@@ -54,8 +70,8 @@ class CudaDevice : public GpuDevice {
     return stream;
   }
   void destroy_stream(cuda::Stream stream) noexcept override {
-    cudaSetDevice(info_.index);
-    cudaStreamDestroy(static_cast<cudaStream_t>(stream));
+    forget(cudaSetDevice(info_.index));
+    forget(cudaStreamDestroy(static_cast<cudaStream_t>(stream)));
   }
   void upload(void* to, const void* from, int64_t bytes, cuda::Stream stream) override {
     use();
@@ -82,15 +98,18 @@ class CudaDevice : public GpuDevice {
     cudaGraph_t graph = nullptr;
     try {
       work();
+    } catch (const cuda::LaunchError& error) {
+      drop_capture(on);
+      if (error.out_of_memory()) throw GpuOutOfMemory(name() + " has no memory left for a kernel's code");
+      throw;
     } catch (...) {
-      cudaStreamEndCapture(on, &graph);
-      if (graph) cudaGraphDestroy(graph);
+      drop_capture(on);
       throw;
     }
     check(cudaStreamEndCapture(on, &graph), "capturing a graph");
     cudaGraphExec_t executable = nullptr;
     const cudaError_t error = cudaGraphInstantiate(&executable, graph, 0);
-    cudaGraphDestroy(graph);
+    forget(cudaGraphDestroy(graph));
     check(error, "making a graph");
     return executable;
   }
@@ -99,12 +118,17 @@ class CudaDevice : public GpuDevice {
     check(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), static_cast<cudaStream_t>(stream)), "launching a graph");
   }
   void destroy(GpuGraph graph) noexcept override {
-    cudaSetDevice(info_.index);
-    cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph));
+    forget(cudaSetDevice(info_.index));
+    forget(cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph)));
   }
 
  private:
   std::string name() const { return "cuda:" + std::to_string(info_.index) + " (" + info_.name + ")"; }
+  static void drop_capture(cudaStream_t stream) noexcept {
+    cudaGraph_t graph = nullptr;
+    forget(cudaStreamEndCapture(stream, &graph));
+    if (graph) forget(cudaGraphDestroy(graph));
+  }
   void use() const { check(cudaSetDevice(info_.index), "using it"); }
   // An error of a kernel stays with the process: whatever is asked of the GPU later fails too.
   void check(cudaError_t error, const char* doing) const {
@@ -124,11 +148,12 @@ class CudaDevice : public GpuDevice {
 GpuSupport find_cuda_devices() {
   GpuSupport support;
   support.built = true;
-  cudaRuntimeGetVersion(&support.runtime_version);
-  cudaDriverGetVersion(&support.driver_version);
+  keep_code_loaded();
+  forget(cudaRuntimeGetVersion(&support.runtime_version));
+  forget(cudaDriverGetVersion(&support.driver_version));
   int count = 0;
   const cudaError_t error = cudaGetDeviceCount(&count);
-  cudaGetLastError();
+  forget(error);
   DriverAnswer answer;
   answer.driver_version = support.driver_version;
   answer.runtime_version = support.runtime_version;
@@ -142,7 +167,11 @@ GpuSupport find_cuda_devices() {
   if (!support.problem.empty()) return support;
   for (int i = 0; i < count; ++i) {
     cudaDeviceProp properties;
-    if (cudaGetDeviceProperties(&properties, i) != cudaSuccess) continue;
+    if (const cudaError_t failure = cudaGetDeviceProperties(&properties, i); failure != cudaSuccess) {
+      forget(failure);
+      support.devices.push_back({i, cudaGetErrorString(failure), 0, 0, 0});  // keeps its number, and is refused
+      continue;
+    }
     const int capability = 10 * properties.major + properties.minor;
     support.devices.push_back({i, properties.name, capability, properties.multiProcessorCount,
                                static_cast<int64_t>(properties.totalGlobalMem)});

@@ -48,12 +48,13 @@ void require_capability(const GpuInfo& gpu) {
 }
 
 const GpuSupport& gpu_support() {
-  static const GpuSupport support = [] {
+  // Never destroyed: threads may ask while the process exits.
+  static const GpuSupport& support = *[] {
 #if defined(WHITTLE_CUDA)
-    return find_cuda_devices();
+    return new GpuSupport(find_cuda_devices());
 #else
-    GpuSupport none;
-    none.problem = "this build of whittle has no CUDA kernels";
+    auto* none = new GpuSupport;
+    none->problem = "this build of whittle has no CUDA kernels";
     return none;
 #endif
   }();

@@ -7,7 +7,11 @@
 const std::vector<whittle::GpuDevice*>& whittle::test::cuda_devices() {
   static const std::vector<GpuDevice*> devices = [] {
     std::vector<GpuDevice*> found;
-    for (const GpuInfo& info : gpu_support().devices) found.push_back(&gpu_device(info.index));
+    for (const GpuInfo& info : gpu_support().devices)
+      if (info.capability >= 80) found.push_back(&gpu_device(info.index));
+    if (found.empty())
+      WHITTLE_FAIL("no GPU to test on: " << (gpu_support().devices.empty() ? gpu_support().problem
+                                                                           : "all are older than sm_80"));
     return found;
   }();
   return devices;

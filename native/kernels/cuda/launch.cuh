@@ -1,9 +1,9 @@
 // Launching a kernel, on the GPU or in the shim.
 #pragma once
 
-#include "cpu/error.h"
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/kernel_table.h"
+#include "kernels/cuda/launch_error.h"
 
 #if defined(WHITTLE_CUDA_SHIM)
 #include <functional>
@@ -20,7 +20,51 @@ struct Grid {
   int64_t x, y = 1;
 };
 
-// kernel(arguments...) with dynamic shared memory. Nothing if the grid is empty. Throws Error INTERNAL.
+#if !defined(WHITTLE_CUDA_SHIM)
+[[noreturn]] inline void refuse_launch(cudaError_t error) {
+  cudaGetLastError();  // Else the next one who asks takes it for an error of its own.
+  const std::string found = std::string(": ") + cudaGetErrorString(error);
+  switch (error) {
+    case cudaErrorMemoryAllocation:
+      throw LaunchError("DEVICE", "The GPU has no memory left for a kernel's code" + found, true);
+    case cudaErrorNoKernelImageForDevice:
+    case cudaErrorInvalidDeviceFunction:
+    case cudaErrorInvalidKernelImage:
+    case cudaErrorInvalidPtx:
+    case cudaErrorUnsupportedPtxVersion:
+    case cudaErrorJitCompilerNotFound:
+    case cudaErrorJitCompilationDisabled:
+      throw LaunchError("UNSUPPORTED", "This build has no kernels for this kind of GPU" + found);
+    case cudaErrorInvalidValue:
+    case cudaErrorInvalidConfiguration:
+    case cudaErrorInvalidResourceHandle:
+    case cudaErrorLaunchOutOfResources:
+    case cudaErrorStreamCaptureUnsupported:
+    case cudaErrorStreamCaptureInvalidated:
+      throw LaunchError("INTERNAL", "A CUDA kernel could not be launched" + found);
+    default:
+      throw LaunchError("DEVICE", "The GPU was lost before a kernel was launched" + found +
+                                      "; start the process again, or use device cpu");
+  }
+}
+
+// Lets blocks of the kernel have all the shared memory that the current GPU gives, not just `bytes`: the limit belongs
+// to the kernel, and of two threads that launch it with different sizes one would lower it before the other's launch.
+inline void allow_shared_memory(const void* kernel, int bytes) {
+  int device = 0, most = 0;
+  cudaError_t error = cudaGetDevice(&device);
+  if (error == cudaSuccess) error = cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+  if (error == cudaSuccess && bytes > most)
+    throw LaunchError("UNSUPPORTED", "Expected a GPU that gives " + std::to_string(bytes) +
+                                         " bytes of shared memory to a block, which rows of this model's width need, "
+                                         "but this one gives " + std::to_string(most));
+  if (error == cudaSuccess) error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most);
+  if (error != cudaSuccess) refuse_launch(error);
+}
+#endif
+
+// kernel(arguments...) with dynamic shared memory, on the current GPU. Nothing if the grid is empty. Throws LaunchError
+// DEVICE, UNSUPPORTED or INTERNAL.
 template <typename... Parameters, typename... Arguments>
 void launch(void (*kernel)(Parameters...), Grid grid, int threads, int shared_bytes, Stream stream,
             const Arguments&... arguments) {
@@ -29,10 +73,7 @@ void launch(void (*kernel)(Parameters...), Grid grid, int threads, int shared_by
   const shim::Dim3 dimension{static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y), 1};
   shim::enqueue(stream, [=] { shim::run_grid(dimension, threads, shared_bytes, [=] { kernel(arguments...); }); });
 #else
-  cudaError_t error = cudaSuccess;
-  if (shared_bytes > 48 * 1024)
-    error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                 shared_bytes);
+  if (shared_bytes > 48 * 1024) allow_shared_memory(reinterpret_cast<const void*>(kernel), shared_bytes);
   // cudaLaunchKernel rather than the brackets of nvcc, which clang-format takes apart.
   const auto call = [&](Parameters... values) {
     void* pointers[] = {&values...};
@@ -41,10 +82,7 @@ void launch(void (*kernel)(Parameters...), Grid grid, int threads, int shared_by
                             dim3(static_cast<unsigned>(threads)), pointers, static_cast<size_t>(shared_bytes),
                             static_cast<cudaStream_t>(stream));
   };
-  if (error == cudaSuccess) error = call(arguments...);
-  if (error == cudaSuccess) error = cudaGetLastError();
-  if (error != cudaSuccess)
-    throw Error("INTERNAL", std::string("A CUDA kernel could not be launched: ") + cudaGetErrorString(error));
+  if (const cudaError_t error = call(arguments...); error != cudaSuccess) refuse_launch(error);
 #endif
 }
 
