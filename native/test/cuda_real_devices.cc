@@ -10,8 +10,8 @@ const std::vector<whittle::GpuDevice*>& whittle::test::cuda_devices() {
     for (const GpuInfo& info : gpu_support().devices)
       if (info.capability >= 80) found.push_back(&gpu_device(info.index));
     if (found.empty())
-      WHITTLE_FAIL("no GPU to test on: " << (gpu_support().devices.empty() ? gpu_support().problem
-                                                                           : "all are older than sm_80"));
+      throw Error("UNSUPPORTED", "Expected a GPU of compute capability 8.0 or later but " +
+                                     (gpu_support().devices.empty() ? gpu_support().problem : "all are older"));
     return found;
   }();
   return devices;

@@ -3,6 +3,12 @@
 # machines without one.
 set(WHITTLE_CUDA_ARCHITECTURES "80-real;86-real;89-real;90a-real;90-virtual"
     CACHE STRING "What the kernels are compiled for; the last is PTX, for GPUs of later kinds")
+foreach(architecture IN LISTS WHITTLE_CUDA_ARCHITECTURES)
+  if(architecture MATCHES "^90(-real)?$")
+    message(FATAL_ERROR "WHITTLE_CUDA_ARCHITECTURES: expected 90a-real but found ${architecture}, whose machine code "
+                        "lacks the matrix instructions that Hopper GPUs are given")
+  endif()
+endforeach()
 set(CMAKE_CUDA_ARCHITECTURES ${WHITTLE_CUDA_ARCHITECTURES})
 # C++17, since CMake before 3.26 does not know nvcc's flag for more.
 set(CMAKE_CUDA_STANDARD 17)

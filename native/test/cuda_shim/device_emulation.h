@@ -442,8 +442,14 @@ void wgmma_wait() {
 template <typename Sum, int kCount>
 void hold_accumulators(Sum (&)[kCount]) {}
 template <int kCount>
-void take_registers() {}
+void take_registers() {
+  static_assert(kCount >= 24 && kCount <= 256 && kCount % 8 == 0);
+  shim::together(shim::Scope::warpgroup, "take_registers", nullptr, nullptr);
+}
 template <int kCount>
-void give_registers() {}
+void give_registers() {
+  static_assert(kCount >= 24 && kCount <= 256 && kCount % 8 == 0);
+  shim::together(shim::Scope::warpgroup, "give_registers", nullptr, nullptr);
+}
 
 }  // namespace whittle::cuda
