@@ -356,8 +356,9 @@ void CudaLane::run_layer(size_t index, bool first_rows, const CudaBucket& bucket
   normalize(layer.attention_norm, normalized);
 
   cuda::Operand inner = memory.inner;
-  product(layer.intermediate, normalized, rows, most_rows, cuda::Activation::gelu, nullptr,
-          int8 ? memory.widened : inner.data);
+  // GELU of what is quantized comes with its quantization.
+  product(layer.intermediate, normalized, rows, most_rows, int8 ? cuda::Activation::none : cuda::Activation::gelu,
+          nullptr, int8 ? memory.widened : inner.data);
   if (int8) inner = prepare(layer.output, memory.widened, model_.unquantized(), rows, most_rows, inner);
   product(layer.output, inner, rows, most_rows, cuda::Activation::none, memory.x, memory.sum);
   normalize(layer.output_norm,

@@ -1,8 +1,8 @@
 // What all products do with their sums: scales, outliers, bias, activation, residual, and storing.
 #pragma once
 
+#include "kernels/cuda/gelu.cuh"
 #include "kernels/cuda/launch.cuh"
-#include "kernels/normal_tail.h"
 
 namespace whittle::cuda {
 
@@ -27,7 +27,7 @@ constexpr bool kIsInt8 = Sum(1) / 2 == 0;  // sums are int32
 // --- which epilogue -------------------------------------------------------------------------------------------------
 // The epilogues of an encoder's layers are compiled each for itself, for n a multiple of 32; every other product has a
 // general one, which decides at run time.
-enum class Finish { general, general_gelu, f16, f16_gelu, bf16, f32, f32_gelu, f32_residual, operand_gelu };
+enum class Finish { general, general_gelu, f16, bf16, f32, f32_residual, operand_gelu };
 template <Finish kFinish>
 struct FinishTag {
   static constexpr Finish kValue = kFinish;
@@ -37,100 +37,40 @@ constexpr bool is_general(Finish finish) {
   return finish == Finish::general || finish == Finish::general_gelu;
 }
 constexpr bool has_gelu(Finish finish) {
-  return finish == Finish::general_gelu || finish == Finish::f16_gelu || finish == Finish::f32_gelu ||
-         finish == Finish::operand_gelu;
+  return finish == Finish::general_gelu || finish == Finish::operand_gelu;
 }
 constexpr bool is_f32(Finish finish) {
-  return finish == Finish::f32 || finish == Finish::f32_gelu || finish == Finish::f32_residual;
+  return finish == Finish::f32 || finish == Finish::f32_residual;
 }
 
 inline Finish finish_of(const Gemm& g) {
-  const bool gelu = g.activation == Activation::gelu;
+  const bool gelu = g.activation == Activation::gelu, int8 = g.a.form == Form::int8;
   const Finish general = gelu ? Finish::general_gelu : Finish::general;
   if (g.n % 32 != 0 || !g.bias || g.y_low || (g.activation != Activation::none && !gelu)) return general;
-  if (g.residual) return g.format == Format::f32 && !gelu ? Finish::f32_residual : general;
-  if (g.format == Format::f16) return gelu ? Finish::f16_gelu : Finish::f16;
-  if (g.a.form == Form::int8) {
-    if (g.format == Format::f32) return gelu ? Finish::f32_gelu : Finish::f32;
-    if (g.format == Format::bf16 && !gelu) return Finish::bf16;
-  } else if (g.format == Format::operand && g.y_form == Form::bf16 && gelu && g.n % (kRowBytes / 2) == 0) {
-    return Finish::operand_gelu;
+  if (gelu) {
+    const bool operand = g.format == Format::operand && g.y_form == Form::bf16 && g.n % (kRowBytes / 2) == 0;
+    return !int8 && operand && !g.residual ? Finish::operand_gelu : general;
   }
-  return general;
+  if (g.residual) return g.format == Format::f32 ? Finish::f32_residual : general;
+  if (g.format == Format::f16) return Finish::f16;
+  if (g.format == Format::bf16 && int8) return Finish::bf16;
+  return g.format == Format::f32 && int8 ? Finish::f32 : general;
 }
 
 // visit(FinishTag<finish>()) with finish_of(g), of those that sums of this type have.
 template <typename Sum, typename Visit>
 void with_finish(const Gemm& g, const Visit& visit) {
-  switch (finish_of(g)) {
-    case Finish::f16:
-      return visit(FinishTag<Finish::f16>());
-    case Finish::f32_residual:
-      return visit(FinishTag<Finish::f32_residual>());
-    case Finish::general_gelu:
-      return visit(FinishTag<Finish::general_gelu>());
-    default:
-      break;
-  }
+  const Finish finish = finish_of(g);
+  if (finish == Finish::f16) return visit(FinishTag<Finish::f16>());
+  if (finish == Finish::f32_residual) return visit(FinishTag<Finish::f32_residual>());
+  if (finish == Finish::general_gelu) return visit(FinishTag<Finish::general_gelu>());
   if constexpr (kIsInt8<Sum>) {
-    switch (finish_of(g)) {
-      case Finish::f16_gelu:
-        return visit(FinishTag<Finish::f16_gelu>());
-      case Finish::bf16:
-        return visit(FinishTag<Finish::bf16>());
-      case Finish::f32:
-        return visit(FinishTag<Finish::f32>());
-      case Finish::f32_gelu:
-        return visit(FinishTag<Finish::f32_gelu>());
-      default:
-        break;
-    }
-  } else if (finish_of(g) == Finish::operand_gelu) {
+    if (finish == Finish::bf16) return visit(FinishTag<Finish::bf16>());
+    if (finish == Finish::f32) return visit(FinishTag<Finish::f32>());
+  } else if (finish == Finish::operand_gelu) {
     return visit(FinishTag<Finish::operand_gelu>());
   }
   visit(FinishTag<Finish::general>());
-}
-
-// --- GELU -----------------------------------------------------------------------------------------------------------
-// In its erf form.
-__device__ __forceinline__ float gelu(float x) {
-  return 0.5f * x * (1.0f + erff(x * 0.70710678118654752440f));
-}
-
-struct NormalTailTable {
-  float powers[5][32];
-};
-constexpr NormalTailTable normal_tail_table() {
-  NormalTailTable table{};
-  for (int power = 0; power < 5; ++power)
-    for (int piece = 0; piece < 32; ++piece) table.powers[power][piece] = kNormalTail[power][piece];
-  return table;
-}
-static __device__ const NormalTailTable device_normal_tail = normal_tail_table();
-
-// kernels/normal_tail.h in shared memory, where 32 lanes read 32 pieces of a power from different banks.
-static constexpr int kTailBytes = static_cast<int>(sizeof(NormalTailTable));
-// By the first 160 threads; the others of the block see it after a barrier.
-__device__ __forceinline__ void load_tail(float* tail, int thread) {
-  if (thread < 5 * 32) tail[thread] = device_normal_tail.powers[thread / 32][thread % 32];
-}
-
-// GELU with the bits of the CPU's int8 engine (kernels/ref/epilogue_s8.cc).
-__device__ __forceinline__ float gelu_of_tail(float x, const float* tail) {
-  const float z = fminf(fabsf(x), kNormalTailEnd);
-  // 2^23 plus the number of the piece, which is the lowest bits.
-  const float shifted = multiply_add(z, kNormalTailPieces, kRoundingShift);
-  const float t = multiply_add(z, kNormalTailPieces, -add(shifted, -kRoundingShift));
-  const float* piece = tail + (float_bits(shifted) & 31u);
-  float sum = piece[4 * 32];
-#pragma unroll
-  for (int power = 3; power >= 0; --power) sum = multiply_add(sum, t, piece[power * 32]);
-  return multiply(x, x >= 0 ? add(1.0f, -sum) : sum);
-}
-
-template <typename Sum>
-__device__ __forceinline__ float gelu_after(float x, const float* tail) {
-  return kIsInt8<Sum> ? gelu_of_tail(x, tail) : gelu(x);
 }
 
 // --- rows and columns of a tile -------------------------------------------------------------------------------------
@@ -268,8 +208,8 @@ struct Result {
 };
 
 template <Finish kFinish, int kCount, typename Sum>
-__device__ __forceinline__ void finish_as_compiled(const Gemm& g, const TileRow (&rows)[2], int64_t first_column, int lane,
-                                            Sum (&sums)[kCount], const float* tail) {
+__device__ __forceinline__ void finish_as_compiled(const Gemm& g, const TileRow (&rows)[2], int64_t first_column,
+                                                   int lane, Sum (&sums)[kCount]) {
   constexpr bool kF32 = is_f32(kFinish);
   const int column = tile_columns(kF32, first_column, lane).first, n = static_cast<int>(g.n);
   complete_sums<kF32>(g, rows, column, sums);
@@ -288,7 +228,7 @@ __device__ __forceinline__ void finish_as_compiled(const Gemm& g, const TileRow 
         v[c] = static_cast<float>(sums[16 * part + c / 2 * 4 + half * 2 + c % 2]);
         if (kIsInt8<Sum>) v[c] = multiply(multiply(v[c], rows[half].scale), scales[c]);
         v[c] = add(v[c], bias[c]);
-        if (has_gelu(kFinish)) v[c] = gelu_after<Sum>(v[c], tail);
+        if (has_gelu(kFinish)) v[c] = gelu(v[c]);
       }
       if (rows[half].valid) results[half].store(part, v);
     }
@@ -349,8 +289,7 @@ __device__ __forceinline__ void store_generally(const Gemm& g, int64_t row, cons
 }
 
 template <bool kGelu, typename Sum>
-__device__ __forceinline__ float finish_generally(const Gemm& g, const TileRow& row, int column, Sum sum,
-                                                  const float* tail) {
+__device__ __forceinline__ float finish_generally(const Gemm& g, const TileRow& row, int column, Sum sum) {
   if constexpr (kIsInt8<Sum>) {
     if (g.a.offsets) sum += row.offset * g.w_sums[column];
     for (int i = 0; i < row.outliers; ++i) {
@@ -361,7 +300,7 @@ __device__ __forceinline__ float finish_generally(const Gemm& g, const TileRow& 
   float v = static_cast<float>(sum);
   if (g.w_scales) v = multiply(multiply(v, row.scale), g.w_scales[column]);
   if (g.bias) v = add(v, g.bias[column]);
-  if (kGelu) v = gelu_after<Sum>(v, tail);
+  if (kGelu) v = kIsInt8<Sum> ? gelu_of_table(v) : gelu(v);
   if (g.activation == Activation::tanh) v = tanhf(v);
   if (g.activation == Activation::relu) v = fmaxf(v, 0.0f);
   return g.residual ? add(v, g.residual[row.row * g.n + column]) : v;
@@ -371,9 +310,9 @@ __device__ __forceinline__ float finish_generally(const Gemm& g, const TileRow& 
 // Sums of a thread to their places. column: the first of its 32, or of the tile's.
 template <Finish kFinish, int kCount, typename Sum>
 __device__ __forceinline__ void finish_tile(const Gemm& g, const TileRow (&rows)[2], int64_t column, int lane,
-                                            Sum (&sums)[kCount], const float* tail) {
+                                            Sum (&sums)[kCount]) {
   if constexpr (!is_general(kFinish)) {
-    finish_as_compiled<kFinish>(g, rows, column, lane, sums, tail);
+    finish_as_compiled<kFinish>(g, rows, column, lane, sums);
   } else {
 #pragma unroll
     for (int part = 0; part < kCount / 16; ++part)
@@ -387,7 +326,7 @@ __device__ __forceinline__ void finish_tile(const Gemm& g, const TileRow (&rows)
           v[c] = 0;
           if (columns[c] < g.n)
             v[c] = finish_generally<has_gelu(kFinish)>(g, rows[half], columns[c],
-                                                       sums[16 * part + c / 2 * 4 + half * 2 + c % 2], tail);
+                                                       sums[16 * part + c / 2 * 4 + half * 2 + c % 2]);
         }
         store_generally(g, rows[half].row, columns, v);
       }

@@ -8,7 +8,7 @@ namespace whittle::cuda {
 
 static constexpr int kMmaThreads = 256, kMmaStages = 3, kMmaColumns = 128;
 static constexpr int kMmaStageBytes = 2 * kBlockBytes;  // A, then W
-static constexpr int kMmaSharedBytes = kMmaStages * kMmaStageBytes + kTailBytes;
+static constexpr int kMmaSharedBytes = kMmaStages * kMmaStageBytes;
 
 __device__ __forceinline__ void mma(int32_t (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
   mma_s8(d, a, b0, b1);
@@ -46,8 +46,6 @@ __global__ void __launch_bounds__(kMmaThreads, 1) gemm_mma_kernel(const Gemm g) 
   if (row_tile * kBlockRows >= rows) return;
   uint8_t* shared = dynamic_shared();
   const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, warp = thread / 32;
-  float* tail = reinterpret_cast<float*>(shared + kMmaStages * kMmaStageBytes);
-  if (has_gelu(kFinish) && kIsInt8<Sum>) load_tail(tail, thread);
   const int warp_row = warp / 4 * 64, warp_column = warp % 4 * 32;
   const Steps steps = steps_of(g.a);
   const int count = steps.count();
@@ -94,7 +92,7 @@ __global__ void __launch_bounds__(kMmaThreads, 1) gemm_mma_kernel(const Gemm g) 
     Sum of_rows[16];
 #pragma unroll
     for (int at = 0; at < 16; ++at) of_rows[at] = sums[i][at / 4][at % 4];
-    finish_tile<kFinish>(g, pair, column, lane, of_rows, tail);
+    finish_tile<kFinish>(g, pair, column, lane, of_rows);
   }
 #endif
 }

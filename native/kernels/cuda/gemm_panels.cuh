@@ -31,15 +31,14 @@ struct StageTurn {
   }
 };
 
-// Shared memory: the panel, the stages, the barriers, the table of GELU.
+// Shared memory: the panel, the stages, the barriers.
 struct PanelShared {
   uint8_t* shared;
   int blocks;  // of k
 
   static constexpr int kBarriers = 2 * kPanelStages + kMostPanelBlocks + 1;
   static constexpr int64_t bytes(int64_t blocks) {
-    return blocks * kBlockBytes + kPanelStages * kPanelStageBytes + kBarriers * static_cast<int>(sizeof(uint64_t)) +
-           kTailBytes;
+    return blocks * kBlockBytes + kPanelStages * kPanelStageBytes + kBarriers * static_cast<int>(sizeof(uint64_t));
   }
   __device__ __forceinline__ uint8_t* panel(int block) const { return shared + block * kBlockBytes; }
   __device__ __forceinline__ uint8_t* stage(int i) const { return panel(blocks) + i * kPanelStageBytes; }
@@ -49,7 +48,6 @@ struct PanelShared {
   __device__ __forceinline__ uint64_t* empty(int i) const { return full(kPanelStages + i); }
   __device__ __forceinline__ uint64_t* panel_full(int block) const { return empty(kPanelStages + block); }
   __device__ __forceinline__ uint64_t* panel_empty() const { return panel_full(kMostPanelBlocks); }
-  __device__ __forceinline__ float* tail() const { return reinterpret_cast<float*>(panel_empty() + 1); }
 };
 static_assert(PanelShared::bytes(kMostPanelBlocks) <= 227 * 1024);
 
@@ -147,7 +145,7 @@ __device__ __forceinline__ void multiply_panels(const Gemm& g, const PanelWalk& 
       if (tile + kPanelGroups >= count && lane == 0) barrier_arrive(shared.panel_empty());
       const int64_t row = int64_t{first + tile} * kPanelRows + thread % 128 / 32 * 16 + lane / 4;
       const TileRow pair[2] = {tile_row<Sum>(g, row, rows), tile_row<Sum>(g, row + 8, rows)};
-      finish_tile<kFinish>(g, pair, int64_t{panel} * kPanelColumns, lane, sums, shared.tail());
+      finish_tile<kFinish>(g, pair, int64_t{panel} * kPanelColumns, lane, sums);
     }
     tiles_before += count;
     parity ^= 1;
@@ -173,7 +171,6 @@ __global__ void __launch_bounds__(kPanelThreads, 1) gemm_panels_kernel(const Gem
     barrier_init(shared.panel_empty(), 4 * kPanelGroups);
     barrier_init_fence();
   }
-  if (has_gelu(kFinish) && kIsInt8<Sum>) load_tail(shared.tail(), thread);
   sync_block();
   if (thread >= kPanelGroups * 128) {
     give_registers<24>();

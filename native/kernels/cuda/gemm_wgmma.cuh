@@ -14,8 +14,7 @@ struct WgmmaShape {
   static constexpr int kStageBytes = kBlockBytes + kColumns * kRowBytes;  // A, then W
   static constexpr int kStages = kColumns == 256 ? 4 : 6;
   static constexpr int kBarriers = kStages * kStageBytes;  // where they lie
-  static constexpr int kTail = kBarriers + 2 * kStages * static_cast<int>(sizeof(uint64_t));
-  static constexpr int kSharedBytes = kTail + kTailBytes;
+  static constexpr int kSharedBytes = kBarriers + 2 * kStages * static_cast<int>(sizeof(uint64_t));
 };
 
 // Tiles in the order in which blocks take them: along the columns first, so that what the blocks at work read of A is
@@ -83,8 +82,7 @@ __device__ __forceinline__ void multiply_tiles(const Gemm& g, const TileWalk& wa
 
     const int64_t row = walk.row(tile) * kBlockRows + group * 64 + thread % 128 / 32 * 16 + lane / 4;
     const TileRow pair[2] = {tile_row<Sum>(g, row, rows), tile_row<Sum>(g, row + 8, rows)};
-    finish_tile<kFinish>(g, pair, walk.column(tile) * kColumns, lane, sums,
-                         reinterpret_cast<const float*>(shared + Shape::kTail));
+    finish_tile<kFinish>(g, pair, walk.column(tile) * kColumns, lane, sums);
   }
 }
 #endif
@@ -106,8 +104,6 @@ __global__ void __launch_bounds__(kWgmmaThreads, 1) gemm_wgmma_kernel(const Gemm
     }
     barrier_init_fence();
   }
-  if (has_gelu(kFinish) && kIsInt8<Sum>)
-    load_tail(reinterpret_cast<float*>(shared + Shape::kTail), static_cast<int>(threadIdx.x));
   sync_block();
   if (threadIdx.x < 128) {
     give_registers<40>();

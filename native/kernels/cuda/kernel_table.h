@@ -215,9 +215,9 @@ struct KernelTable {
   void (*gemm_bf16)(const Gemm&, Stream);         // bf16 and split
   void (*layer_norm)(const Rows&, Stream);        // in: float32; then quantized or rounded
   void (*quantize_rows_s8)(const Rows&, Stream);  // no norm
-  // x >= -kGeluLowest in all 255 steps between that and the row's maximum m (0 at least): with
-  // z = round(kGeluLowest * 254 / (m + kGeluLowest)), int8 = round(x * 254 / (m + kGeluLowest)) + z - 128, offset 128 -
-  // z.
+  // No norm: x = GELU(in) >= -kGeluLowest, in all 255 steps between that and the row's maximum m (0 at least). With
+  // z = round(kGeluLowest * 254 / (m + kGeluLowest)), int8 = round(x * 254 / (m + kGeluLowest)) + z - 128, offset
+  // 128 - z.
   void (*quantize_gelu_u8)(const Rows&, Stream);
   void (*convert_f32_bf16)(const Rows&, Stream);  // no norm
   void (*embedding)(const Embeddings&, Stream);

@@ -6,7 +6,7 @@
 
 namespace whittle::cuda {
 
-enum class RowForm : int { int8 = 0, gelu, bf16 };  // int8: without outliers; bf16: or split
+enum class RowForm : int { int8 = 0, gelu, bf16 };  // int8: without outliers; gelu: of it, int8; bf16: or split
 
 // A thread has kWide columns at (thread + p * kThreads) * kWide, p below kPlaces.
 template <RowForm kTakeForm, Format kTakeFormat, int kTakeWarps, int kTakePlaces>
@@ -15,8 +15,9 @@ struct QuadShape {
   static constexpr int kWarps = kTakeWarps, kPlaces = kTakePlaces, kThreads = 32 * kWarps;
   static constexpr bool kHalf = kTakeFormat == Format::f16;
   static constexpr int kWide = kHalf ? 8 : 4, kColumns = kThreads * kPlaces * kWide;
-  // Registers for the values and about 24 more; blocks of a multiprocessor that leave so many, 16 at most.
-  static constexpr int kBlocks = 65536 / kRowThreads / (kPlaces * kWide + 24) / 2 * 2;
+  // Registers for the values and some more; blocks of a multiprocessor that leave so many, 16 at most.
+  static constexpr int kMore = kForm == RowForm::gelu ? 32 : 24;
+  static constexpr int kBlocks = 65536 / kRowThreads / (kPlaces * kWide + kMore) / 2 * 2;
 };
 
 // The largest of what the threads of a row have.
@@ -62,6 +63,9 @@ __global__ void __launch_bounds__(kRowThreads, Shape::kBlocks) row_quads_kernel(
     for (int i = 0; i < kWide; ++i)
       values[p][i] = Shape::kHalf ? half_value(static_cast<uint16_t>(words[i / (kWide / 4)] >> (16 * (i % 2))))
                                   : bits_float(words[i / (kWide / 4)]);
+    if constexpr (Shape::kForm == RowForm::gelu)
+#pragma unroll
+      for (int i = 0; i < kWide; ++i) values[p][i] = gelu_of_table(values[p][i]);
   }
 
   const Operand& operand = rows.result.operand;
@@ -90,12 +94,11 @@ __global__ void __launch_bounds__(kRowThreads, Shape::kBlocks) row_quads_kernel(
       for (int i = 0; i < kWide; ++i)
         largest = fmaxf(largest, Shape::kForm == RowForm::gelu ? values[p][i] : fabsf(values[p][i]));
     largest = largest_of_row<Shape::kWarps>(largest);
-    float inverse = 0, least = 0, shift = 0;
+    float inverse = 0, shift = 0;
     if constexpr (Shape::kForm == RowForm::gelu) {
       const GeluScale scale(largest);
       if (thread == 0) scale.store(operand, row);
       inverse = scale.inverse();
-      least = add(kRounding, static_cast<float>(-scale.zero()));  // float16 may round below GELU's least value
       shift = static_cast<float>(scale.zero() - 128);
     } else {
       const RowScale scale{largest, false};
@@ -114,7 +117,7 @@ __global__ void __launch_bounds__(kRowThreads, Shape::kBlocks) row_quads_kernel(
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
           sums[i] = rounded_sum(values[p][4 * word + i], inverse);
-          if (Shape::kForm == RowForm::gelu) sums[i] = add(fmaxf(sums[i], least), shift);
+          if (Shape::kForm == RowForm::gelu) sums[i] = add(sums[i], shift);
         }
         bytes[word] = has(p) ? last_bytes(sums[0], sums[1], sums[2], sums[3]) : 0;
       }

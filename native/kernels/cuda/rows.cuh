@@ -4,6 +4,7 @@
 // neither takes.
 #pragma once
 
+#include "kernels/cuda/gelu.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/outliers.h"
 

@@ -82,8 +82,7 @@ __device__ __forceinline__ void store_int8(const WarpRow& row, int cols, float i
     uint32_t word = 0;
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      int rounded = byte + i < cols ? round_to_int(multiply(row.values[byte + i], inverse)) + shift : 0;
-      rounded = rounded < -128 ? -128 : rounded;  // float16 may round below GELU's least value
+      const int rounded = byte + i < cols ? round_to_int(multiply(row.values[byte + i], inverse)) + shift : 0;
       word |= (static_cast<uint32_t>(rounded) & 0xffu) << (8 * i);
     }
     *reinterpret_cast<uint32_t*>(operand.data + operand_offset(row.row, byte, blocks)) = word;
@@ -93,7 +92,11 @@ __device__ __forceinline__ void store_int8(const WarpRow& row, int cols, float i
 // See KernelTable::quantize_gelu_u8.
 __device__ __forceinline__ void quantize_gelu(const WarpRow& row, int cols, const Operand& operand) {
   float largest = 0;
-  for (int c = row.lane; c < cols; c += 32) largest = fmaxf(largest, row.values[c]);
+  for (int c = row.lane; c < cols; c += 32) {
+    row.values[c] = gelu_of_table(row.values[c]);
+    largest = fmaxf(largest, row.values[c]);
+  }
+  sync_warp();
   for (int mask = 16; mask > 0; mask /= 2) largest = fmaxf(largest, shuffle_xor(largest, mask));
   const GeluScale scale(largest);
   if (row.lane == 0) scale.store(operand, row.row);
