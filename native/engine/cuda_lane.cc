@@ -79,7 +79,11 @@ int64_t bucket_size(int64_t count) {
 
 struct CudaLane::Memory {
   BatchArrays batch;
-  float *x, *sum, *first, *pooled, *out;
+  // [tokens, hidden]: a layer's input and result; and between attention and what follows. LayerNorm of them is stored
+  // only as operands of products; who adds it takes it from them and from what it took of their rows.
+  float *x, *sum;
+  cuda::RowStats* stats;  // [tokens]
+  float *first, *pooled, *out;
   cuda::Operand a, inner;        // inputs of products: hidden wide, intermediate wide
   uint16_t *qkv, *qkv_low;       // [tokens, 3 * hidden]
   void *attended, *widened;      // int8 only: [tokens, hidden], [tokens, intermediate]
@@ -127,6 +131,7 @@ CudaLane::Memory CudaLane::lay_out(const CudaBucket& bucket) const {
   memory.batch = lay_out_batch(layout.take<char>(lay_out_batch(nullptr, bucket).bytes), bucket);
   memory.x = layout.take<float>(rows * hidden);
   memory.sum = layout.take<float>(rows * hidden);
+  memory.stats = layout.take<cuda::RowStats>(rows);
   memory.first = layout.take<float>(bucket.sequences * hidden);
   memory.pooled = layout.take<float>(bucket.sequences * hidden);
   memory.out = layout.take<float>(rows * std::max(model_.labels, int64_t{1}));
@@ -149,6 +154,7 @@ int64_t CudaLane::workspace_bytes(const CudaModel& model, int64_t tokens) {
   Layout layout(nullptr);
   layout.take<char>(lay_out_batch(nullptr, {rows, rows, rows}).bytes);
   for (int i = 0; i < 4; ++i) layout.take<float>(rows * model.hidden);
+  layout.take<cuda::RowStats>(rows);
   layout.take<float>(rows * std::max(model.labels, int64_t{1}));
   take_operand(layout, form, rows, model.hidden, kNormOutliers);
   take_operand(layout, form, rows, model.intermediate, 0);
@@ -261,7 +267,7 @@ bool CudaLane::free_memory() {
 }
 
 void CudaLane::product(const CudaLinear& linear, const cuda::Operand& a, const int32_t* rows, int64_t most_rows,
-                       cuda::Activation activation, const float* residual, void* y, uint16_t* y_low) const {
+                       cuda::Activation activation, const Residual& residual, void* y, uint16_t* y_low) const {
   cuda::Gemm call{};
   call.rows = rows;
   call.most_rows = most_rows;
@@ -273,7 +279,12 @@ void CudaLane::product(const CudaLinear& linear, const cuda::Operand& a, const i
   call.w_sums = linear.sums.as<int32_t>();
   call.bias = linear.bias.as<float>();
   call.activation = activation;
-  call.residual = residual;
+  call.residual = residual.x;
+  if (residual.norm) {
+    call.residual_stats = residual.stats;
+    call.residual_gamma = residual.norm->gamma.as<float>();
+    call.residual_beta = residual.norm->beta.as<float>();
+  }
   call.format = linear.format;
   call.y = y;
   call.y_low = y_low;
@@ -308,14 +319,17 @@ cuda::Operand with_outliers(cuda::Operand operand, int most) {
 
 }  // namespace
 
-void CudaLane::run_layer(size_t index, bool first_rows, const CudaBucket& bucket, const Memory& memory,
-                         bool last) const {
+void CudaLane::run_layer(size_t index, bool first_rows, const CudaBucket& bucket, const Memory& memory) const {
   const CudaLayer& layer = model_.layers[index];
+  const bool last = index + 1 == model_.layers.size(), before_last = index + 2 == model_.layers.size();
+  // Whether the layer's result is normalized where it lies: for who takes it from there, or picks rows of it.
+  const bool normalizes_x = last || (before_last && first_rows);
+  first_rows &= last;
   const cuda::KernelTable& kernels = device_.kernels();
   const bool int8 = model_.precision == Precision::int8;
   const BatchArrays& batch = memory.batch;
   product(layer.qkv, with_outliers(memory.a, layer.qkv.most_outliers), batch.counts, bucket.tokens,
-          cuda::Activation::none, nullptr, memory.qkv, memory.qkv_low);
+          cuda::Activation::none, {}, memory.qkv, memory.qkv_low);
 
   cuda::Attention attention{};
   attention.tile_count = first_rows ? batch.counts + 1 : batch.counts + 2;
@@ -337,31 +351,34 @@ void CudaLane::run_layer(size_t index, bool first_rows, const CudaBucket& bucket
   // What follows works row by row, so the last layer need not do it for rows that nobody reads.
   const int32_t* rows = first_rows ? batch.counts + 1 : batch.counts;
   const int64_t most_rows = first_rows ? bucket.sequences : bucket.tokens;
-  const float* residual = memory.x;
+  Residual residual{memory.x};
+  if (index > 0) residual = {memory.x, &model_.layers[index - 1].output_norm, memory.stats};
   if (first_rows) {
     kernels.pooling({batch.counts + 1, bucket.sequences, model_.hidden, memory.x, batch.offsets, false, memory.first},
                     stream_);
-    residual = memory.first;
+    residual = {memory.first};
   }
   cuda::Operand attended = memory.a;
   if (int8)
     attended = prepare(layer.attention_output, memory.attended, model_.unquantized(), rows, most_rows, memory.a);
   product(layer.attention_output, attended, rows, most_rows, cuda::Activation::none, residual, memory.sum);
-  const auto normalize = [&](const CudaNorm& norm, const cuda::Operand& operand) {
-    cuda::Rows call{rows, most_rows, model_.hidden, memory.sum, cuda::Format::f32, {}};
-    call.result = {norm.gamma.as<float>(), norm.beta.as<float>(), model_.norm_epsilon, memory.x, operand};
+  const auto normalize = [&](const CudaNorm& norm, float* x, bool in_place, const cuda::Operand& operand) {
+    cuda::Rows call{rows, most_rows, model_.hidden, x, cuda::Format::f32, {}};
+    call.result = {norm.gamma.as<float>(), norm.beta.as<float>(), model_.norm_epsilon, in_place ? x : nullptr, operand,
+                   memory.stats};
     kernels.layer_norm(call, stream_);
   };
   const cuda::Operand normalized = with_outliers(memory.a, layer.intermediate.most_outliers);
-  normalize(layer.attention_norm, normalized);
+  normalize(layer.attention_norm, memory.sum, false, normalized);
 
   cuda::Operand inner = memory.inner;
   // GELU of what is quantized comes with its quantization.
   product(layer.intermediate, normalized, rows, most_rows, int8 ? cuda::Activation::none : cuda::Activation::gelu,
-          nullptr, int8 ? memory.widened : inner.data);
+          {}, int8 ? memory.widened : inner.data);
   if (int8) inner = prepare(layer.output, memory.widened, model_.unquantized(), rows, most_rows, inner);
-  product(layer.output, inner, rows, most_rows, cuda::Activation::none, memory.x, memory.sum);
-  normalize(layer.output_norm,
+  product(layer.output, inner, rows, most_rows, cuda::Activation::none,
+          {memory.sum, &layer.attention_norm, memory.stats}, memory.x);
+  normalize(layer.output_norm, memory.x, normalizes_x,
             last ? cuda::Operand{} : with_outliers(memory.a, model_.layers[index + 1].qkv.most_outliers));
 }
 
@@ -383,10 +400,7 @@ void CudaLane::enqueue(const CudaBucket& bucket, const Memory& memory, Output ou
   embeddings.result = {model_.embedding_norm.gamma.as<float>(), model_.embedding_norm.beta.as<float>(),
                        model_.norm_epsilon, memory.x, with_outliers(memory.a, model_.layers.front().qkv.most_outliers)};
   kernels.embedding(embeddings, stream_);
-  for (size_t i = 0; i < model_.layers.size(); ++i) {
-    const bool last = i + 1 == model_.layers.size();
-    run_layer(i, last && first_rows_only(output), bucket, memory, last);
-  }
+  for (size_t i = 0; i < model_.layers.size(); ++i) run_layer(i, first_rows_only(output), bucket, memory);
 
   const int32_t* sequences = batch.counts + 1;
   if (output == Output::mean)
@@ -399,17 +413,17 @@ void CudaLane::enqueue(const CudaBucket& bucket, const Memory& memory, Output ou
                                                                          : cuda::Activation::relu;
     const cuda::Operand a =
         prepare(model_.pooler, memory.x, cuda::Format::f32, sequences, bucket.sequences, memory.head_a);
-    product(model_.pooler, a, sequences, bucket.sequences, activation, nullptr, memory.pooled);
+    product(model_.pooler, a, sequences, bucket.sequences, activation, {}, memory.pooled);
     if (output == Output::logits) {
       const cuda::Operand pooled =
           prepare(model_.classifier, memory.pooled, cuda::Format::f32, sequences, bucket.sequences, memory.head_a);
-      product(model_.classifier, pooled, sequences, bucket.sequences, cuda::Activation::none, nullptr,
+      product(model_.classifier, pooled, sequences, bucket.sequences, cuda::Activation::none, {},
               memory.out);
     }
   } else if (output == Output::logits) {
     const cuda::Operand a =
         prepare(model_.classifier, memory.x, cuda::Format::f32, batch.counts, bucket.tokens, memory.head_a);
-    product(model_.classifier, a, batch.counts, bucket.tokens, cuda::Activation::none, nullptr,
+    product(model_.classifier, a, batch.counts, bucket.tokens, cuda::Activation::none, {},
             memory.out);
   }
 }

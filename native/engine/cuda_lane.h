@@ -52,9 +52,16 @@ class CudaLane {
   Memory lay_out(const CudaBucket& bucket) const;
   void stage(const RaggedBatch& batch, const Chunk& chunk, const CudaBucket& bucket) const;
   void enqueue(const CudaBucket& bucket, const Memory& memory, Output output) const;
-  void run_layer(size_t layer, bool first_rows, const CudaBucket& bucket, const Memory& memory, bool last) const;
+  // first_rows: after the last layer's attention only the first row of each sequence is wanted.
+  void run_layer(size_t layer, bool first_rows, const CudaBucket& bucket, const Memory& memory) const;
+  // What a product adds: x, or if there is a norm, LayerNorm(x), whose rows have these stats.
+  struct Residual {
+    const float* x = nullptr;
+    const CudaNorm* norm = nullptr;
+    const cuda::RowStats* stats = nullptr;
+  };
   void product(const CudaLinear& linear, const cuda::Operand& a, const int32_t* rows, int64_t most_rows,
-               cuda::Activation activation, const float* residual, void* y, uint16_t* y_low = nullptr) const;
+               cuda::Activation activation, const Residual& residual, void* y, uint16_t* y_low = nullptr) const;
   cuda::Operand prepare(const CudaLinear& linear, const void* x, cuda::Format format, const int32_t* rows,
                         int64_t most_rows, cuda::Operand to) const;
   bool first_rows_only(Output output) const;

@@ -211,6 +211,28 @@ TEST(cuda_gemm, int8_with_everything_around_it) {
             sums, m, n, bias.data(), activation == cuda::Activation::gelu ? Activation::gelu : Activation::none,
             residual.data(), n, of_cpu.data(), n);
         for (size_t i = 0; i < y.size(); ++i) CHECK_EQUAL(y[i], of_cpu[i]);
+        // The residual normalized on its way, into the place where it lies.
+        const auto gamma = random_floats(random, n), beta = random_floats(random, n);
+        std::vector<cuda::RowStats> stats;
+        for (int64_t r = 0; r < m; ++r) stats.push_back({random_floats(random, 1)[0], random_floats(random, 1)[0]});
+        std::vector<float> normalized, normalized_sum(y.size());
+        for (int64_t i = 0; i < m * n; ++i) {
+          const auto [mean, scale] = stats[static_cast<size_t>(i / n)];
+          normalized.push_back(std::fma((residual[static_cast<size_t>(i)] - mean) * scale,
+                                        gamma[static_cast<size_t>(i % n)], beta[static_cast<size_t>(i % n)]));
+        }
+        kernels_for(Isa::ref)->epilogue_s8(
+            sums, m, n, bias.data(), activation == cuda::Activation::gelu ? Activation::gelu : Activation::none,
+            normalized.data(), n, normalized_sum.data(), n);
+        cuda::Gemm in_place = call;
+        in_place.residual_stats = bench.put(stats);
+        in_place.residual_gamma = bench.put(gamma);
+        in_place.residual_beta = bench.put(beta);
+        in_place.y = bench.put(residual);
+        in_place.residual = static_cast<float*>(in_place.y);
+        bench.kernels().gemm_s8(in_place, bench.stream());
+        const auto in_its_place = bench.get(in_place.residual, m * n);
+        for (size_t i = 0; i < y.size(); ++i) CHECK_EQUAL(in_its_place[i], normalized_sum[i]);
         product.gives(bench, cuda::Format::bf16);
         uint16_t* rounded = bench.take<uint16_t>(m * n);
         call.y = rounded;

@@ -241,10 +241,28 @@ TEST(cuda_rows, layer_norm_quantizes_what_it_stores) {
       const auto expected = layer_norm_of_cpu(x, rows, cols, gamma, beta, 1e-12f);
       cuda::Rows call{bench.put_one(static_cast<int32_t>(rows)), rows, cols, bench.put(x), cuda::Format::f32, {}};
       call.result = {bench.put(gamma), bench.put(beta), 1e-12f, bench.take<float>(rows * cols),
-                     take_operand(bench, cuda::Form::int8, rows, cols, 2)};
+                     take_operand(bench, cuda::Form::int8, rows, cols, 2), bench.take<cuda::RowStats>(rows)};
       bench.kernels().layer_norm(call, bench.stream());
       const auto y = bench.get(call.result.x, rows * cols);
       for (size_t i = 0; i < y.size(); ++i) CHECK_EQUAL(y[i], expected[i]);
+      check_quantized(bench, call.result.operand, y, rows);
+      // What it took of the rows gives the same again.
+      const auto stats = bench.get(call.result.stats, rows);
+      for (int64_t i = 0; i < rows * cols; ++i) {
+        const auto [mean, scale] = stats[static_cast<size_t>(i / cols)];
+        const size_t at = static_cast<size_t>(i), column = static_cast<size_t>(i % cols);
+        CHECK_EQUAL(std::fma((x[at] - mean) * scale, gamma[column], beta[column]), expected[at]);
+      }
+      // In place, and without storing rows.
+      float* in_place = bench.put(x);
+      call.in = call.result.x = in_place;
+      bench.kernels().layer_norm(call, bench.stream());
+      const auto again = bench.get(in_place, rows * cols);
+      for (size_t i = 0; i < y.size(); ++i) CHECK_EQUAL(again[i], expected[i]);
+      call.in = bench.put(x);
+      call.result.x = nullptr;
+      call.result.operand = take_operand(bench, cuda::Form::int8, rows, cols, 2);
+      bench.kernels().layer_norm(call, bench.stream());
       check_quantized(bench, call.result.operand, y, rows);
     }
 }

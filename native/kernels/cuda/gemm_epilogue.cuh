@@ -27,7 +27,7 @@ constexpr bool kIsInt8 = Sum(1) / 2 == 0;  // sums are int32
 // --- which epilogue -------------------------------------------------------------------------------------------------
 // The epilogues of an encoder's layers are compiled each for itself, for n a multiple of 32; every other product has a
 // general one, which decides at run time.
-enum class Finish { general, general_gelu, f16, bf16, f32, f32_residual, operand_gelu };
+enum class Finish { general, general_gelu, f16, bf16, f32, f32_residual, f32_normalized, operand_gelu };
 template <Finish kFinish>
 struct FinishTag {
   static constexpr Finish kValue = kFinish;
@@ -40,7 +40,7 @@ constexpr bool has_gelu(Finish finish) {
   return finish == Finish::general_gelu || finish == Finish::operand_gelu;
 }
 constexpr bool is_f32(Finish finish) {
-  return finish == Finish::f32 || finish == Finish::f32_residual;
+  return finish == Finish::f32 || finish == Finish::f32_residual || finish == Finish::f32_normalized;
 }
 
 inline Finish finish_of(const Gemm& g) {
@@ -51,7 +51,8 @@ inline Finish finish_of(const Gemm& g) {
     const bool operand = g.format == Format::operand && g.y_form == Form::bf16 && g.n % (kRowBytes / 2) == 0;
     return !int8 && operand && !g.residual ? Finish::operand_gelu : general;
   }
-  if (g.residual) return g.format == Format::f32 ? Finish::f32_residual : general;
+  if (g.residual && g.format != Format::f32) return general;
+  if (g.residual) return g.residual_stats ? Finish::f32_normalized : Finish::f32_residual;
   if (g.format == Format::f16) return Finish::f16;
   if (g.format == Format::bf16 && int8) return Finish::bf16;
   return g.format == Format::f32 && int8 ? Finish::f32 : general;
@@ -63,6 +64,7 @@ void with_finish(const Gemm& g, const Visit& visit) {
   const Finish finish = finish_of(g);
   if (finish == Finish::f16) return visit(FinishTag<Finish::f16>());
   if (finish == Finish::f32_residual) return visit(FinishTag<Finish::f32_residual>());
+  if (finish == Finish::f32_normalized) return visit(FinishTag<Finish::f32_normalized>());
   if (finish == Finish::general_gelu) return visit(FinishTag<Finish::general_gelu>());
   if constexpr (kIsInt8<Sum>) {
     if (finish == Finish::bf16) return visit(FinishTag<Finish::bf16>());
@@ -81,10 +83,12 @@ struct TileRow {
   bool valid;
   float scale;
   int outliers, offset;
+  RowStats residual;
 };
 template <typename Sum>
 __device__ __forceinline__ TileRow tile_row(const Gemm& g, int64_t row, int64_t rows) {
-  TileRow result{row, row < rows, 1.0f, 0, 0};
+  TileRow result{row, row < rows, 1.0f, 0, 0, {0.0f, 1.0f}};
+  if (g.residual_stats && result.valid) result.residual = g.residual_stats[row];
   if (kIsInt8<Sum> && result.valid) {
     result.scale = g.a.scales[row];
     if (g.a.most_outliers > 0) result.outliers = g.a.outlier_counts[row];
@@ -101,6 +105,11 @@ struct TileColumns {
 __device__ __forceinline__ TileColumns tile_columns(bool f32, int64_t column, int lane) {
   const int q = lane % 4;
   return f32 ? TileColumns{static_cast<int>(column) + q * 4, 16} : TileColumns{static_cast<int>(column) + q * 8, 4};
+}
+
+// An element of LayerNorm's result, with the bits of kernels/ref/layer_norm_u8.cc.
+__device__ __forceinline__ float normalized(float x, const RowStats& stats, float gamma, float beta) {
+  return multiply_add(multiply(add(x, -stats.mean), stats.scale), gamma, beta);
 }
 
 __device__ __forceinline__ uint4 half_words(const float (&v)[8]) {
@@ -171,7 +180,7 @@ __device__ __forceinline__ void complete_sums(const Gemm&, const TileRow (&)[2],
 template <Finish kFinish>
 struct Result {
   uint8_t* y;
-  const float* residual;
+  const float* residual;  // of Finish::f32_residual and f32_normalized
   int chunk;  // of an operand: byte of a row of 128 at which the first part lies
 
   __device__ __forceinline__ Result(const Gemm& g, int64_t row, int column, int lane) {
@@ -183,17 +192,11 @@ struct Result {
     } else {
       y = static_cast<uint8_t*>(g.y) + at * (is_f32(kFinish) ? 4 : 2);
     }
-    residual = kFinish == Finish::f32_residual ? g.residual + at : nullptr;
+    residual = g.residual + at;
   }
 
   // Columns of part `part` of the tile.
   __device__ __forceinline__ void store(int part, float (&v)[8]) const {
-    if (kFinish == Finish::f32_residual) {
-      float more[8];
-      load8<true, float4>(residual, part * 32, more);
-#pragma unroll
-      for (int c = 0; c < 8; ++c) v[c] = add(v[c], more[c]);
-    }
     if (is_f32(kFinish)) {
       float* to = reinterpret_cast<float*>(y) + part * 32;
       *reinterpret_cast<float4*>(to) = {v[0], v[1], v[2], v[3]};
@@ -217,20 +220,30 @@ __device__ __forceinline__ void finish_as_compiled(const Gemm& g, const TileRow 
 #pragma unroll
   for (int part = 0; part < kCount / 16; ++part) {
     if (column + part * 32 >= n) break;
-    float scales[8], bias[8];
+    float scales[8], bias[8], gamma[8], beta[8];
+    if (kFinish == Finish::f32_normalized) {
+      load8<kF32, float4>(g.residual_gamma, column + part * 32, gamma);
+      load8<kF32, float4>(g.residual_beta, column + part * 32, beta);
+    }
     if (kIsInt8<Sum>) load8<kF32, float4>(g.w_scales, column + part * 32, scales);
     load8<kF32, float4>(g.bias, column + part * 32, bias);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      float v[8];
+      if (!rows[half].valid) continue;
+      float v[8], residual[8];
+      if (kFinish == Finish::f32_residual || kFinish == Finish::f32_normalized)
+        load8<kF32, float4>(results[half].residual, part * 32, residual);
 #pragma unroll
       for (int c = 0; c < 8; ++c) {
         v[c] = static_cast<float>(sums[16 * part + c / 2 * 4 + half * 2 + c % 2]);
         if (kIsInt8<Sum>) v[c] = multiply(multiply(v[c], rows[half].scale), scales[c]);
         v[c] = add(v[c], bias[c]);
         if (has_gelu(kFinish)) v[c] = gelu(v[c]);
+        if (kFinish == Finish::f32_normalized)
+          residual[c] = normalized(residual[c], rows[half].residual, gamma[c], beta[c]);
+        if (kFinish == Finish::f32_residual || kFinish == Finish::f32_normalized) v[c] = add(v[c], residual[c]);
       }
-      if (rows[half].valid) results[half].store(part, v);
+      results[half].store(part, v);
     }
   }
 }
@@ -303,7 +316,10 @@ __device__ __forceinline__ float finish_generally(const Gemm& g, const TileRow& 
   if (kGelu) v = kIsInt8<Sum> ? gelu_of_table(v) : gelu(v);
   if (g.activation == Activation::tanh) v = tanhf(v);
   if (g.activation == Activation::relu) v = fmaxf(v, 0.0f);
-  return g.residual ? add(v, g.residual[row.row * g.n + column]) : v;
+  if (!g.residual) return v;
+  const float residual = g.residual[row.row * g.n + column];
+  if (!g.residual_stats) return add(v, residual);
+  return add(v, normalized(residual, row.residual, g.residual_gamma[column], g.residual_beta[column]));
 }
 
 // --- either ---------------------------------------------------------------------------------------------------------

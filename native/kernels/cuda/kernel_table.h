@@ -81,6 +81,11 @@ struct Operand {
 
 enum class Activation : int { none = 0, gelu, tanh, relu };
 
+// What LayerNorm takes of a row: (x - mean) * scale.
+struct RowStats {
+  float mean, scale;
+};
+
 // --- products -------------------------------------------------------------------------------------------------------
 // y = activation(A W^T * scales + bias) + residual.
 struct Gemm {
@@ -94,8 +99,11 @@ struct Gemm {
   const int32_t* w_sums;  // [n] sums of the rows of W, if A has offsets
   const float* bias;      // [n] or null
   Activation activation;
-  const float* residual;  // [rows, n] or null, added after the activation
-  Format format;          // of y: [rows, n], or the operand of the next product (bf16 or split)
+  const float* residual;  // [rows, n] or null, added after the activation; may be y
+  // LayerNorm of the residual, on its way: (residual - mean) * scale * gamma + beta. Null: as it is.
+  const RowStats* residual_stats;                // [rows]
+  const float *residual_gamma, *residual_beta;  // [n]
+  Format format;  // of y: [rows, n], or the operand of the next product (bf16 or split)
   void* y;
   uint16_t* y_low;  // float16 [rows, n] or null: y - float16(y)
   Form y_form;      // if format is operand
@@ -103,13 +111,14 @@ struct Gemm {
 
 // --- row by row -----------------------------------------------------------------------------------------------------
 // What becomes of a row of float32: LayerNorm if there is gamma, then stored as float32 if there is x, then as operand
-// if that has memory.
+// if that has memory. x may be where the row comes from.
 struct RowResult {
   const float* gamma = nullptr;  // [cols]
   const float* beta = nullptr;   // [cols]
   float epsilon = 0;
   float* x = nullptr;  // [rows, cols]
   Operand operand = {};
+  RowStats* stats = nullptr;  // [rows] or null, of LayerNorm
 };
 
 enum class TableForm : int { f32 = 0, f16, bf16, int8 };

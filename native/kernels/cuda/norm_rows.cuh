@@ -74,6 +74,7 @@ struct NormRow {
       squares = multiply_add(values[i], values[i], squares);
     }
     const float scale = 1.0f / sqrtf(add(multiply(add_lanes(squares), share), result.epsilon));
+    if (result.stats && stores && lane == 0) result.stats[row] = {mean, scale};
     const float* gamma = result.gamma + lane;
     const float* beta = result.beta + lane;
 #pragma unroll

@@ -48,6 +48,7 @@ __device__ __forceinline__ void normalize(const WarpRow& row, int cols, const Ro
     return multiply_add(centered, centered, sum);
   });
   const float scale = 1.0f / sqrtf(add(multiply(squares, share), result.epsilon));
+  if (result.stats && row.lane == 0) result.stats[row.row] = {mean, scale};
   sync_warp();  // All have read the row.
   for (int c = row.lane; c < cols; c += 32)
     row.values[c] = multiply_add(multiply(row.values[c] - mean, scale), result.gamma[c], result.beta[c]);
