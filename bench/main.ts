@@ -6,6 +6,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { loadavg } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { WhittleError } from '../bindings/errors.js';
 import { printRow, type Benchmark, type BenchmarkOptions, type Row } from './benchmark.js';
 import { describeMachine, describeCommit } from './harness/machine.js';
 
@@ -33,7 +34,12 @@ const commit = describeCommit();
 /** Programs that ran or waited, over the last minute; what is above the contestants' own threads disturbed them. */
 const loadBefore = loadavg()[0]!;
 console.log(`${machine}, commit ${commit}\n`);
-const { rows, notes } = await benchmark.run(options);
+const { rows, notes } = await benchmark.run(options).catch((error: unknown) => {
+  // What the machine lacks needs no stack.
+  if (!(error instanceof WhittleError)) throw error;
+  console.error(error.message);
+  process.exit(1);
+});
 rows.forEach(printRow);
 if (json) {
   mkdirSync(dirname(resolve(json)), { recursive: true });
