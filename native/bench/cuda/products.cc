@@ -40,6 +40,11 @@ uint8_t* put_operand(CudaBench& bench, std::mt19937_64& random, cuda::Form form,
   return reinterpret_cast<uint8_t*>(bench.put(many_bf16(random, bytes / 2)));
 }
 
+int64_t out_bytes(const Product& p) {
+  if (p.format == cuda::Format::operand) return cuda::operand_bytes(p.form, p.m, p.n);
+  return p.m * p.n * (p.format == cuda::Format::f32 ? 4 : 2);
+}
+
 void put_outliers(CudaBench& bench, std::mt19937_64& random, const Product& p, cuda::Gemm& call) {
   call.a.most_outliers = 2;
   call.a.outlier_counts = bench.put(std::vector<int32_t>(static_cast<size_t>(p.m), 2));
@@ -68,7 +73,7 @@ cuda::Gemm put_product(CudaBench& bench, const Product& p, std::mt19937_64& rand
   call.activation = p.activation;
   call.residual = p.residual ? floats(p.m * p.n, 1) : nullptr;
   call.format = p.format;
-  call.y = bench.take<char>(p.m * p.n * (p.format == cuda::Format::f32 ? 4 : 2));
+  call.y = bench.take<char>(out_bytes(p));
   call.y_form = p.form;
   if (!int8) return call;
   // Sums of k products of bytes are about 74^2 sqrt(k): scales that make the results as large as those of a model.
@@ -86,8 +91,7 @@ cuda::Gemm put_product(CudaBench& bench, const Product& p, std::mt19937_64& rand
 }
 
 int64_t bytes_of(const Product& p) {
-  const int64_t out = p.m * p.n * (p.format == cuda::Format::f32 ? 4 : 2);
-  return cuda::operand_bytes(p.form, p.m, p.k) + cuda::operand_bytes(p.form, p.n, p.k) + out +
+  return cuda::operand_bytes(p.form, p.m, p.k) + cuda::operand_bytes(p.form, p.n, p.k) + out_bytes(p) +
          (p.residual ? 4 * p.m * p.n : 0);
 }
 
@@ -140,18 +144,19 @@ void time_products(GpuDevice& device, const GpuFacts& facts, const Options& opti
   const std::vector<Product> products = {
       {"int8, float16 out", 16384, 4096, 1024, Form::int8, Input::plain, kNone, Format::f16, false},
       {"int8, float32 out", 16384, 4096, 1024, Form::int8, Input::plain, kNone, Format::f32, false},
-      {"int8, outliers, GELU, float16 out", 16384, 4096, 1024, Form::int8, Input::norm, kGelu, Format::f16, false},
-      {"int8, outliers, GELU, float32 out", 16384, 4096, 1024, Form::int8, Input::norm, kGelu, Format::f32, false},
+      {"int8, outliers, float16 out", 16384, 4096, 1024, Form::int8, Input::norm, kNone, Format::f16, false},
+      {"int8, outliers, float32 out", 16384, 4096, 1024, Form::int8, Input::norm, kNone, Format::f32, false},
       {"int8, float16 out", 8192, 8192, 8192, Form::int8, Input::plain, kNone, Format::f16, false},
       {"int8, outliers, float16 out", 16384, 3072, 1024, Form::int8, Input::norm, kNone, Format::f16, false},
       {"int8, outliers, bf16 out", 16384, 3072, 1024, Form::int8, Input::norm, kNone, Format::bf16, false},
       {"int8, residual, float32 out", 16384, 1024, 1024, Form::int8, Input::plain, kNone, Format::f32, true},
       {"int8, offsets, residual, float32 out", 16384, 1024, 4096, Form::int8, Input::gelu, kNone, Format::f32, true},
       {"int8, outliers, bf16 out", 16384, 2304, 768, Form::int8, Input::norm, kNone, Format::bf16, false},
-      {"int8, outliers, GELU, float32 out", 16384, 3072, 768, Form::int8, Input::norm, kGelu, Format::f32, false},
+      {"int8, outliers, float32 out", 16384, 3072, 768, Form::int8, Input::norm, kNone, Format::f32, false},
       {"int8, offsets, residual, float32 out", 16384, 768, 3072, Form::int8, Input::gelu, kNone, Format::f32, true},
       {"int8, outliers, bf16 out", 16384, 1152, 384, Form::int8, Input::norm, kNone, Format::bf16, false},
       {"bf16, float32 out", 16384, 4096, 1024, Form::bf16, Input::plain, kNone, Format::f32, false},
+      {"bf16, GELU, bf16 out", 16384, 4096, 1024, Form::bf16, Input::plain, kGelu, Format::operand, false},
       {"float32 as three bf16", 16384, 4096, 1024, Form::split, Input::plain, kNone, Format::f32, false}};
   for (Product p : products) {
     if (options.quick) p.m = 130, p.n /= 16, p.k /= 16;
