@@ -18,7 +18,8 @@ struct Case {
 };
 const std::vector<Case> kCases = {
     {{1}, 1, 32, false},    {{3, 1, 64, 65}, 2, 32, false}, {{17, 130}, 3, 64, true}, {{63, 2}, 1, 128, false},
-    {{70, 5}, 2, 16, true}, {{33, 128, 1}, 2, 20, false},   {{129, 15}, 1, 100, true}};
+    {{70, 5}, 2, 16, true}, {{33, 128, 1}, 2, 20, false},   {{129, 15}, 1, 100, true},
+    {{16, 150, 32}, 2, 64, false}, {{145}, 1, 128, false}};
 
 // Beyond what the exact kernel keeps in registers, too.
 const std::vector<Case> kLongCases = {{{193, 1}, 1, 32, false}, {{2, 300}, 1, 64, true}, {{257}, 1, 7, false}};

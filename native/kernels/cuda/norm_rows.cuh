@@ -135,7 +135,8 @@ struct NormRow {
     }
   };
   __device__ __forceinline__ Words words(const Operand& operand, int blocks, int chunk, int byte) const {
-    return {operand_chunk(operand, row, blocks, chunk) + byte, operand_chunk(operand, row, blocks, chunk + 4) + byte};
+    return {operand_chunk(operand.data, row, blocks, chunk) + byte,
+            operand_chunk(operand.data, row, blocks, chunk + 4) + byte};
   }
 
   __device__ __forceinline__ void quantize(const Operand& operand) {
@@ -157,8 +158,8 @@ struct NormRow {
     for (int w = 0; w < kPlaces / 4; ++w) {
       uint32_t bytes = last_bytes(rounded_sum(values[4 * w], inverse), rounded_sum(values[4 * w + 1], inverse),
                                   rounded_sum(values[4 * w + 2], inverse), rounded_sum(values[4 * w + 3], inverse));
-      bytes = __byte_perm(bytes, shuffle_xor(bytes, 1), first);
-      bytes = __byte_perm(bytes, shuffle_xor(bytes, 2), second);
+      bytes = permute_bytes(bytes, shuffle_xor(bytes, 1), first);
+      bytes = permute_bytes(bytes, shuffle_xor(bytes, 2), second);
       if (stores && (kWhole || w < 2 * blocks)) *to.at(w) = bytes;
     }
   }

@@ -72,8 +72,7 @@ __global__ void __launch_bounds__(kRowThreads, Shape::kBlocks) row_quads_kernel(
   if constexpr (Shape::kForm == RowForm::bf16) {
     const bool split = operand.form == Form::split;
     const int blocks = blocks_of_part(operand.form, cols), byte = 2 * column;
-    uint8_t* to = operand_chunk(operand, row, split ? 2 * blocks : blocks, byte / 16) +
-                  byte / kRowBytes * kBlockBytes + byte % 16;
+    uint8_t* to = operand_chunk(operand.data, row, split ? 2 * blocks : blocks, byte / 16) + byte % 16;
 #pragma unroll
     for (int p = 0; p < kPlaces; ++p, to += 2 * kThreads * kWide / kRowBytes * kBlockBytes) {
       if (byte / kRowBytes + p * (2 * kThreads * kWide / kRowBytes) >= blocks) break;
@@ -106,7 +105,7 @@ __global__ void __launch_bounds__(kRowThreads, Shape::kBlocks) row_quads_kernel(
       inverse = scale.inverse();
     }
     const int blocks = blocks_of_part(Form::int8, cols);
-    uint8_t* to = operand_chunk(operand, row, blocks, column / 16) + column / kRowBytes * kBlockBytes + column % 16;
+    uint8_t* to = operand_chunk(operand.data, row, blocks, column / 16) + column % 16;
 #pragma unroll
     for (int p = 0; p < kPlaces; ++p, to += kThreads * kWide / kRowBytes * kBlockBytes) {
       if (column / kRowBytes + p * (kThreads * kWide / kRowBytes) >= blocks) break;

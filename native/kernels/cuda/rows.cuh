@@ -5,7 +5,7 @@
 #pragma once
 
 #include "kernels/cuda/gelu.cuh"
-#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/operand_chunk.cuh"
 #include "kernels/outliers.h"
 
 namespace whittle::cuda {
@@ -23,15 +23,8 @@ __device__ __forceinline__ float rounded_sum(float value, float factor) {
 }
 // The last byte of each.
 __device__ __forceinline__ uint32_t last_bytes(float a, float b, float c, float d) {
-  return __byte_perm(__byte_perm(float_bits(a), float_bits(b), 0x0040),
-                     __byte_perm(float_bits(c), float_bits(d), 0x0040), 0x5410);
-}
-
-// What bf16_pair(a, b) leaves.
-__device__ __forceinline__ uint32_t low_bf16_pair(float a, float b) {
-  const uint32_t high = bf16_pair(a, b);
-  return bf16_pair(a - bf16_value(static_cast<uint16_t>(high & 0xffff)),
-                   b - bf16_value(static_cast<uint16_t>(high >> 16)));
+  return permute_bytes(permute_bytes(float_bits(a), float_bits(b), 0x0040),
+                     permute_bytes(float_bits(c), float_bits(d), 0x0040), 0x5410);
 }
 
 // --- largest magnitudes ---------------------------------------------------------------------------------------------
@@ -110,16 +103,5 @@ struct GeluScale {
     operand.offsets[row] = 128 - zero();
   }
 };
-
-// --- operands -------------------------------------------------------------------------------------------------------
-// Where 16-byte chunk `chunk` (below 8) of a row's first block lies; the other blocks follow kBlockBytes apart.
-__device__ __forceinline__ uint8_t* operand_chunk(const Operand& operand, int64_t row, int blocks, int chunk) {
-  const uint32_t at = static_cast<uint32_t>(row);
-  const uint32_t within = at % kBlockRows * kRowBytes + ((static_cast<uint32_t>(chunk) ^ at) & 7) * 16;
-  return operand.data + uint64_t{at / kBlockRows * static_cast<uint32_t>(blocks)} * kBlockBytes + within;
-}
-__device__ __forceinline__ int blocks_of_part(Form form, int cols) {
-  return (cols * (form == Form::int8 ? 1 : 2) + kRowBytes - 1) / kRowBytes;
-}
 
 }  // namespace whittle::cuda

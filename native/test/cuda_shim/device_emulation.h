@@ -105,15 +105,6 @@ inline int __ffs(uint32_t value) {
 inline int __popc(uint32_t value) {
   return __builtin_popcount(value);
 }
-// Byte i of the result is byte `selector >> 4 * i & 7` of the eight in a and b, a's first.
-inline uint32_t __byte_perm(uint32_t a, uint32_t b, uint32_t selector) {
-  const uint64_t bytes = a | static_cast<uint64_t>(b) << 32;
-  uint32_t result = 0;
-  for (int i = 0; i < 4; ++i)
-    result |= static_cast<uint32_t>(bytes >> 8 * (selector >> 4 * i & 7) & 0xff) << 8 * i;
-  return result;
-}
-
 // --- numbers ---
 inline float exp2_approximate(float x) {
   return std::exp2(x);
@@ -122,6 +113,9 @@ inline uint32_t half_pair(float first, float second) {
   constexpr float kMost = 65504.0f;
   first = std::fmin(std::fmax(first, -kMost), kMost);
   second = std::fmin(std::fmax(second, -kMost), kMost);
+  return float_to_half(first) | static_cast<uint32_t>(float_to_half(second)) << 16;
+}
+inline uint32_t small_half_pair(float first, float second) {
   return float_to_half(first) | static_cast<uint32_t>(float_to_half(second)) << 16;
 }
 inline uint32_t bf16_pair(float first, float second) {
