@@ -20,10 +20,10 @@ struct QuadShape {
   static constexpr int kBlocks = 65536 / kRowThreads / (kPlaces * kWide + kMore) / 2 * 2;
 };
 
-// The largest of what the threads of a row have.
+// The largest of what the threads of a row have, none of it below 0.
 template <int kWarps>
 __device__ __forceinline__ float largest_of_row(float value) {
-  value = bits_float(warp_max(float_bits(value)));  // magnitudes compare like their bits
+  value = bits_float(warp_max(float_bits(value) & 0x7fffffffu));  // compare like their bits, except for -0
   if (kWarps == 1) return value;
   float* of_warps = reinterpret_cast<float*>(dynamic_shared());
   if (threadIdx.x % 32 == 0) of_warps[threadIdx.x / 32] = value;
@@ -63,9 +63,13 @@ __global__ void __launch_bounds__(kRowThreads, Shape::kBlocks) row_quads_kernel(
     for (int i = 0; i < kWide; ++i)
       values[p][i] = Shape::kHalf ? half_value(static_cast<uint16_t>(words[i / (kWide / 4)] >> (16 * (i % 2))))
                                   : bits_float(words[i / (kWide / 4)]);
-    if constexpr (Shape::kForm == RowForm::gelu)
+  }
+  if constexpr (Shape::kForm == RowForm::gelu) {
+    const NormalTailOfLanes table;
 #pragma unroll
-      for (int i = 0; i < kWide; ++i) values[p][i] = gelu_of_table(values[p][i]);
+    for (int p = 0; p < kPlaces; ++p)
+#pragma unroll
+      for (int i = 0; i < kWide; ++i) values[p][i] = table.gelu(values[p][i]);
   }
 
   const Operand& operand = rows.result.operand;
