@@ -1,6 +1,6 @@
 // The least time that each CUDA kernel of an encoder can take on a GPU: operations over the rate of the unit that does
 // them, and bytes (each input read once, each output written once) over the bandwidth of device memory; for products also
-// what their tiles read from the second-level cache. Arithmetic, not a measurement.
+// what their tiles read from the second-level cache and move through shared memory. Arithmetic, not a measurement.
 //   node scripts/cuda-floor.mjs --compress [elements]    (pruning and rounding weights)
 //   node scripts/cuda-floor.mjs [--fast] [--sparse] [hidden layers heads intermediate tokens length]
 // --fast: as WHITTLE_CUDA_INT8=fast has it, attention on the matrix units and float16 where rows wait to be quantized.
@@ -15,26 +15,47 @@ const wide = fast ? 2 : 4; // bytes of an element that waits to be quantized
 
 // H100 SXM, by its data sheet, dense; the cache's rate is an assumption (published measurements give 5.5 to 7 TB/s).
 const gpu = { int8: 1979e12, half: 989e12, float: 66.9e12, memory: 3.35e12, cache: 5.5e12 };
+const clock = 132 * 1.755e9; // cycles of all multiprocessors: 128 bytes of shared memory and 128 threads' instructions each
 // What is expected of each kind of kernel, as a share of its floor's rate: an assumption until measured.
-const share = { product: 0.7, attention: 0.5, memory: 0.85 };
+const share = { product: 0.7, attention: 0.5, memory: 0.85, shared: 0.9, issue: 0.6 };
+// Instructions for each sum of an epilogue (node scripts/cuda-instructions.mjs), with two outliers a row or with offsets.
+const epilogue = 14;
 
 // Half of the values, and two bits each that say where they stand.
 const weights = sparse ? 0.5 + 0.125 : 1;
-/** @param {number} columns of the tile of 128 rows: bytes that tiles read from the cache, one a multiplication's operand. */
-const product = (name, n, k, rowBytes, columns = n % 256 === 0 ? 256 : 128) => ({
-  name: `${name} ${tokens} x ${n} x ${k}`,
-  operations: 2 * tokens * n * k,
-  rate: gpu.int8 * (sparse ? 2 : 1),
-  bytes: tokens * rowBytes + weights * n * k,
-  cached: tokens * n * k * (1 / columns + weights / 128),
-  kind: 'product',
-});
+/**
+ * Operands of at most 1,024 bytes of k, by gemm_panels.cuh: tiles of 64 x 128, of which W stays, with the epilogue beside
+ * the products of other tiles. Others by gemm_wgmma.cuh: tiles of 128 x 256, whose epilogue no product of the block runs
+ * beside.
+ */
+function product(name, n, k, rowBytes) {
+  const panels = k <= 1024;
+  const [height, width] = panels ? [64, 128] : [128, 256];
+  const steps = (tokens * n * k) / (height * width * 128); // of 128 bytes of k
+  const fetched = (panels ? height : height + width) * 128;
+  const read = 4 * (height / 64) * (64 + width) * 32; // four multiplications of 32 bytes for each 64 rows
+  const issue = (tokens * n * epilogue) / (128 * clock);
+  return {
+    name: `${name} ${tokens} x ${n} x ${k}`,
+    operations: 2 * tokens * n * k,
+    rate: gpu.int8 * (sparse ? 2 : 1),
+    bytes: tokens * rowBytes + weights * n * k,
+    cached: steps * fetched * (sparse ? (height + weights * width) / (height + width) : 1),
+    shared: (steps * (fetched + read)) / (128 * clock),
+    issue,
+    alone: panels ? 0 : issue,
+    kind: 'product',
+  };
+}
 const rows = (name, bytesAToken) => ({
   name,
   operations: 0,
   rate: 1,
   bytes: tokens * bytesAToken,
   cached: 0,
+  shared: 0,
+  issue: 0,
+  alone: 0,
   kind: 'memory',
 });
 
@@ -46,15 +67,18 @@ const kernels = [
     rate: fast ? gpu.half : gpu.float,
     bytes: tokens * (6 * hidden + wide * hidden),
     cached: (tokens * (length / 64) * 4 * hidden * 64) / length + tokens * wide * hidden,
+    shared: 0,
+    issue: 0,
+    alone: 0,
     kind: 'attention',
   },
   rows('quantize attention', wide * hidden + hidden),
   product('attention output', hidden, hidden, hidden + 4 * hidden + 4 * hidden),
-  rows('LayerNorm, quantize', 4 * hidden + 4 * hidden + hidden),
-  product('intermediate, GELU', inner, hidden, hidden + wide * inner),
-  rows('quantize GELU', wide * inner + inner),
+  rows('LayerNorm, quantize', 4 * hidden + hidden),
+  product('intermediate', inner, hidden, hidden + wide * inner),
+  rows('GELU, quantize', wide * inner + inner),
   product('output', hidden, inner, inner + 4 * hidden + 4 * hidden),
-  rows('LayerNorm, quantize', 4 * hidden + 4 * hidden + hidden),
+  rows('LayerNorm, quantize', 4 * hidden + hidden),
 ];
 
 const us = (seconds) => (seconds * 1e6).toFixed(1);
@@ -62,21 +86,24 @@ if (process.argv.includes('--compress')) {
   floorsOfCompression(Number(process.argv[3] ?? 302e6));
   process.exit(0);
 }
-console.log('| kernel | by operations, us | by bytes, us | by cache, us | floor, us | expected, us |');
-console.log('| --- | --- | --- | --- | --- | --- |');
+console.log('| kernel | operations, us | memory, us | cache, us | shared memory, us | epilogue, us | floor, us | expected, us |');
+console.log('| --- | --- | --- | --- | --- | --- | --- | --- |');
 const total = { floor: 0, expected: 0 };
-for (const { name, operations, rate, bytes, cached, kind } of kernels) {
+for (const { name, operations, rate, bytes, cached, shared, issue, alone, kind } of kernels) {
   const byOperations = operations / rate;
   const byBytes = bytes / gpu.memory;
   const byCache = cached / gpu.cache;
-  const floor = Math.max(byOperations, byBytes);
-  const expected = Math.max(byOperations / (share[kind] ?? 1), byBytes / share.memory, byCache);
+  const floor = Math.max(byOperations, byBytes, shared, issue);
+  const expected =
+    Math.max(byOperations / (share[kind] ?? 1), byBytes / share.memory, byCache, shared / share.shared, issue / share.issue) +
+    alone / share.issue;
   total.floor += floor;
   total.expected += expected;
-  console.log(`| ${name} | ${us(byOperations)} | ${us(byBytes)} | ${us(byCache)} | ${us(floor)} | ${us(expected)} |`);
+  const columns = [byOperations, byBytes, byCache, shared, issue, floor, expected].map((seconds) => us(seconds));
+  console.log(`| ${name} | ${columns.join(' | ')} |`);
 }
 const rate = (layer) => Math.round(tokens / length / (layer * layers));
-console.log(`| one layer | | | | ${us(total.floor)} | ${us(total.expected)} |`);
+console.log(`| one layer | | | | | | ${us(total.floor)} | ${us(total.expected)} |`);
 console.log(
   `\n${layers} layers, sequences of ${length}: at most ${rate(total.floor)} a second, expected ${rate(total.expected)}`,
 );
