@@ -231,6 +231,34 @@ __device__ __forceinline__ void copy_bulk(void* shared, const void* global, uint
                : "memory");
 }
 
+// --- clusters: blocks whose shared memory all of them reach ---
+__device__ __forceinline__ int cluster_rank() {
+  uint32_t rank;
+  asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return static_cast<int>(rank);
+}
+// All threads of all blocks of the cluster, as often in each; those of a warp need not come together.
+__device__ __forceinline__ void sync_cluster() {
+  asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
+}
+// Arrives at the barrier that lies at this place in block `rank` of the cluster.
+__device__ __forceinline__ void barrier_arrive_at(uint64_t* barrier, int rank) {
+  asm volatile(
+      "{\n.reg .b32 remote;\nmapa.shared::cluster.u32 remote, %0, %1;\n"
+      "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n}\n" ::"r"(shared_address(barrier)),
+      "r"(rank)
+      : "memory");
+}
+// copy_bulk to the same place in each block of the cluster whose bit is set, counted by the barrier at the same place.
+__device__ __forceinline__ void copy_bulk_to(void* shared, const void* global, uint32_t bytes, uint64_t* barrier,
+                                             uint16_t blocks) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1], %2, [%3], "
+      "%4;" ::"r"(shared_address(shared)),
+      "l"(global), "r"(bytes), "r"(shared_address(barrier)), "h"(blocks)
+      : "memory");
+}
+
 // --- matrix products of a warpgroup ---
 // Rows of 128 bytes with 128-byte swizzling, groups of 8 rows 1024 bytes apart; `shared` lies within the first row.
 __device__ __forceinline__ uint64_t matrix_descriptor(const void* shared) {

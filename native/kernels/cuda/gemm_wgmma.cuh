@@ -1,6 +1,9 @@
 // Products by wgmma (sm_90a): tiles of 128 x 256 or 128 x 128. One warp keeps the copy engine busy, which fills stages
 // of shared memory in bulk; two warpgroups multiply 64 rows each. Blocks are persistent and take tile after tile, so
 // that the first stages of a tile are on their way while the last one is stored.
+//
+// Wide tiles are multiplied by clusters of two blocks, which have tiles one below the other: each fetches half of the W
+// that both need, for both, since the second-level cache cannot feed every block with operands of its own.
 #pragma once
 
 #include "kernels/cuda/gemm_panels.cuh"
@@ -9,53 +12,84 @@ namespace whittle::cuda {
 
 static constexpr int kWgmmaThreads = 3 * 128;
 
-template <int kColumns>
+template <int kTakeColumns, int kTakeCluster>
 struct WgmmaShape {
+  static constexpr int kColumns = kTakeColumns, kCluster = kTakeCluster;
   static constexpr int kStageBytes = kBlockBytes + kColumns * kRowBytes;  // A, then W
   static constexpr int kStages = kColumns == 256 ? 4 : 6;
   static constexpr int kBarriers = kStages * kStageBytes;  // where they lie
   static constexpr int kSharedBytes = kBarriers + 2 * kStages * static_cast<int>(sizeof(uint64_t));
 };
 
-// Tiles in the order in which blocks take them: along the columns first, so that what the blocks at work read of A is
-// little, and W, of which they read everything, stays in L2.
+// Tiles in the order in which clusters take them: along the columns first, so that what the blocks at work read of A is
+// little, and W, of which they read everything, stays in L2. A cluster's blocks have row tiles one after the other.
+template <int kCluster>
 struct TileWalk {
-  int64_t columns, count;
-  __device__ __forceinline__ int64_t row(int64_t tile) const { return tile / columns; }
-  __device__ __forceinline__ int64_t column(int64_t tile) const { return tile % columns; }
+  int columns, row_tiles;
+
+  // visit(row tile, column tile). The last row tile may be one behind the last.
+  template <typename Visit>
+  __device__ __forceinline__ void tiles(const Visit& visit) const {
+    const int rank = kCluster > 1 ? cluster_rank() : 0;
+    const int count = (row_tiles + kCluster - 1) / kCluster * columns;
+    const int first = static_cast<int>(blockIdx.x) / kCluster, clusters = static_cast<int>(gridDim.x) / kCluster;
+    for (int tile = first; tile < count; tile += clusters)
+      visit(tile / columns * kCluster + rank, tile % columns);
+  }
 };
 
 #if WHITTLE_HAS_WGMMA
-template <int kColumns>
-__device__ __forceinline__ void fill_stages(const Gemm& g, const TileWalk& walk, uint8_t* shared, uint64_t* full,
-                                            uint64_t* empty) {
-  using Shape = WgmmaShape<kColumns>;
+template <typename Shape>
+__device__ __forceinline__ void fill_stages(const Gemm& g, const TileWalk<Shape::kCluster>& walk, uint8_t* shared,
+                                            uint64_t* full, uint64_t* empty) {
+  constexpr int kParts = Shape::kColumns / kBlockRows, kCluster = Shape::kCluster;
   const Steps steps = steps_of(g.a);
   StageTurn<Shape::kStages> turn;
-  for (int64_t tile = blockIdx.x; tile < walk.count; tile += gridDim.x) {
-    const uint8_t* a = g.a.data + walk.row(tile) * steps.stored() * kBlockBytes;
-    const uint8_t* w = g.w + walk.column(tile) * (kColumns / kBlockRows) * steps.stored() * kBlockBytes;
+  walk.tiles([&](int row_tile, int column_tile) {
+    // Behind the last row tile there is nothing to read; its results are not stored.
+    const int there = row_tile < walk.row_tiles ? row_tile : walk.row_tiles - 1;
+    const uint8_t* a = g.a.data + int64_t{there} * steps.stored() * kBlockBytes;
+    const uint8_t* w = g.w + int64_t{column_tile} * kParts * steps.stored() * kBlockBytes;
     for (int step = 0; step < steps.count(); ++step, turn.next()) {
       uint8_t* stage = shared + turn.stage * Shape::kStageBytes;
+      uint64_t* barrier = full + turn.stage;
       barrier_wait(empty + turn.stage, turn.parity ^ 1);
-      barrier_arrive_expect(full + turn.stage, Shape::kStageBytes);
-      copy_bulk(stage, a + int64_t{steps.a(step)} * kBlockBytes, kBlockBytes, full + turn.stage);
+      barrier_arrive_expect(barrier, Shape::kStageBytes);
+      copy_bulk(stage, a + int64_t{steps.a(step)} * kBlockBytes, kBlockBytes, barrier);
+      const auto part_of_w = [&](int part) {
+        return w + (int64_t{part} * steps.stored() + steps.w(step)) * kBlockBytes;
+      };
+      if constexpr (kCluster == 1) {
 #pragma unroll
-      for (int part = 0; part < kColumns / kBlockRows; ++part)
-        copy_bulk(stage + (part + 1) * kBlockBytes, w + (int64_t{part} * steps.stored() + steps.w(step)) * kBlockBytes,
-                  kBlockBytes, full + turn.stage);
+        for (int part = 0; part < kParts; ++part)
+          copy_bulk(stage + (part + 1) * kBlockBytes, part_of_w(part), kBlockBytes, barrier);
+      } else {
+        static_assert(kCluster == kParts);
+        const int part = cluster_rank();
+        copy_bulk_to(stage + (part + 1) * kBlockBytes, part_of_w(part), kBlockBytes, barrier, (1 << kCluster) - 1);
+      }
     }
+  });
+}
+
+// The stage may be filled again, as far as this warp goes: by each block of the cluster.
+template <int kCluster>
+__device__ __forceinline__ void free_stage(uint64_t* empty, int lane) {
+  if (kCluster == 1) {
+    if (lane == 0) barrier_arrive(empty);
+  } else {
+    if (lane < kCluster) barrier_arrive_at(empty, lane);
   }
 }
 
-template <int kColumns, typename Sum, Finish kFinish>
-__device__ __forceinline__ void multiply_tiles(const Gemm& g, const TileWalk& walk, int64_t rows, const uint8_t* shared,
-                                               uint64_t* full, uint64_t* empty) {
-  using Shape = WgmmaShape<kColumns>;
+template <typename Shape, typename Sum, Finish kFinish>
+__device__ __forceinline__ void multiply_tiles(const Gemm& g, const TileWalk<Shape::kCluster>& walk, int64_t rows,
+                                               const uint8_t* shared, uint64_t* full, uint64_t* empty) {
+  constexpr int kColumns = Shape::kColumns, kCluster = Shape::kCluster;
   const int thread = static_cast<int>(threadIdx.x) - 128, group = thread / 128, lane = thread % 32;
   const int steps = steps_of(g.a).count();
   StageTurn<Shape::kStages> turn;
-  for (int64_t tile = blockIdx.x; tile < walk.count; tile += gridDim.x) {
+  walk.tiles([&](int row_tile, int column_tile) {
     Sum sums[kColumns / 2];
 #pragma unroll
     for (int i = 0; i < kColumns / 2; ++i) sums[i] = 0;
@@ -72,54 +106,61 @@ __device__ __forceinline__ void multiply_tiles(const Gemm& g, const TileWalk& wa
       wgmma_commit();
       if (step > 0) {
         wgmma_wait<1>();
-        if (lane == 0) barrier_arrive(empty + last);
+        free_stage<kCluster>(empty + last, lane);
       }
       last = turn.stage;
     }
     wgmma_wait<0>();
     hold_accumulators(sums);
-    if (lane == 0) barrier_arrive(empty + last);
+    free_stage<kCluster>(empty + last, lane);
 
-    const int64_t row = walk.row(tile) * kBlockRows + group * 64 + thread % 128 / 32 * 16 + lane / 4;
+    const int64_t row = int64_t{row_tile} * kBlockRows + group * 64 + thread % 128 / 32 * 16 + lane / 4;
     const TileRow pair[2] = {tile_row<Sum>(g, row, rows), tile_row<Sum>(g, row + 8, rows)};
-    finish_tile<kFinish>(g, pair, walk.column(tile) * kColumns, lane, sums);
-  }
+    finish_tile<kFinish>(g, pair, int64_t{column_tile} * kColumns, lane, sums);
+  });
 }
 #endif
 
-template <int kColumns, typename Sum, Finish kFinish>
+template <typename Shape, typename Sum, Finish kFinish>
 __global__ void __launch_bounds__(kWgmmaThreads, 1) gemm_wgmma_kernel(const Gemm g) {
 #if WHITTLE_HAS_WGMMA
-  using Shape = WgmmaShape<kColumns>;
+  constexpr int kCluster = Shape::kCluster;
   const int64_t rows = *g.rows;
-  const int64_t columns = (g.n + kColumns - 1) / kColumns;
-  const TileWalk walk{columns, (rows + kBlockRows - 1) / kBlockRows * columns};
+  const TileWalk<kCluster> walk{static_cast<int>((g.n + Shape::kColumns - 1) / Shape::kColumns),
+                                static_cast<int>((rows + kBlockRows - 1) / kBlockRows)};
   uint8_t* shared = dynamic_shared();
   uint64_t* full = reinterpret_cast<uint64_t*>(shared + Shape::kBarriers);
   uint64_t* empty = full + Shape::kStages;
   if (threadIdx.x == 0) {
     for (int i = 0; i < Shape::kStages; ++i) {
       barrier_init(full + i, 1);
-      barrier_init(empty + i, 8);  // one a warp that multiplies
+      barrier_init(empty + i, 8 * kCluster);  // one a warp that multiplies, in each block
     }
     barrier_init_fence();
   }
-  sync_block();
+  if (kCluster > 1)
+    sync_cluster();
+  else
+    sync_block();
   if (threadIdx.x < 128) {
     give_registers<40>();
-    if (threadIdx.x == 0) fill_stages<kColumns>(g, walk, shared, full, empty);
+    if (threadIdx.x == 0) fill_stages<Shape>(g, walk, shared, full, empty);
   } else {
     take_registers<232>();
-    multiply_tiles<kColumns, Sum, kFinish>(g, walk, rows, shared, full, empty);
+    multiply_tiles<Shape, Sum, kFinish>(g, walk, rows, shared, full, empty);
   }
+  if (kCluster > 1) sync_cluster();  // Nobody's shared memory goes while others may still arrive there.
 #endif
 }
 
-template <int kColumns, typename Sum, Finish kFinish>
+template <typename Shape, typename Sum, Finish kFinish>
 void launch_gemm_wgmma(const Gemm& g, int multiprocessors, Stream stream) {
-  const int64_t tiles = (g.most_rows + kBlockRows - 1) / kBlockRows * ((g.n + kColumns - 1) / kColumns);
-  launch(gemm_wgmma_kernel<kColumns, Sum, kFinish>, {tiles < multiprocessors ? tiles : multiprocessors}, kWgmmaThreads,
-         WgmmaShape<kColumns>::kSharedBytes, stream, g);
+  constexpr int kCluster = Shape::kCluster;
+  const int64_t row_tiles = (g.most_rows + kBlockRows - 1) / kBlockRows;
+  const int64_t tiles = (row_tiles + kCluster - 1) / kCluster * ((g.n + Shape::kColumns - 1) / Shape::kColumns);
+  const int64_t clusters = multiprocessors / kCluster;
+  launch(gemm_wgmma_kernel<Shape, Sum, kFinish>, {(tiles < clusters ? tiles : clusters) * kCluster, 1, kCluster},
+         kWgmmaThreads, Shape::kSharedBytes, stream, g);
 }
 
 // Wide tiles read less per product; narrow ones waste less where n is no multiple of 256, and keep more multiprocessors
@@ -131,14 +172,14 @@ void run_gemm_wgmma(const Gemm& g, int multiprocessors, Stream stream) {
   with_finish<Sum>(g, [&](auto tag) {
     constexpr Finish kFinish = decltype(tag)::kValue;
     if constexpr (is_general(kFinish)) {
-      launch_gemm_wgmma<128, Sum, kFinish>(g, multiprocessors, stream);
+      launch_gemm_wgmma<WgmmaShape<128, 1>, Sum, kFinish>(g, multiprocessors, stream);
     } else {
       if (panels_fit(g))
         launch_gemm_panels<Sum, kFinish>(g, multiprocessors, stream);
       else if (wide)
-        launch_gemm_wgmma<256, Sum, kFinish>(g, multiprocessors, stream);
+        launch_gemm_wgmma<WgmmaShape<256, 2>, Sum, kFinish>(g, multiprocessors, stream);
       else
-        launch_gemm_wgmma<128, Sum, kFinish>(g, multiprocessors, stream);
+        launch_gemm_wgmma<WgmmaShape<128, 1>, Sum, kFinish>(g, multiprocessors, stream);
     }
   });
 }

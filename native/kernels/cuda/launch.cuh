@@ -18,6 +18,7 @@ namespace whittle::cuda {
 
 struct Grid {
   int64_t x, y = 1;
+  int cluster = 1;  // so many blocks side by side run together and reach each other's shared memory; divides x
 };
 
 #if !defined(WHITTLE_CUDA_SHIM)
@@ -71,16 +72,26 @@ void launch(void (*kernel)(Parameters...), Grid grid, int threads, int shared_by
   if (grid.x <= 0 || grid.y <= 0) return;
 #if defined(WHITTLE_CUDA_SHIM)
   const shim::Dim3 dimension{static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y), 1};
-  shim::enqueue(stream, [=] { shim::run_grid(dimension, threads, shared_bytes, [=] { kernel(arguments...); }); });
+  shim::enqueue(stream, [=] {
+    shim::run_grid(dimension, threads, shared_bytes, [=] { kernel(arguments...); }, grid.cluster);
+  });
 #else
   if (shared_bytes > 48 * 1024) allow_shared_memory(reinterpret_cast<const void*>(kernel), shared_bytes);
-  // cudaLaunchKernel rather than the brackets of nvcc, which clang-format takes apart.
+  // cudaLaunchKernelExC rather than the brackets of nvcc, which clang-format takes apart.
   const auto call = [&](Parameters... values) {
     void* pointers[] = {&values...};
-    return cudaLaunchKernel(reinterpret_cast<const void*>(kernel),
-                            dim3(static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y)),
-                            dim3(static_cast<unsigned>(threads)), pointers, static_cast<size_t>(shared_bytes),
-                            static_cast<cudaStream_t>(stream));
+    cudaLaunchConfig_t config{};
+    config.gridDim = dim3(static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y));
+    config.blockDim = dim3(static_cast<unsigned>(threads));
+    config.dynamicSmemBytes = static_cast<size_t>(shared_bytes);
+    config.stream = static_cast<cudaStream_t>(stream);
+    cudaLaunchAttribute clusters{};
+    clusters.id = cudaLaunchAttributeClusterDimension;
+    clusters.val.clusterDim.x = static_cast<unsigned>(grid.cluster);
+    clusters.val.clusterDim.y = clusters.val.clusterDim.z = 1;
+    config.attrs = &clusters;
+    config.numAttrs = grid.cluster > 1 ? 1 : 0;
+    return cudaLaunchKernelExC(&config, reinterpret_cast<const void*>(kernel), pointers);
   };
   if (const cudaError_t error = call(arguments...); error != cudaSuccess) refuse_launch(error);
 #endif

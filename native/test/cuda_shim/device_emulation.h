@@ -346,6 +346,19 @@ inline void barrier_wait(uint64_t* barrier, uint32_t parity) {
     shim::poll();
   }
 }
+inline int cluster_rank() {
+  return shim::cluster_rank();
+}
+inline void sync_cluster() {
+  shim::together(shim::Scope::cluster, "sync_cluster", nullptr, nullptr);
+}
+template <typename T>
+T* in_block(T* shared, int rank) {
+  return static_cast<T*>(shim::shared_of(reinterpret_cast<uint8_t*>(shared) - shim::shared_memory(), rank));
+}
+inline void barrier_arrive_at(uint64_t* barrier, int rank) {
+  barrier_arrive(in_block(barrier, rank));
+}
 inline void copy_bulk(void* shared, const void* global, uint32_t bytes, uint64_t* barrier) {
   if ((reinterpret_cast<uintptr_t>(shared) | reinterpret_cast<uintptr_t>(global) | bytes) % 16)
     shim::fault("misaligned bulk copy");
@@ -353,6 +366,12 @@ inline void copy_bulk(void* shared, const void* global, uint32_t bytes, uint64_t
     std::memcpy(shared, global, bytes);
     barrier_add(barrier, 0, -int64_t{bytes});
   });
+}
+
+inline void copy_bulk_to(void* shared, const void* global, uint32_t bytes, uint64_t* barrier, uint16_t blocks) {
+  for (int rank = 0; rank < 16; ++rank)
+    if (blocks >> rank & 1)
+      copy_bulk(in_block(static_cast<uint8_t*>(shared), rank), global, bytes, in_block(barrier, rank));
 }
 
 // --- matrix products of a warpgroup ---

@@ -143,19 +143,22 @@ class Ready {
   uint64_t waiting_[kWords] = {};
 };
 
+// A block, or those of a cluster, one's threads after the other's.
 struct Block {
   std::vector<Fiber> fibers;
+  int threads = 0, cluster = 1;  // of a block; blocks
   Ready ready;
   int running = -1, alive = 0;
   int64_t polls = 0;
   std::vector<Meeting> warps, warpgroups;
-  Meeting barriers[kBarriers];
+  std::vector<Meeting> barriers;  // kBarriers a block
+  Meeting whole_cluster;
   std::vector<Warpgroup> matrix_queues;
   std::multimap<const void*, std::function<void()>> bulk;
   Dim3 index, dimension, grid;
   bool early = false;  // copies happen at once, not when they are waited for
-  uint8_t* shared = nullptr;
-  size_t shared_bytes = 0;
+  uint8_t* shared = nullptr;  // a block's is shared_stride behind that of the one before
+  size_t shared_bytes = 0, shared_stride = 0;
   const std::function<void()>* body = nullptr;
   void* scheduler_stack = nullptr;
   const void* scheduler_bottom = nullptr;
@@ -257,7 +260,7 @@ void run_copy(const CopyOperation& copy) {
 
 void run_matrices(Warpgroup& queue, size_t groups_left) {
   while (queue.groups.size() > groups_left) {
-    for (const MatrixOperation& operation : queue.groups.front()) operation.run(operation, current->shared);
+    for (const MatrixOperation& operation : queue.groups.front()) operation.run(operation, shared_memory());
     queue.groups.pop_front();
   }
 }
@@ -283,8 +286,11 @@ void limit_shared_memory(int64_t bytes) {
   most_shared = bytes;
 }
 
-void run_grid(Dim3 grid, int threads, int64_t shared_bytes, const std::function<void()>& body) {
+void run_grid(Dim3 grid, int threads, int64_t shared_bytes, const std::function<void()>& body, int cluster) {
   if (threads < 1 || threads > 1024 || threads % kWarp != 0) fault("blocks have 32 to 1024 threads, whole warps");
+  if (cluster < 1 || grid.x % static_cast<unsigned>(cluster) != 0) fault("a grid consists of whole clusters");
+  if (cluster > 1 && (threads % kWarpgroup != 0 || threads * cluster > 1024))
+    fault("the shim knows clusters of 1024 threads at most, in blocks of whole warpgroups");
   if (shared_bytes > most_shared) fault("more shared memory than a block of this kind of GPU has");
   // Blocks of a grid, and single ones from launch to launch, take turns in what the hardware leaves open: the order of
   // the threads, and whether a copy is there at once, where a stage that is filled too soon shows, or as late as its
@@ -295,29 +301,34 @@ void run_grid(Dim3 grid, int threads, int64_t shared_bytes, const std::function<
   block.grid = grid;
   block.dimension = {static_cast<unsigned>(threads), 1, 1};
   block.body = &body;
-  block.fibers.resize(static_cast<size_t>(threads));
+  block.threads = threads;
+  block.cluster = cluster;
+  const int all_threads = threads * cluster;
+  block.fibers.resize(static_cast<size_t>(all_threads));
   block.shared_bytes = static_cast<size_t>(shared_bytes);
   // Ends where the allocation ends, as nearly as its alignment allows, so that sanitizers see what lies behind it.
-  const size_t allocated = (block.shared_bytes + 1023) / 1024 * 1024 + 1024;
+  block.shared_stride = (block.shared_bytes + 1023) / 1024 * 1024 + 1024;
+  const size_t allocated = block.shared_stride * static_cast<size_t>(cluster);
   std::unique_ptr<void, void (*)(void*)> memory(std::aligned_alloc(1024, allocated), std::free);
   block.shared = static_cast<uint8_t*>(memory.get());
   Block* const outer = current;
   current = &block;
   for (unsigned y = 0; y < grid.y; ++y)
-    for (unsigned x = 0; x < grid.x; ++x) {
+    for (unsigned x = 0; x < grid.x; x += static_cast<unsigned>(cluster)) {
       block.index = {x, y, 0};
       std::memset(block.shared, 0x7f, allocated);  // int8 127, and NaN as half, bf16 and float pairs
-      block.warps.assign(static_cast<size_t>(threads / kWarp), {});
-      block.warpgroups.assign(static_cast<size_t>((threads + kWarpgroup - 1) / kWarpgroup), {});
+      block.warps.assign(static_cast<size_t>(all_threads / kWarp), {});
+      block.warpgroups.assign(static_cast<size_t>((all_threads + kWarpgroup - 1) / kWarpgroup), {});
       block.matrix_queues.assign(block.warpgroups.size(), {});
-      for (Meeting& barrier : block.barriers) barrier = {};
+      block.barriers.assign(static_cast<size_t>(kBarriers * cluster), {});
+      block.whole_cluster = {};
       block.bulk.clear();
       block.polls = 0;
-      block.alive = threads;
+      block.alive = all_threads;
       const unsigned turn = launch + x + y;
       block.ready.clear(static_cast<Order>(turn % kOrders), turn);
       block.early = turn / kOrders % 2;
-      for (int i = 0; i < threads; ++i) {
+      for (int i = 0; i < all_threads; ++i) {
         Fiber& fiber = block.fibers[static_cast<size_t>(i)];
         fiber.index = i;
         fiber.stack = stack_of(static_cast<size_t>(i));
@@ -327,8 +338,9 @@ void run_grid(Dim3 grid, int threads, int64_t shared_bytes, const std::function<
       block.running = -1;
       leave();
       if (block.alive != 0) fault("a block ended before its threads");
-      for (size_t i = block.shared_bytes; i < allocated; ++i)
-        if (block.shared[i] != 0x7f) fault("a block wrote behind its shared memory");
+      for (size_t begin = 0; begin < allocated; begin += block.shared_stride)
+        for (size_t i = block.shared_bytes; i < block.shared_stride; ++i)
+          if (block.shared[begin + i] != 0x7f) fault("a block wrote behind its shared memory");
       for (const Warpgroup& queue : block.matrix_queues)
         if (!queue.open.empty() || !queue.groups.empty()) fault("a warpgroup ended before its matrix operations");
       if (!block.bulk.empty()) fault("a block ended before its bulk copies");
@@ -337,10 +349,13 @@ void run_grid(Dim3 grid, int threads, int64_t shared_bytes, const std::function<
 }
 
 Dim3 thread_index() {
-  return {static_cast<unsigned>(current->running), 0, 0};
+  return {static_cast<unsigned>(current->running % current->threads), 0, 0};
+}
+int cluster_rank() {
+  return current->running / current->threads;
 }
 Dim3 block_index() {
-  return current->index;
+  return {current->index.x + static_cast<unsigned>(cluster_rank()), current->index.y, 0};
 }
 Dim3 block_dimension() {
   return current->dimension;
@@ -349,7 +364,11 @@ Dim3 grid_dimension() {
   return current->grid;
 }
 uint8_t* shared_memory() {
-  return current->shared;
+  return static_cast<uint8_t*>(shared_of(0, cluster_rank()));
+}
+void* shared_of(int64_t offset, int rank) {
+  if (rank < 0 || rank >= current->cluster) fault("the cluster has no such block");
+  return current->shared + static_cast<size_t>(rank) * current->shared_stride + offset;
 }
 
 void together(Scope scope, const char* operation, void* argument, void (*act)(void* const*, int), int barrier_id,
@@ -360,8 +379,12 @@ void together(Scope scope, const char* operation, void* argument, void (*act)(vo
   int slot;
   if (scope == Scope::barrier) {
     if (barrier_id < 0 || barrier_id >= kBarriers || barrier_threads % kWarp != 0) fault("no such barrier");
-    meeting = &block.barriers[barrier_id];
+    meeting = &block.barriers[static_cast<size_t>(cluster_rank() * kBarriers + barrier_id)];
     slot = meeting->arrived;
+  } else if (scope == Scope::cluster) {
+    meeting = &block.whole_cluster;
+    slot = meeting->arrived;
+    barrier_threads = block.threads * block.cluster;
   } else {
     const int size = scope == Scope::warp ? kWarp : kWarpgroup;
     auto& meetings = scope == Scope::warp ? block.warps : block.warpgroups;

@@ -11,8 +11,9 @@ struct Dim3 {
   unsigned x = 1, y = 1, z = 1;
 };
 
-// Runs `body` once a thread of every block, block by block. Shared memory of a block is poisoned before it starts.
-void run_grid(Dim3 grid, int threads, int64_t shared_bytes, const std::function<void()>& body);
+// Runs `body` once a thread of every block, cluster by cluster of so many blocks side by side. Shared memory of a block
+// is poisoned before it starts.
+void run_grid(Dim3 grid, int threads, int64_t shared_bytes, const std::function<void()>& body, int cluster = 1);
 // What a block may have of shared memory from now on.
 void limit_shared_memory(int64_t bytes);
 
@@ -22,9 +23,12 @@ Dim3 block_index();
 Dim3 block_dimension();
 Dim3 grid_dimension();
 uint8_t* shared_memory();  // 1024-byte aligned
+int cluster_rank();        // of its block
+// That far from where the shared memory of the cluster's block `rank` begins.
+void* shared_of(int64_t offset, int rank);
 
-// Threads that do something together: a warp, a warpgroup, or the `threads` that meet at barrier `id`.
-enum class Scope : int { warp, warpgroup, barrier };
+// Threads that do something together: a warp, a warpgroup, the `threads` that meet at barrier `id`, or a cluster.
+enum class Scope : int { warp, warpgroup, barrier, cluster };
 
 // Waits until all threads of the scope are here with the same `operation`, then one of them runs `act` with what each
 // passed, in the order of the threads (barriers: of arrival). A thread that meets others at another operation ends the
