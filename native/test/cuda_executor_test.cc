@@ -79,7 +79,7 @@ void compare_int8(const SmallModelOptions& options, const std::vector<Output>& o
       const auto found = run_engine(engine, batch, output);
       const auto expected = run_cpu(model, batch, output, found.size());
       if (output == Output::logits || output == Output::pooled) {
-        CHECK(relative_error(found, expected) <= 1e-5);
+        CHECK(relative_error(found, expected) <= 2e-5);  // two products with factors that are 2^-17 off
         continue;
       }
       for (size_t i = 0; i < found.size(); ++i)

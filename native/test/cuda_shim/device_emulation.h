@@ -233,6 +233,13 @@ struct S8Rows {
     }
   };
 };
+// The float32 nearest to x that is not larger. Matrix units add the products of an instruction as if exactly and cut
+// the sum so (Fasi et al. 2021, Numerical behavior of NVIDIA tensor cores); that they cut addends too is left out.
+inline float toward_zero(double x) {
+  const float nearest = static_cast<float>(x);
+  const bool beyond = std::fabs(static_cast<double>(nearest)) > std::fabs(x);
+  return std::bit_cast<float>(std::bit_cast<uint32_t>(nearest) - (beyond ? 1u : 0u));
+}
 template <float (*kValue)(uint16_t)>
 struct FloatRows {
   using Sum = float;
@@ -247,10 +254,13 @@ struct FloatRows {
     void multiply(const uint8_t* a, float* sums) const {
       uint16_t bits[16];
       std::memcpy(bits, a, 32);
+      double exact[N];
+      for (int j = 0; j < N; ++j) exact[j] = sums[j];
       for (int i = 0; i < 16; ++i) {
         const float value = kValue(bits[i]);
-        for (int j = 0; j < N; ++j) sums[j] += value * columns[i][j];
+        for (int j = 0; j < N; ++j) exact[j] += static_cast<double>(value * columns[i][j]);  // exact in float32
       }
+      for (int j = 0; j < N; ++j) sums[j] = toward_zero(exact[j]);
     }
   };
 };
