@@ -32,7 +32,7 @@ TEST(cuda_compress, magnitude_masks_are_the_cpus) {
 TEST(cuda_compress, histograms_are_the_cpus) {
   std::mt19937_64 random = generator(2);
   for (GpuDevice* device : cuda_devices())
-    for (const int64_t count : {1, 3, 4, 5, 4095, 4096, 20000}) {
+    for (const int64_t count : {1, 3, 4, 5, 4095, 4096, 20000, 70001}) {
       CudaBench bench(*device);
       std::vector<float> x = random_floats(random, count);
       // Of every size there is, those that are not finite too.

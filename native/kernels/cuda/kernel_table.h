@@ -199,10 +199,10 @@ inline constexpr int64_t kMaskBlock = 8192;  // elements
 // mask[i] = |x[i]| > threshold ? 1 : 0, and ties[b] how many elements of block b are at the threshold. With ties_before,
 // those from number cut_ties on, counted from ties_before[b] in block b, get 1 too, and ties is left alone.
 struct MagnitudeMask {
-  const float* x;
+  const float* x;  // 16-byte aligned
   int64_t count;
   float threshold;
-  uint8_t* mask;               // [count]
+  uint8_t* mask;               // [count], 4-byte aligned
   int32_t* ties;               // [blocks]
   const int64_t* ties_before;  // [blocks] or null
   int64_t cut_ties;

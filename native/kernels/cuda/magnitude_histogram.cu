@@ -26,23 +26,38 @@ __device__ __forceinline__ void count_upper(float x, uint32_t* shared_bins, uint
     add_atomically(counts + bin, uint64_t{1});
 }
 
+// Calls each(x) for the calling thread's elements, with several loads on their way before the first is used.
+template <typename Each>
+__device__ __forceinline__ void go_over(const MagnitudeHistogram& h, const Each& each) {
+  constexpr int kBatch = 4;
+  const int64_t first = static_cast<int64_t>(blockIdx.x) * kHistogramThreads + threadIdx.x;
+  const int64_t threads = static_cast<int64_t>(gridDim.x) * kHistogramThreads, quads = h.count / 4;
+  const float4* x = reinterpret_cast<const float4*>(h.x);
+  const auto each_of = [&](const float4& four) {
+    each(four.x);
+    each(four.y);
+    each(four.z);
+    each(four.w);
+  };
+  int64_t i = first;
+  for (; i + (kBatch - 1) * threads < quads; i += kBatch * threads) {
+    float4 batch[kBatch];
+#pragma unroll
+    for (int b = 0; b < kBatch; ++b) batch[b] = x[i + b * threads];
+#pragma unroll
+    for (int b = 0; b < kBatch; ++b) each_of(batch[b]);
+  }
+  for (; i < quads; i += threads) each_of(x[i]);
+  if (quads * 4 + first < h.count) each(h.x[quads * 4 + first]);
+}
+
 __global__ void __launch_bounds__(kHistogramThreads, 1) magnitude_histogram_kernel(const MagnitudeHistogram h) {
   uint32_t* bins = reinterpret_cast<uint32_t*>(dynamic_shared());
   const uint32_t thread = threadIdx.x;
   for (uint32_t bin = thread; bin < kSharedBins; bin += kHistogramThreads) bins[bin] = 0;
   sync_block();
   uint32_t zeros = 0;
-  const int64_t first = static_cast<int64_t>(blockIdx.x) * kHistogramThreads + thread;
-  const int64_t threads = static_cast<int64_t>(gridDim.x) * kHistogramThreads, quads = h.count / 4;
-#pragma unroll 2
-  for (int64_t i = first; i < quads; i += threads) {
-    const float4 four = reinterpret_cast<const float4*>(h.x)[i];
-    count_upper(four.x, bins, h.counts, &zeros);
-    count_upper(four.y, bins, h.counts, &zeros);
-    count_upper(four.z, bins, h.counts, &zeros);
-    count_upper(four.w, bins, h.counts, &zeros);
-  }
-  if (quads * 4 + first < h.count) count_upper(h.x[quads * 4 + first], bins, h.counts, &zeros);
+  go_over(h, [&](float x) { count_upper(x, bins, h.counts, &zeros); });
   for (int mask = 16; mask > 0; mask /= 2) zeros += shuffle_xor(zeros, mask);
   if (thread % 32 == 0 && zeros > 0) add_atomically(h.counts, uint64_t{zeros});
   sync_block();
@@ -51,14 +66,11 @@ __global__ void __launch_bounds__(kHistogramThreads, 1) magnitude_histogram_kern
 }
 
 // Few elements lie in any one bin of the upper bits, so that counting them in the GPU's memory does.
-__global__ void __launch_bounds__(kHistogramThreads) magnitude_histogram_within_kernel(const MagnitudeHistogram h) {
-  const int64_t first = static_cast<int64_t>(blockIdx.x) * kHistogramThreads + threadIdx.x;
-  const int64_t threads = static_cast<int64_t>(gridDim.x) * kHistogramThreads;
-#pragma unroll 4
-  for (int64_t i = first; i < h.count; i += threads) {
-    const uint32_t bits = magnitude_bits(h.x[i]);
+__global__ void __launch_bounds__(kHistogramThreads, 1) magnitude_histogram_within_kernel(const MagnitudeHistogram h) {
+  go_over(h, [&](float x) {
+    const uint32_t bits = magnitude_bits(x);
     if (bits >> 16 == static_cast<uint32_t>(h.within)) add_atomically(h.counts + (bits & 0xffffu), uint64_t{1});
-  }
+  });
 }
 
 void run_magnitude_histogram(const MagnitudeHistogram& h, Stream stream) {
