@@ -229,15 +229,25 @@ void CudaLane::start(const RaggedBatch& batch, const Chunk& chunk, Output output
     found = graphs_.emplace(key, device_.capture(stream_, [&] { enqueue(bucket, memory, output); })).first;
   }
   stage(batch, chunk, bucket);
-  device_.upload(memory.batch.counts, pinned_, batch_bytes, stream_);
-  device_.launch(found->second, stream_);
   const float* result = output == Output::hidden   ? memory.x
                         : output == Output::mean   ? memory.pooled
                         : output == Output::first  ? memory.x
                         : output == Output::pooled ? memory.pooled
                                                    : memory.out;
   staged_bytes_ = batch_bytes;
-  device_.download(static_cast<char*>(pinned_) + staged_bytes_, result, out_bytes, stream_);
+  try {
+    device_.upload(memory.batch.counts, pinned_, batch_bytes, stream_);
+    device_.launch(found->second, stream_);
+    device_.download(static_cast<char*>(pinned_) + staged_bytes_, result, out_bytes, stream_);
+  } catch (...) {
+    // Nobody may write to pinned memory, or give it back, while a copy is under way.
+    try {
+      device_.synchronize(stream_);
+    } catch (const Error&) {
+      // The GPU is lost, and its copies with it.
+    }
+    throw;
+  }
   const OutputShape before = shape_(batch.offsets[chunk.first], chunk.first, output);
   out_first_ = before.rows * before.columns;
   out_count_ = shape.rows * shape.columns;

@@ -94,6 +94,8 @@ __global__ void __launch_bounds__(kMmaThreads, 1) gemm_mma_kernel(const Gemm g) 
     for (int at = 0; at < 16; ++at) of_rows[at] = sums[i][at / 4][at % 4];
     finish_tile<kFinish>(g, pair, column, lane, of_rows);
   }
+#else
+  fail_kernel();
 #endif
 }
 

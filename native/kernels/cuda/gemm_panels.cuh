@@ -179,6 +179,8 @@ __global__ void __launch_bounds__(kPanelThreads, 1) gemm_panels_kernel(const Gem
     take_registers<160>();
     multiply_panels<Sum, kFinish>(g, walk, rows, shared);
   }
+#else
+  fail_kernel();
 #endif
 }
 

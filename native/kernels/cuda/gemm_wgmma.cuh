@@ -150,6 +150,8 @@ __global__ void __launch_bounds__(kWgmmaThreads, 1) gemm_wgmma_kernel(const Gemm
     multiply_tiles<Shape, Sum, kFinish>(g, walk, rows, shared, full, empty);
   }
   if (kCluster > 1) sync_cluster();  // Nobody's shared memory goes while others may still arrive there.
+#else
+  fail_kernel();
 #endif
 }
 
