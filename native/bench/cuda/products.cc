@@ -71,7 +71,12 @@ cuda::Gemm put_product(CudaBench& bench, const Product& p, std::mt19937_64& rand
   call.w = put_operand(bench, random, p.form, stored, p.k);
   call.bias = floats(p.n, 0.1f);
   call.activation = p.activation;
-  call.residual = p.residual ? floats(p.m * p.n, 1) : nullptr;
+  if (p.residual) {
+    call.residual = floats(p.m * p.n, 1);
+    call.residual_stats = bench.put(std::vector<cuda::RowStats>(static_cast<size_t>(p.m), {0.01f, 1.01f}));
+    call.residual_gamma = floats(p.n, 0.5f);
+    call.residual_beta = floats(p.n, 0.1f);
+  }
   call.format = p.format;
   call.y = bench.take<char>(out_bytes(p));
   call.y_form = p.form;
@@ -149,11 +154,11 @@ void time_products(GpuDevice& device, const GpuFacts& facts, const Options& opti
       {"int8, float16 out", 8192, 8192, 8192, Form::int8, Input::plain, kNone, Format::f16, false},
       {"int8, outliers, float16 out", 16384, 3072, 1024, Form::int8, Input::norm, kNone, Format::f16, false},
       {"int8, outliers, bf16 out", 16384, 3072, 1024, Form::int8, Input::norm, kNone, Format::bf16, false},
-      {"int8, residual, float32 out", 16384, 1024, 1024, Form::int8, Input::plain, kNone, Format::f32, true},
-      {"int8, offsets, residual, float32 out", 16384, 1024, 4096, Form::int8, Input::gelu, kNone, Format::f32, true},
+      {"int8, normed residual, float32 out", 16384, 1024, 1024, Form::int8, Input::plain, kNone, Format::f32, true},
+      {"int8, offsets, normed residual, float32 out", 16384, 1024, 4096, Form::int8, Input::gelu, kNone, Format::f32, true},
       {"int8, outliers, bf16 out", 16384, 2304, 768, Form::int8, Input::norm, kNone, Format::bf16, false},
       {"int8, outliers, float32 out", 16384, 3072, 768, Form::int8, Input::norm, kNone, Format::f32, false},
-      {"int8, offsets, residual, float32 out", 16384, 768, 3072, Form::int8, Input::gelu, kNone, Format::f32, true},
+      {"int8, offsets, normed residual, float32 out", 16384, 768, 3072, Form::int8, Input::gelu, kNone, Format::f32, true},
       {"int8, outliers, bf16 out", 16384, 1152, 384, Form::int8, Input::norm, kNone, Format::bf16, false},
       {"bf16, float32 out", 16384, 4096, 1024, Form::bf16, Input::plain, kNone, Format::f32, false},
       {"bf16, GELU, bf16 out", 16384, 4096, 1024, Form::bf16, Input::plain, kGelu, Format::operand, false},
