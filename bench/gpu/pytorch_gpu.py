@@ -312,7 +312,7 @@ def main():
             parts[f"{name}, {mode}"] = lambda tell, work=work, name=name, mode=mode: measure(
                 name, work, mode, options.device, tell, options.prepare
             )
-    figures, failures = [], []
+    result = {"torch": torch.__version__, "figures": [], "failures": []}
     for name, part in parts.items():
         if words and not any(word in name for word in words):
             continue
@@ -322,15 +322,15 @@ def main():
         final = {one["work"]: one for one in told}.values()
         for one in final:
             print(f"{one['work']} {one.get('mode', '')}: {one['value']} {one['unit']}", flush=True)
-        figures += final
-        failures += problems
+        result["figures"] += final
+        result["failures"] += problems
         print(f"{name}: {time.monotonic() - started:.1f} s {'; '.join(problems)}", flush=True)
-    result = {"torch": torch.__version__, "figures": figures, "failures": failures}
-    if options.json:
-        with open(options.json, "w", encoding="utf8") as file:
-            json.dump(result, file, indent=2)
+        # After each part: whoever runs out of time has those that were measured.
+        if options.json:
+            with open(options.json, "w", encoding="utf8") as file:
+                json.dump(result, file, indent=2)
     print(json.dumps(result))
-    sys.exit(1 if failures and not figures and not options.prepare else 0)
+    sys.exit(1 if result["failures"] and not result["figures"] and not options.prepare else 0)
 
 
 if __name__ == "__main__":

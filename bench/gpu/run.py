@@ -3,13 +3,13 @@
 writes one JSON file. Needs CMake, nvcc, a C++20 compiler, ninja and Python; PyTorch for the peer; what bench/gpu/pack.py has packed
 for the fixtures and for texts/s. bench/README.md says how long the parts take.
 
-    python3 bench/gpu/run.py [--json bench/results/gpu.json] [--out runs/gpu] [--kit build/gpu-kit] [--seconds 500]
-                             [--parts build,tests,fixtures,bench,pytorch,texts,sanitizer] [--commit HASH]
+    python3 bench/gpu/run.py [--out runs/gpu] [--json bench/results/gpu.json] [--kit build/gpu-kit] [--work build/gpu]
+                             [--seconds 500] [--parts build,tests,fixtures,bench,pytorch,texts,sanitizer] [--commit HASH]
     python3 bench/gpu/run.py --rehearse     # the same steps without a GPU: kernels compiled as C++, tiny sizes, no result
 
 A part that fails or takes longer than its limit is named and the next one runs. The exit status is 1 if anything failed that
 concerns correctness: build, tests, fixtures, the sanitizer, int8 that is not the CPU's. `--out` gets the log, each program's JSON,
-and the result once more.
+and the result once more; `--work` is what need not be kept.
 """
 import argparse
 import datetime
@@ -27,8 +27,9 @@ from summary import make_result, print_summary
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PARTS = ["build", "tests", "fixtures", "bench", "pytorch", "texts", "sanitizer"]
 # Seconds, at most; the whole has a limit too.
-LIMITS = {"build": 200, "tests": 100, "fixtures": 40, "bench": 140, "pytorch": 190, "texts": 90, "sanitizer": 60}
+LIMITS = {"build": 200, "tests": 60, "fixtures": 40, "bench": 140, "pytorch": 190, "texts": 90, "sanitizer": 60}
 SANITIZED = ["cuda_rows", "cuda_gemm", "cuda_attention"]
+REHEARSED = ["cuda_compress", "cuda_memory"]  # suites that take little time on kernels compiled as C++
 MEASURES_ONLY = ["pytorch", "texts"]  # these can fail without whittle being wrong
 
 
@@ -63,7 +64,11 @@ class Runner:
             return False
         from_byte = self.position()
         started = time.monotonic()
-        process = self.start(command, environment)
+        try:
+            process = self.start(command, environment)
+        except OSError as error:
+            self.note(name, "failed", detail=f"({error})")
+            return False
         try:
             status = process.wait(limit)
             outcome = "passed" if status == 0 else "failed"
@@ -76,7 +81,10 @@ class Runner:
             outcome, detail = "not available", "(the sanitizer does not support this device)"
         self.note(name, outcome, time.monotonic() - started, detail)
         if outcome in ("failed", "timed out"):
-            print("\n".join("    " + line[:300] for line in said.splitlines()[-25:]), flush=True)
+            lines = said.splitlines()
+            # What failed first tells more than what failed because of it.
+            shown = lines if len(lines) <= 24 else lines[:12] + ["..."] + lines[-12:]
+            print("\n".join("    " + line[:300] for line in shown), flush=True)
         return outcome == "passed"
 
     def position(self):
@@ -113,11 +121,11 @@ def ask_gpu():
     return dict(zip(fields, (value.strip() for value in lines[0].split(","))))
 
 
-def unpack_node(kit, out):
+def unpack_node(kit, work):
     """The folder of a `node` that runs here: the kit's, else this machine's; or nothing."""
     packed = os.path.join(kit, "node.xz")
     if os.path.exists(packed):
-        folder = os.path.join(out, "bin")
+        folder = os.path.join(work, "bin")
         os.makedirs(folder, exist_ok=True)
         node = os.path.join(folder, "node")
         if not os.path.exists(node):
@@ -149,21 +157,22 @@ class Session:
         self.gpu = gpu
         self.runner = Runner(options)
         self.rehearse = options.rehearse
-        self.build_folder = os.path.join(options.out, "build")
-        self.node_folder = unpack_node(options.kit, options.out)
+        self.build_folder = os.path.join(options.work, "rehearsal" if options.rehearse else "build")
+        self.node_folder = unpack_node(options.kit, options.work)
         headers = os.path.join(options.kit, "node_modules")
         if not os.path.isdir(headers):
             headers = os.path.join(ROOT, "node_modules")
         self.headers = headers if os.path.isdir(os.path.join(headers, "node-addon-api")) else None
         self.texts = os.path.join(options.kit, "data", "ag_news.jsonl")
         self.texts_program = os.path.join(options.kit, "texts-main.mjs")
-        if self.node_folder:
-            self.runner.environment["PATH"] = self.node_folder + os.pathsep + os.environ["PATH"]
+        path = os.environ["PATH"] if shutil.which("nvcc") else os.environ["PATH"] + os.pathsep + "/usr/local/cuda/bin"
+        self.runner.environment["PATH"] = self.node_folder + os.pathsep + path if self.node_folder else path
         if self.headers:
             self.runner.environment["NODE_PATH"] = self.headers
         # PyTorch's compiled kernels are kept from `--prepare` to the measurement.
-        self.runner.environment["TORCHINDUCTOR_CACHE_DIR"] = os.path.join(options.out, "inductor")
+        self.runner.environment["TORCHINDUCTOR_CACHE_DIR"] = os.path.join(options.work, "inductor")
         self.preparing = None
+        self.failed_suites = []
 
     def wants(self, part):
         return part in self.options.parts
@@ -230,9 +239,20 @@ class Session:
             self.runner.run("build", build, LIMITS["build"] - (time.monotonic() - started))
 
     def test(self):
-        program = self.program("whittle_native_tests" if self.rehearse else "whittle_cuda_tests")
-        suites = ["cuda_compress", "cuda_memory"] if self.rehearse else []
-        self.runner.run("tests", [program, *suites], LIMITS["tests"])
+        """A process a suite: after a kernel's error a process gets nothing else from its GPU."""
+        program = self.tests()
+        listed = []
+        if os.path.exists(program):
+            listed = subprocess.run([program, "--list"], stdout=subprocess.PIPE, text=True).stdout.split()
+        suites = [one for one in listed if (one in REHEARSED if self.rehearse else one != "cuda_fixture")]
+        if not suites:
+            return self.runner.note("tests", "failed", detail=f"({program} is missing)")
+        for suite in suites:
+            if not self.runner.run(f"tests {suite}", [program, suite], LIMITS["tests"]):
+                self.failed_suites.append(suite)
+
+    def tests(self):
+        return self.program("whittle_native_tests" if self.rehearse else "whittle_cuda_tests")
 
     def check_fixtures(self):
         """Whole models against the CPU's results. The fast mode is meant to be near them for real models, not for tiny ones."""
@@ -240,7 +260,7 @@ class Session:
         names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
         if not names:
             return self.runner.note("fixtures", "left out", detail=f"({folder} is missing: bench/gpu/pack.py makes it)")
-        program = self.program("whittle_native_tests" if self.rehearse else "whittle_cuda_tests")
+        program = self.tests()
         for mode in ["exact", "fast"]:
             for name in names if mode == "exact" else [name for name in names if "tiny" not in name]:
                 environment = {"WHITTLE_CUDA_FIXTURE": os.path.join(folder, name), "WHITTLE_CUDA_INT8": mode}
@@ -267,8 +287,8 @@ class Session:
         sanitizer = shutil.which("compute-sanitizer") or "/usr/local/cuda/bin/compute-sanitizer"
         if self.rehearse or not os.path.exists(sanitizer):
             return self.runner.note("sanitizer", "not available")
-        for suite in SANITIZED:
-            command = [sanitizer, "--error-exitcode", "1", self.program("whittle_cuda_tests"), suite]
+        for suite in self.failed_suites + [one for one in SANITIZED if one not in self.failed_suites]:
+            command = [sanitizer, "--error-exitcode", "1", self.tests(), suite]
             self.runner.run(f"sanitizer {suite}", command, LIMITS["sanitizer"])
 
 
@@ -285,6 +305,7 @@ def main():
     parser.add_argument("--json")
     parser.add_argument("--out", default=os.path.join(ROOT, "runs", "gpu"))
     parser.add_argument("--kit", default=os.path.join(ROOT, "build", "gpu-kit"))
+    parser.add_argument("--work", default=os.path.join(ROOT, "build", "gpu"))
     parser.add_argument("--seconds", type=float, default=500)
     parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--commit")
@@ -295,8 +316,9 @@ def main():
     unknown = [part for part in options.parts if part not in PARTS]
     if unknown:
         parser.error(f"expected some of {', '.join(PARTS)} but found {', '.join(unknown)}")
-    options.out, options.kit = os.path.abspath(options.out), os.path.abspath(options.kit)
+    options.out, options.kit, options.work = map(os.path.abspath, (options.out, options.kit, options.work))
     os.makedirs(options.out, exist_ok=True)
+    os.makedirs(options.work, exist_ok=True)
     for name in ("bench", "pytorch", "texts"):
         if os.path.exists(os.path.join(options.out, name + ".json")):
             os.remove(os.path.join(options.out, name + ".json"))

@@ -42,10 +42,15 @@ try {
   for await (const figure of measureTexts({ ...options, ...places })) {
     figures.push(figure);
     console.log(JSON.stringify(figure));
+    write();
   }
 } catch (error) {
   failures.push(`texts: ${(error as Error).message}`);
   console.error((error as Error).message);
   process.exitCode = 1;
 }
-if (values.json) writeFileSync(values.json, JSON.stringify({ figures, failures }, null, 2) + '\n');
+write();
+
+function write(): void {
+  if (values.json) writeFileSync(values.json, JSON.stringify({ figures, failures }, null, 2) + '\n');
+}

@@ -36,22 +36,25 @@ struct Figure {
 
 class Report {
  public:
-  explicit Report(double budget) : budget_(budget) {}
+  Report(const Options& options, const GpuInfo& gpu, const GpuFacts& facts)
+      : options_(options), gpu_(gpu), facts_(facts) {}
 
-  // Prints the figure.
+  // Prints the figure, and writes the JSON anew: whoever ends the program has what was measured.
   void add(Figure figure);
   // Whether there is time for `work`; if not, that is noted.
   bool has_time(const std::string& work);
   // Notes what is not as it must be: the program then fails in the end.
   void fail(const std::string& what);
   bool failed() const { return !failures_.empty(); }
-  void write_json(const std::string& file, const GpuInfo& gpu, const GpuFacts& facts) const;
+  void write_json() const;
 
   // Ceilings measured on this GPU, 0 if they were not: bytes read and written a second, operations a second.
   double copy_bytes = 0, int8_peak = 0;
 
  private:
-  const double budget_;
+  const Options& options_;
+  const GpuInfo& gpu_;
+  const GpuFacts& facts_;
   const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
   std::vector<Figure> figures_;
   std::vector<std::string> left_out_, failures_;

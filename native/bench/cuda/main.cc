@@ -77,7 +77,7 @@ int main(int count, char** arguments) {
     const GpuFacts facts = gpu_facts(device.info());
     std::printf("%s, sm_%d, %d multiprocessors, driver %s\n", device.info().name.c_str(), device.info().capability,
                 device.info().multiprocessors, facts.driver.empty() ? "unknown" : facts.driver.c_str());
-    Report report(options.budget);
+    Report report(options, device.info(), facts);
     const auto part = [&](const char* name, const std::function<void()>& run) {
       if (!options.wants(name)) return;
       // The parts that follow may still work, unless the GPU was lost.
@@ -93,7 +93,7 @@ int main(int count, char** arguments) {
     part("attention", [&] { time_attention(device, facts, options, report); });
     part("rows", [&] { time_rows(device, facts, options, report); });
     part("compression", [&] { time_compression(device, options, report); });
-    if (!options.json.empty()) report.write_json(options.json, device.info(), facts);
+    report.write_json();
     return report.failed() ? 1 : 0;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());

@@ -62,11 +62,12 @@ void Report::add(Figure figure) {
   std::printf("\n");
   std::fflush(stdout);
   figures_.push_back(std::move(figure));
+  write_json();
 }
 
 bool Report::has_time(const std::string& work) {
   const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - begin_;
-  if (spent.count() < budget_) return true;
+  if (spent.count() < options_.budget) return true;
   std::printf("LEFT OUT, no time: %s\n", work.c_str());
   left_out_.push_back(work);
   return false;
@@ -76,9 +77,12 @@ void Report::fail(const std::string& what) {
   std::printf("FAILED: %s\n", what.c_str());
   std::fflush(stdout);
   failures_.push_back(what);
+  write_json();
 }
 
-void Report::write_json(const std::string& file, const GpuInfo& gpu, const GpuFacts& facts) const {
+void Report::write_json() const {
+  const std::string& file = options_.json;
+  if (file.empty()) return;
   std::FILE* out = std::fopen(file.c_str(), "w");
   if (!out) throw Error("IO", file + " cannot be written");
   char date[32];
@@ -88,13 +92,13 @@ void Report::write_json(const std::string& file, const GpuInfo& gpu, const GpuFa
   std::fprintf(out,
                "{\n  \"device\": {\"name\": %s, \"capability\": %d, \"multiprocessors\": %d, \"memoryBytes\": %lld, "
                "\"l2Bytes\": %lld, \"driver\": %s, \"cuda\": %s},\n  \"date\": %s,\n",
-               quoted(gpu.name).c_str(), gpu.capability, gpu.multiprocessors, static_cast<long long>(gpu.memory_bytes),
-               static_cast<long long>(facts.l2_bytes), quoted(facts.driver).c_str(),
-               quoted(std::to_string(facts.cuda_version / 1000) + "." + std::to_string(facts.cuda_version % 1000 / 10))
+               quoted(gpu_.name).c_str(), gpu_.capability, gpu_.multiprocessors, static_cast<long long>(gpu_.memory_bytes),
+               static_cast<long long>(facts_.l2_bytes), quoted(facts_.driver).c_str(),
+               quoted(std::to_string(facts_.cuda_version / 1000) + "." + std::to_string(facts_.cuda_version % 1000 / 10))
                    .c_str(),
                quoted(date).c_str());
   std::fprintf(out, "  \"ceilings\": {\"copyBytes\": %s, \"int8Measured\": %s, \"int8DataSheet\": %s},\n",
-               number(copy_bytes).c_str(), number(int8_peak).c_str(), number(data_sheet_int8(gpu.name)).c_str());
+               number(copy_bytes).c_str(), number(int8_peak).c_str(), number(data_sheet_int8(gpu_.name)).c_str());
   std::fprintf(out, "  \"leftOut\": %s,\n  \"failures\": %s,\n  \"figures\": [", list(left_out_).c_str(),
                list(failures_).c_str());
   const char* separator = "\n";
