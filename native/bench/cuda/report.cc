@@ -89,14 +89,14 @@ void Report::write_json() const {
   const std::time_t now = std::time(nullptr);
   std::tm utc;
   std::strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
-  std::fprintf(out,
-               "{\n  \"device\": {\"name\": %s, \"capability\": %d, \"multiprocessors\": %d, \"memoryBytes\": %lld, "
-               "\"l2Bytes\": %lld, \"driver\": %s, \"cuda\": %s},\n  \"date\": %s,\n",
-               quoted(gpu_.name).c_str(), gpu_.capability, gpu_.multiprocessors, static_cast<long long>(gpu_.memory_bytes),
-               static_cast<long long>(facts_.l2_bytes), quoted(facts_.driver).c_str(),
-               quoted(std::to_string(facts_.cuda_version / 1000) + "." + std::to_string(facts_.cuda_version % 1000 / 10))
-                   .c_str(),
-               quoted(date).c_str());
+  const int cuda = facts_.cuda_version;
+  const std::string version = std::to_string(cuda / 1000) + "." + std::to_string(cuda % 1000 / 10);
+  std::fprintf(out, "{\n  \"device\": {\"name\": %s, \"capability\": %d, \"multiprocessors\": %d, ",
+               quoted(gpu_.name).c_str(), gpu_.capability, gpu_.multiprocessors);
+  std::fprintf(out, "\"memoryBytes\": %lld, \"l2Bytes\": %lld, \"driver\": %s, \"cuda\": %s},\n",
+               static_cast<long long>(gpu_.memory_bytes), static_cast<long long>(facts_.l2_bytes),
+               quoted(facts_.driver).c_str(), quoted(version).c_str());
+  std::fprintf(out, "  \"date\": %s,\n", quoted(date).c_str());
   std::fprintf(out, "  \"ceilings\": {\"copyBytes\": %s, \"int8Measured\": %s, \"int8DataSheet\": %s},\n",
                number(copy_bytes).c_str(), number(int8_peak).c_str(), number(data_sheet_int8(gpu_.name)).c_str());
   std::fprintf(out, "  \"leftOut\": %s,\n  \"failures\": %s,\n  \"figures\": [", list(left_out_).c_str(),
