@@ -21,6 +21,7 @@ struct WgmmaShape {
   static constexpr int kSharedBytes = kBarriers + 2 * kStages * static_cast<int>(sizeof(uint64_t));
 };
 
+#if WHITTLE_HAS_WGMMA
 // Tiles in the order in which clusters take them: along the columns first, so that what the blocks at work read of A is
 // little, and W, of which they read everything, stays in L2. A cluster's blocks have row tiles one after the other.
 template <int kCluster>
@@ -38,7 +39,6 @@ struct TileWalk {
   }
 };
 
-#if WHITTLE_HAS_WGMMA
 template <typename Shape>
 __device__ __forceinline__ void fill_stages(const Gemm& g, const TileWalk<Shape::kCluster>& walk, uint8_t* shared,
                                             uint64_t* full, uint64_t* empty) {
