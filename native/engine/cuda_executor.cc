@@ -174,7 +174,7 @@ CudaReplica::CudaReplica(GpuDevice& device, const ModelSpec& spec, const KernelT
     : model_(device, spec, table, threads, check) {
   const int64_t free = device.free_memory() / 10 * 8 / kLanes;
   int64_t tokens = kMostTokens;
-  while (tokens > kFewestTokens && CudaLane::workspace_bytes(model_, tokens) > free) tokens /= 2;
+  while (tokens > kFewestTokens && workspace_bytes(model_, tokens) > free) tokens /= 2;
   budget_ = tokens;
   for (int i = 0; i < kLanes; ++i) {
     lanes_.push_back(std::make_unique<CudaLane>(model_, [this](int64_t count, int64_t sequences, Output output) {

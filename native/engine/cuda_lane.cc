@@ -1,108 +1,15 @@
 #include "engine/cuda_lane.h"
 
-#include <algorithm>
 #include <cstring>
 
 namespace whittle {
 
 namespace {
 
-constexpr int64_t kAlign = 256;
 constexpr size_t kMostGraphs = 128;
-
-int64_t aligned(int64_t bytes) {
-  return (bytes + kAlign - 1) / kAlign * kAlign;
-}
-
-// Hands out memory from a start on; a null start only counts.
-class Layout {
- public:
-  explicit Layout(void* start) : start_(static_cast<char*>(start)) {}
-  template <typename T>
-  T* take(int64_t count) {
-    T* result = start_ ? reinterpret_cast<T*>(start_ + used_) : nullptr;
-    used_ = aligned(used_ + count * static_cast<int64_t>(sizeof(T)));
-    return result;
-  }
-  int64_t used() const { return used_; }
-
- private:
-  char* start_;
-  int64_t used_ = 0;
-};
-
-cuda::Operand take_operand(Layout& layout, cuda::Form form, int64_t rows, int64_t k, int most_outliers) {
-  cuda::Operand operand;
-  operand.form = form;
-  operand.k = k;
-  operand.data = layout.take<uint8_t>(cuda::operand_bytes(form, rows, k));
-  if (form != cuda::Form::int8) return operand;
-  operand.scales = layout.take<float>(rows);
-  operand.outlier_counts = layout.take<int32_t>(rows);
-  operand.outliers = layout.take<cuda::Outlier>(rows * most_outliers);
-  if (most_outliers == 0) operand.offsets = layout.take<int32_t>(rows);
-  return operand;
-}
-
-// What a batch tells the kernels, in one copy.
-struct BatchArrays {
-  int32_t* counts;  // tokens, sequences, tiles
-  int32_t *ids, *positions, *types, *offsets;
-  cuda::AttentionTile *tiles, *first_tiles;
-  int64_t bytes;
-};
-BatchArrays lay_out_batch(void* start, const CudaBucket& bucket) {
-  Layout layout(start);
-  BatchArrays arrays;
-  arrays.counts = layout.take<int32_t>(4);
-  arrays.ids = layout.take<int32_t>(bucket.tokens);
-  arrays.positions = layout.take<int32_t>(bucket.tokens);
-  arrays.types = layout.take<int32_t>(bucket.tokens);
-  arrays.offsets = layout.take<int32_t>(bucket.sequences + 1);
-  arrays.tiles = layout.take<cuda::AttentionTile>(bucket.tiles);
-  arrays.first_tiles = layout.take<cuda::AttentionTile>(bucket.sequences);
-  arrays.bytes = layout.used();
-  return arrays;
-}
 
 int64_t tiles_of(int64_t length) {
   return (length + cuda::kAttentionQueries - 1) / cuda::kAttentionQueries;
-}
-
-}  // namespace
-
-int64_t bucket_size(int64_t count) {
-  int64_t size = 16;
-  while (size < count) size = size + size / 2 >= count ? size + size / 2 : 2 * size;
-  return size;
-}
-
-struct CudaLane::Memory {
-  BatchArrays batch;
-  // [tokens, hidden]: a layer's input and result; and between attention and what follows. LayerNorm of them is stored
-  // only as operands of products; who adds it takes it from them and from what it took of their rows.
-  float *x, *sum;
-  cuda::RowStats* stats;  // [tokens]
-  float *first, *pooled, *out;
-  cuda::Operand a, inner;        // inputs of products: hidden wide, intermediate wide
-  uint16_t *qkv, *qkv_low;       // [tokens, 3 * hidden]
-  void *attended, *widened;      // int8 only: [tokens, hidden], [tokens, intermediate]
-  cuda::Operand head_a;          // of pooler and classifier
-  int64_t bytes;
-};
-
-namespace {
-
-cuda::Form form_of(Precision precision) {
-  return precision == Precision::int8       ? cuda::Form::int8
-         : precision == Precision::bfloat16 ? cuda::Form::bf16
-                                            : cuda::Form::split;
-}
-
-// Memory for int8 rows before they are quantized.
-void* take_unquantized(Layout& layout, const CudaModel& model, int64_t count) {
-  if (model.exact) return layout.take<float>(count);
-  return layout.take<uint16_t>(count);
 }
 
 }  // namespace
@@ -121,53 +28,6 @@ void CudaLane::drop_graphs() {
   graphs_.clear();
 }
 
-// The workspace for a bucket; sizes follow from the capacity in the end, so that all buckets share it.
-CudaLane::Memory CudaLane::lay_out(const CudaBucket& bucket) const {
-  Layout layout(workspace_.as<void>());
-  const int64_t rows = bucket.tokens, hidden = model_.hidden, inner = model_.intermediate;
-  const cuda::Form form = form_of(model_.precision);
-  const bool int8 = form == cuda::Form::int8;
-  Memory memory{};
-  memory.batch = lay_out_batch(layout.take<char>(lay_out_batch(nullptr, bucket).bytes), bucket);
-  memory.x = layout.take<float>(rows * hidden);
-  memory.sum = layout.take<float>(rows * hidden);
-  memory.stats = layout.take<cuda::RowStats>(rows);
-  memory.first = layout.take<float>(bucket.sequences * hidden);
-  memory.pooled = layout.take<float>(bucket.sequences * hidden);
-  memory.out = layout.take<float>(rows * std::max(model_.labels, int64_t{1}));
-  memory.a = take_operand(layout, form, rows, hidden, kNormOutliers);
-  memory.inner = take_operand(layout, form, rows, inner, 0);
-  memory.qkv = layout.take<uint16_t>(rows * 3 * hidden);
-  if (form == cuda::Form::split) memory.qkv_low = layout.take<uint16_t>(rows * 3 * hidden);
-  if (int8) memory.attended = take_unquantized(layout, model_, rows * hidden);
-  if (int8) memory.widened = take_unquantized(layout, model_, rows * inner);
-  memory.head_a = take_operand(layout, cuda::Form::split, rows, hidden, 0);
-  memory.head_a.scales = layout.take<float>(rows);
-  memory.bytes = layout.used();
-  return memory;
-}
-
-int64_t CudaLane::workspace_bytes(const CudaModel& model, int64_t tokens) {
-  // As lay_out: of a bucket with the most sequences and tiles that so many tokens can have.
-  const int64_t rows = bucket_size(tokens);
-  const cuda::Form form = form_of(model.precision);
-  Layout layout(nullptr);
-  layout.take<char>(lay_out_batch(nullptr, {rows, rows, rows}).bytes);
-  for (int i = 0; i < 4; ++i) layout.take<float>(rows * model.hidden);
-  layout.take<cuda::RowStats>(rows);
-  layout.take<float>(rows * std::max(model.labels, int64_t{1}));
-  take_operand(layout, form, rows, model.hidden, kNormOutliers);
-  take_operand(layout, form, rows, model.intermediate, 0);
-  for (int i = 0; i < (form == cuda::Form::split ? 2 : 1); ++i) layout.take<uint16_t>(rows * 3 * model.hidden);
-  if (form == cuda::Form::int8) {
-    take_unquantized(layout, model, rows * model.hidden);
-    take_unquantized(layout, model, rows * model.intermediate);
-  }
-  take_operand(layout, cuda::Form::split, rows, model.hidden, 0);
-  layout.take<float>(rows);
-  return layout.used();
-}
-
 void CudaLane::reserve(int64_t tokens) {
   if (tokens <= capacity_) return;
   drop_graphs();
@@ -184,7 +44,7 @@ bool CudaLane::first_rows_only(Output output) const {
 
 // Writes the arrays of the slice into pinned memory.
 void CudaLane::stage(const RaggedBatch& batch, const Chunk& chunk, const CudaBucket& bucket) const {
-  const BatchArrays to = lay_out_batch(pinned_, bucket);
+  const CudaBatchArrays to = lay_out_batch(pinned_, bucket);
   const int32_t begin = batch.offsets[chunk.first], end = batch.offsets[chunk.last];
   const size_t bytes = static_cast<size_t>(end - begin) * sizeof(int32_t);
   std::memcpy(to.ids, batch.input_ids + begin, bytes);
@@ -211,7 +71,7 @@ void CudaLane::start(const RaggedBatch& batch, const Chunk& chunk, Output output
   for (int64_t s = chunk.first; s < chunk.last; ++s) tiles += tiles_of(batch.offsets[s + 1] - batch.offsets[s]);
   reserve(tokens);
   const CudaBucket bucket{bucket_size(tokens), bucket_size(sequences), bucket_size(tiles)};
-  const Memory memory = lay_out(bucket);
+  const CudaWorkspace memory = lay_out_workspace(workspace_.as<void>(), model_, bucket);
   const OutputShape shape = shape_(tokens, sequences, output);
   const int64_t batch_bytes = lay_out_batch(nullptr, bucket).bytes;
   const int64_t out_bytes = shape.rows * shape.columns * static_cast<int64_t>(sizeof(float));
@@ -329,7 +189,7 @@ cuda::Operand with_outliers(cuda::Operand operand, int most) {
 
 }  // namespace
 
-void CudaLane::run_layer(size_t index, bool first_rows, const CudaBucket& bucket, const Memory& memory) const {
+void CudaLane::run_layer(size_t index, bool first_rows, const CudaBucket& bucket, const CudaWorkspace& memory) const {
   const CudaLayer& layer = model_.layers[index];
   const bool last = index + 1 == model_.layers.size(), before_last = index + 2 == model_.layers.size();
   // Whether the layer's result is normalized where it lies: for who takes it from there, or picks rows of it.
@@ -337,7 +197,7 @@ void CudaLane::run_layer(size_t index, bool first_rows, const CudaBucket& bucket
   first_rows &= last;
   const cuda::KernelTable& kernels = device_.kernels();
   const bool int8 = model_.precision == Precision::int8;
-  const BatchArrays& batch = memory.batch;
+  const CudaBatchArrays& batch = memory.batch;
   product(layer.qkv, with_outliers(memory.a, layer.qkv.most_outliers), batch.counts, bucket.tokens,
           cuda::Activation::none, {}, memory.qkv, memory.qkv_low);
 
@@ -392,9 +252,9 @@ void CudaLane::run_layer(size_t index, bool first_rows, const CudaBucket& bucket
             last ? cuda::Operand{} : with_outliers(memory.a, model_.layers[index + 1].qkv.most_outliers));
 }
 
-void CudaLane::enqueue(const CudaBucket& bucket, const Memory& memory, Output output) const {
+void CudaLane::enqueue(const CudaBucket& bucket, const CudaWorkspace& memory, Output output) const {
   const cuda::KernelTable& kernels = device_.kernels();
-  const BatchArrays& batch = memory.batch;
+  const CudaBatchArrays& batch = memory.batch;
   cuda::Embeddings embeddings{};
   embeddings.rows = batch.counts;
   embeddings.most_rows = bucket.tokens;

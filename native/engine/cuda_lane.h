@@ -1,26 +1,16 @@
 // One stream of a GPU with its memory: runs one slice of a ragged batch at a time, from ids to results, as a graph.
 #pragma once
 
-#include <compare>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <utility>
 
 #include "engine/batcher.h"
-#include "engine/cuda_model.h"
+#include "engine/cuda_workspace.h"
 #include "engine/executor.h"
 
 namespace whittle {
-
-// Sizes that launches are made for; a slice has at most these. Few different ones, so that few graphs serve all
-// batches.
-struct CudaBucket {
-  int64_t tokens, sequences, tiles;
-  auto operator<=>(const CudaBucket&) const = default;
-};
-// The least of 16, 24, 32, 48, 64, 96, ... that is not below `count`.
-int64_t bucket_size(int64_t count);
 
 class CudaLane {
  public:
@@ -40,20 +30,15 @@ class CudaLane {
   // Gives the workspace back; false if there is none. Not while it is busy.
   bool free_memory();
 
-  // Bytes on the GPU for slices of so many tokens.
-  static int64_t workspace_bytes(const CudaModel& model, int64_t tokens);
-
  private:
-  struct Memory;  // pointers into the workspace, for a bucket
   using GraphKey = std::pair<CudaBucket, Output>;
 
   void reserve(int64_t tokens);
   void drop_graphs();
-  Memory lay_out(const CudaBucket& bucket) const;
   void stage(const RaggedBatch& batch, const Chunk& chunk, const CudaBucket& bucket) const;
-  void enqueue(const CudaBucket& bucket, const Memory& memory, Output output) const;
+  void enqueue(const CudaBucket& bucket, const CudaWorkspace& memory, Output output) const;
   // first_rows: after the last layer's attention only the first row of each sequence is wanted.
-  void run_layer(size_t layer, bool first_rows, const CudaBucket& bucket, const Memory& memory) const;
+  void run_layer(size_t layer, bool first_rows, const CudaBucket& bucket, const CudaWorkspace& memory) const;
   // What a product adds: x, or if there is a norm, LayerNorm(x), whose rows have these stats.
   struct Residual {
     const float* x = nullptr;
@@ -71,7 +56,7 @@ class CudaLane {
   const std::function<OutputShape(int64_t, int64_t, Output)> shape_;
   cuda::Stream stream_;
   int64_t capacity_ = 0;  // tokens
-  GpuBuffer workspace_;
+  GpuBuffer workspace_;  // sizes follow from the capacity in the end, so that all buckets share it
   void* pinned_ = nullptr;
   int64_t pinned_bytes_ = 0;
   std::map<GraphKey, GpuGraph> graphs_;

@@ -37,7 +37,7 @@ TEST(cuda_memory, a_batch_that_does_not_fit_is_cut_in_two) {
     const auto tight = make_shim_device(90, int64_t{1} << 27);
     CudaEngine engine({tight.get()}, model.spec, kernels(), 1, [] {});
     void* taken =
-        tight->allocate((int64_t{1} << 27) - weights - (64 << 10) - CudaLane::workspace_bytes(engine.model(), tokens));
+        tight->allocate((int64_t{1} << 27) - weights - (64 << 10) - workspace_bytes(engine.model(), tokens));
     std::fill(actual.begin(), actual.end(), NAN);
     CHECK_EQUAL(code_of(engine, batch, actual), "");
     for (size_t i = 0; i < actual.size(); ++i) CHECK_EQUAL(actual[i], expected[i]);

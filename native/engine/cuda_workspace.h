@@ -1,0 +1,52 @@
+// Where a lane keeps a batch and what the kernels make of it on the GPU.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+
+#include "engine/cuda_model.h"
+
+namespace whittle {
+
+// Sizes that launches are made for; a slice has at most these. Few different ones, so that few graphs serve all
+// batches.
+struct CudaBucket {
+  int64_t tokens, sequences, tiles;
+  auto operator<=>(const CudaBucket&) const = default;
+};
+// The least of 16, 24, 32, 48, 64, 96, ... that is not below `count`.
+int64_t bucket_size(int64_t count);
+
+// What a batch tells the kernels, in one copy.
+struct CudaBatchArrays {
+  int32_t* counts;  // tokens, sequences, tiles
+  int32_t *ids, *positions, *types, *offsets;
+  cuda::AttentionTile *tiles, *first_tiles;
+  int64_t bytes;
+};
+
+struct CudaWorkspace {
+  CudaBatchArrays batch;
+  // [tokens, hidden]: a layer's input and result; and between attention and what follows. LayerNorm of them is stored
+  // only as operands of products; who adds it takes it from them and from what it took of their rows.
+  float *x, *sum;
+  cuda::RowStats* stats;        // [tokens]
+  float *first, *pooled, *out;  // [sequences, hidden] twice, [tokens, labels]
+  cuda::Operand a, inner;       // inputs of products: hidden wide, intermediate wide
+  uint16_t *qkv, *qkv_low;      // [tokens, 3 * hidden]
+  void *attended, *widened;     // int8 only: [tokens, hidden], [tokens, intermediate]
+  cuda::Operand head_a;         // of pooler and classifier
+  int64_t bytes;
+};
+
+// Both for a bucket, from `start` on; a null start only counts bytes.
+CudaBatchArrays lay_out_batch(void* start, const CudaBucket& bucket);
+CudaWorkspace lay_out_workspace(void* start, const CudaModel& model, const CudaBucket& bucket);
+
+// Bytes of the workspace for any slice of so many tokens.
+int64_t workspace_bytes(const CudaModel& model, int64_t tokens);
+
+// Of the model's layers.
+cuda::Form form_of(Precision precision);
+
+}  // namespace whittle
