@@ -3,27 +3,57 @@
 //
 // The CPU takes the maximum of a whole row before it takes exponentials, so the keys are gone over twice: for the
 // maxima, and for the sums. Scores of up to kKept tiles of keys stay in registers meanwhile; others are computed again.
+//
+// Multiply-adds are issued one a cycle, so every other instruction of the inner loops costs as much as one of them.
+// Tiles are therefore widened to float32 once, when they come (352 instructions a warp and tile, where unpacking in the
+// loops would take 2,048 for 4,096 multiply-adds), and a thread multiplies 4 queries by 8 keys or columns: 12 reads of
+// 16 bytes for 128 multiply-adds.
+#include <cmath>
+
 #include "kernels/cuda/attention_tiles.cuh"
 
 namespace whittle::cuda {
 
 namespace {
 
-constexpr int kExactThreads = 256;  // 16 groups of 16: a group has 4 queries, a thread every 16th key of a tile
-constexpr int kKept = 2;
+constexpr int kExactThreads = 128;  // each warp has 16 queries and all keys: 4 x 8 threads
+constexpr int kKept = 3;
+constexpr int kGroups = kKeys / 8;  // of keys: a thread has one of each
 
-// Queries, two stages of keys and values, and probabilities [64, 64], all bf16.
+// A warp's 32 threads as 4 queries by 8 keys. Reads of 16 bytes take half the time where all pairs of neighbours (or of
+// next but one) read the same, so the lowest bit of a lane belongs to the keys and the second to the queries.
+struct Place {
+  int query, key;
+};
+__device__ __forceinline__ Place place_of(int lane) {
+  return {(lane >> 1 & 1) | (lane >> 3 & 2), (lane & 1) | (lane >> 1 & 6)};
+}
+// Over the 8 lanes of the same queries, pairs 4 keys apart first, then 2, then 1, as the CPU adds.
+template <typename Combine>
+__device__ __forceinline__ float over_keys(float value, const Combine& combine) {
+  value = combine(value, shuffle_xor(value, 8));
+  value = combine(value, shuffle_xor(value, 4));
+  return combine(value, shuffle_xor(value, 1));
+}
+
+// Float32 tiles: queries [64, head], later probabilities [64, keys]; keys or values [64, head]. Behind them the keys or
+// values to come, as they are in memory: each thread's pieces of 16 bytes.
 template <int kHead>
 struct ExactTiles {
-  static constexpr int kStride = kHead + 8;  // elements: rows of 16 bytes side by side lie in different banks
-  static constexpr int kTile = kKeys * kStride, kWeightStride = kKeys + 8;
-  static constexpr int kSharedBytes = (5 * kTile + kAttentionQueries * kWeightStride) * 2;
+  static constexpr int kStride = kHead + 4;        // elements: 8 rows side by side lie in different banks
+  static constexpr int kWeightStride = kKeys + 8;  // so do 8 elements each of 4 rows
+  static constexpr int kFirst = kKeys * (kStride > kWeightStride ? kStride : kWeightStride);
+  static constexpr int kSecond = kKeys * kStride;
+  static constexpr int kPieces = kKeys * kHead / 8 / kExactThreads;  // of a thread
+  static constexpr int kSharedBytes = (kFirst + kSecond) * 4 + kPieces * kExactThreads * 16;
 
-  uint16_t* shared;
-  __device__ __forceinline__ uint16_t* queries() const { return shared; }
-  __device__ __forceinline__ uint16_t* keys(int stage) const { return shared + (1 + 2 * stage) * kTile; }
-  __device__ __forceinline__ uint16_t* values(int stage) const { return shared + (2 + 2 * stage) * kTile; }
-  __device__ __forceinline__ uint16_t* weights() const { return shared + 5 * kTile; }
+  float* shared;
+  __device__ __forceinline__ float* queries() const { return shared; }
+  __device__ __forceinline__ float* weights() const { return shared; }
+  __device__ __forceinline__ float* rows() const { return shared + kFirst; }
+  __device__ __forceinline__ uint4* piece(int i) const {
+    return reinterpret_cast<uint4*>(shared + kFirst + kSecond) + i * kExactThreads + threadIdx.x;
+  }
 };
 
 __device__ __forceinline__ float first_of_pair(uint32_t pair) {
@@ -40,224 +70,372 @@ __device__ __forceinline__ float power_of_two(float t) {
   float p = multiply_add(0.0780230066f, f, 0.226069391f);
   p = multiply_add(p, f, 0.695832847f);
   p = multiply_add(p, f, 0.999925245f);
-  return multiply(p, bits_float(static_cast<uint32_t>(static_cast<int>(whole) + 127) << 23));
+  // 3 * 2^22 + 127 + whole has 127 + whole in its lowest bits.
+  return multiply(p, bits_float(float_bits(add(whole, 12583039.0f)) << 23));
 }
 
-// What is the same for all tiles of keys.
-struct ScoreRule {
-  float scale;
-  const float* bias;  // of distance 0, or null
-  int first_query;    // of the thread's 4
-  int length;
+// A head's queries, keys and values.
+struct Source {
+  const uint16_t* queries;  // of the sequence's first token
+  int hidden;               // elements from queries to keys and on to values; a token has three times as many
+  int length, head_size;
+};
+enum Part { kPartQueries, kPartKeys, kPartValues };
+struct Turn {
+  Part part;
+  int block;
 };
 
-// Scores of 4 queries with keys first + 16 * j, j below 4; -infinity beyond the sequence. queries, keys: the thread's
-// first row, rows kStride and 16 * kStride elements apart. The second product of a pair is added first.
-template <int kHead, int kStride>
-__device__ __forceinline__ void multiply_keys_exactly(const ScoreRule& rule, const uint16_t* queries,
-                                                      const uint16_t* keys, int first, float (&scores)[4][4]) {
-#pragma unroll
-  for (int i = 0; i < 4; ++i)
-#pragma unroll
-    for (int j = 0; j < 4; ++j) scores[i][j] = 0;
-  const int groups = (rule.length - first / kKeys * kKeys + 15) / 16;  // of 16 keys; more than 4: all
-#pragma unroll 2
-  for (int chunk = 0; chunk < kHead / 8; ++chunk) {
-    uint4 q[4];
-#pragma unroll
-    for (int i = 0; i < 4; ++i) q[i] = *reinterpret_cast<const uint4*>(queries + i * kStride + chunk * 8);
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      if (j >= groups) break;
-      const uint4 k = *reinterpret_cast<const uint4*>(keys + 16 * j * kStride + chunk * 8);
-      const uint32_t k_pairs[4] = {k.x, k.y, k.z, k.w};
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const uint32_t q_pairs[4] = {q[i].x, q[i].y, q[i].z, q[i].w};
-#pragma unroll
-        for (int pair = 0; pair < 4; ++pair) {
-          scores[i][j] = add_exact_product(second_of_pair(q_pairs[pair]), second_of_pair(k_pairs[pair]), scores[i][j]);
-          scores[i][j] = add_exact_product(first_of_pair(q_pairs[pair]), first_of_pair(k_pairs[pair]), scores[i][j]);
-        }
-      }
-    }
-  }
-#pragma unroll
-  for (int j = 0; j < 4; ++j)
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int key = first + 16 * j, query = rule.first_query + i;
-      if (rule.bias && key < rule.length && query < rule.length)
-        scores[i][j] = multiply_add(scores[i][j], rule.scale, rule.bias[key - query]);
-      if (key >= rule.length) scores[i][j] = -INFINITY;
-    }
+// The pieces of 8 elements that a thread has of a tile: always the same columns. 8 lanes have 8 rows, so that what they
+// write lies in different banks.
+template <int kHead>
+struct Pieces {
+  static constexpr int kChunks = kHead / 8, kRowStep = 8 * (kExactThreads / 8) / kChunks;
+  int row, column;
+  __device__ __forceinline__ explicit Pieces(int thread)
+      : row(thread / 8 / kChunks * 8 + thread % 8), column(thread / 8 % kChunks * 8) {}
+};
+
+// A pair's second element comes first: sums of products go over memory in its order.
+template <int kHead>
+__device__ __forceinline__ void widen(float* tile, int row, int column, const uint4& piece) {
+  float* to = tile + row * ExactTiles<kHead>::kStride + column;
+  *reinterpret_cast<float4*>(to) = {second_of_pair(piece.x), first_of_pair(piece.x), second_of_pair(piece.y),
+                                    first_of_pair(piece.y)};
+  *reinterpret_cast<float4*>(to + 4) = {second_of_pair(piece.z), first_of_pair(piece.z), second_of_pair(piece.w),
+                                        first_of_pair(piece.w)};
 }
 
-// sums of 4 queries += weights [4, keys] values [keys, head]; the thread has every 16th pair of columns. The second of
-// two keys is added first.
-template <int kHead, int kStride, int kWeightStride>
-__device__ __forceinline__ void multiply_values_exactly(const uint16_t* weights, const uint16_t* values, int keys,
-                                                        float (&sums)[4][kHead / 16]) {
-#pragma unroll 2
-  for (int key = 0; key < keys; key += 2) {
-    uint32_t p[4];
+// Starts copying rows [first, first + 64) into the thread's pieces; zeros beyond the sequence and beyond the head.
+template <int kHead>
+__device__ __forceinline__ void fetch_pieces(const ExactTiles<kHead>& tiles, const Source& source, int part, int first) {
+  const Pieces<kHead> own(static_cast<int>(threadIdx.x));
+  const int stride = 3 * source.hidden;
+  const int from = part * source.hidden + (first + own.row) * stride + own.column;
 #pragma unroll
-    for (int i = 0; i < 4; ++i) p[i] = *reinterpret_cast<const uint32_t*>(weights + i * kWeightStride + key);
-#pragma unroll
-    for (int c = 0; c < kHead / 32; ++c) {
-      const uint32_t first = *reinterpret_cast<const uint32_t*>(values + key * kStride + 32 * c);
-      const uint32_t second = *reinterpret_cast<const uint32_t*>(values + (key + 1) * kStride + 32 * c);
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        float& low = sums[i][2 * c];
-        float& high = sums[i][2 * c + 1];
-        low = add_exact_product(second_of_pair(p[i]), first_of_pair(second), low);
-        high = add_exact_product(second_of_pair(p[i]), second_of_pair(second), high);
-        low = add_exact_product(first_of_pair(p[i]), first_of_pair(first), low);
-        high = add_exact_product(first_of_pair(p[i]), second_of_pair(first), high);
-      }
-    }
+  for (int i = 0; i < ExactTiles<kHead>::kPieces; ++i) {
+    const bool valid = first + own.row + i * Pieces<kHead>::kRowStep < source.length && own.column < source.head_size;
+    copy_async(tiles.piece(i), source.queries + (valid ? from + i * Pieces<kHead>::kRowStep * stride : 0), valid);
   }
 }
 
 template <int kHead>
-__global__ void __launch_bounds__(kExactThreads, kHead <= 64 ? 2 : 1) attention_rows_bf16_kernel(const Attention a) {
-  using Shared = ExactTiles<kHead>;
-  constexpr int kStride = Shared::kStride, kWeightStride = Shared::kWeightStride;
+__device__ __forceinline__ void widen_pieces(const ExactTiles<kHead>& tiles) {
+  const Pieces<kHead> own(static_cast<int>(threadIdx.x));
+#pragma unroll
+  for (int i = 0; i < ExactTiles<kHead>::kPieces; ++i)
+    widen<kHead>(tiles.rows(), own.row + i * Pieces<kHead>::kRowStep, own.column, *tiles.piece(i));
+}
+
+// Rows [first, first + 64), straight from memory.
+template <int kHead, bool kAligned>
+__device__ __forceinline__ void load_tile(float* tile, const Source& source, int part, int first) {
+  const int thread = static_cast<int>(threadIdx.x);
+  const int stride = 3 * source.hidden;
+  const uint16_t* rows = source.queries + part * source.hidden;
+  if (kAligned) {
+    const Pieces<kHead> own(thread);
+    const int from = (first + own.row) * stride + own.column;
+    uint4 pieces[ExactTiles<kHead>::kPieces];
+#pragma unroll
+    for (int i = 0; i < ExactTiles<kHead>::kPieces; ++i) {
+      const bool valid = first + own.row + i * Pieces<kHead>::kRowStep < source.length && own.column < source.head_size;
+      pieces[i] = valid ? *reinterpret_cast<const uint4*>(rows + from + i * Pieces<kHead>::kRowStep * stride)
+                        : uint4{0, 0, 0, 0};
+    }
+#pragma unroll
+    for (int i = 0; i < ExactTiles<kHead>::kPieces; ++i)
+      widen<kHead>(tile, own.row + i * Pieces<kHead>::kRowStep, own.column, pieces[i]);
+  } else {
+    for (int i = thread; i < kKeys * kHead; i += kExactThreads) {
+      const int row = i / kHead, column = i % kHead;
+      const bool valid = first + row < source.length && column < source.head_size;
+      tile[row * ExactTiles<kHead>::kStride + (column ^ 1)] =
+          valid ? bf16_value(rows[(first + row) * stride + column]) : 0.0f;
+    }
+  }
+}
+
+__device__ __forceinline__ void read_four(const float* from, float (&to)[4]) {
+  const float4 four = *reinterpret_cast<const float4*>(from);
+  to[0] = four.x;
+  to[1] = four.y;
+  to[2] = four.z;
+  to[3] = four.w;
+}
+
+// Scores of 4 queries, 4 apart, with kCount keys, 8 apart. queries, keys: the thread's first row. The second product of
+// a pair is added first.
+template <int kHead, int kCount>
+__device__ __forceinline__ void multiply_keys_exactly(const float* queries, const float* keys, int width,
+                                                      float (&scores)[4][kGroups]) {
+  constexpr int kStride = ExactTiles<kHead>::kStride;
+#pragma unroll
+  for (int i = 0; i < 4; ++i)
+#pragma unroll
+    for (int j = 0; j < kCount; ++j) scores[i][j] = 0;
+#pragma unroll 1
+  for (const float* end = queries + width; queries != end; queries += 4, keys += 4) {
+    float q[4][4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) read_four(queries + 4 * i * kStride, q[i]);
+#pragma unroll
+    for (int j = 0; j < kCount; ++j) {
+      float k[4];
+      read_four(keys + 8 * j * kStride, k);
+#pragma unroll
+      for (int step = 0; step < 4; ++step)
+#pragma unroll
+        for (int i = 0; i < 4; ++i)
+          scores[i][j] = add_exact_product(q[i][step], k[step], scores[i][j]);
+    }
+  }
+}
+
+// sums of 4 queries, 4 apart, += weights [4, keys] values [keys, head]; the thread has every 8th 4 columns. The second
+// of two keys is added first.
+template <int kHead>
+__device__ __forceinline__ void multiply_values_exactly(const float* weights, const float* values, int keys,
+                                                        float (&sums)[4][kHead / 8]) {
+  constexpr int kStride = ExactTiles<kHead>::kStride, kWeightStride = ExactTiles<kHead>::kWeightStride;
+#pragma unroll 1
+  for (const float* end = weights + (keys + 3) / 4 * 4; weights != end; weights += 4, values += 4 * kStride) {
+    float p[4][4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) read_four(weights + 4 * i * kWeightStride, p[i]);
+#pragma unroll
+    for (int step = 0; step < 4; ++step) {
+      const int e = step ^ 1;
+#pragma unroll
+      for (int c = 0; c < kHead / 32; ++c) {
+        float v[4];
+        read_four(values + e * kStride + 32 * c, v);
+#pragma unroll
+        for (int i = 0; i < 4; ++i)
+#pragma unroll
+          for (int column = 0; column < 4; ++column)
+            sums[i][4 * c + column] = add_exact_product(p[i][e], v[column], sums[i][4 * c + column]);
+      }
+    }
+  }
+}
+
+// What is the same for all tiles of keys.
+struct ScoreRule {
+  float scale, factor;
+  const float* bias;  // of distance 0, or null
+  int query;          // the first of the thread's 4
+  int length;
+};
+
+// Adds the bias, and makes scores beyond the sequence -infinity. first: the thread's first key.
+__device__ __forceinline__ void finish_scores(const ScoreRule& rule, int first, float (&scores)[4][kGroups]) {
+  if (rule.bias) {
+    const float* bias = rule.bias + (first - rule.query);
+#pragma unroll
+    for (int j = 0; j < kGroups; ++j)
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        if (first + 8 * j < rule.length && rule.query + 4 * i < rule.length)
+          scores[i][j] = multiply_add(scores[i][j], rule.scale, bias[8 * j - 4 * i]);
+      }
+  }
+  if (first / kKeys * kKeys + kKeys <= rule.length) return;
+#pragma unroll
+  for (int j = 0; j < kGroups; ++j)
+#pragma unroll
+    for (int i = 0; i < 4; ++i) scores[i][j] = first + 8 * j < rule.length ? scores[i][j] : -INFINITY;
+}
+
+// Exponentials of a query's scores as pairs of bf16, of keys 16 apart from pair to pair, and their sums: of the 32 lanes
+// in which the CPU adds them this thread has its first key's and each 8th from there.
+__device__ __forceinline__ void take_exponentials(const ScoreRule& rule, int first, float shift,
+                                                  const float (&scores)[kGroups], float (&total)[4],
+                                                  uint32_t (&pairs)[kGroups / 2]) {
+  float values[kGroups];
+#pragma unroll
+  for (int j = 0; j < kGroups; ++j) values[j] = power_of_two(multiply_add(scores[j], rule.factor, -shift));
+  if (first / kKeys * kKeys + kKeys > rule.length) {
+#pragma unroll
+    for (int j = 0; j < kGroups; ++j) values[j] = first + 8 * j < rule.length ? values[j] : 0.0f;
+  }
+#pragma unroll
+  for (int j = 0; j < kGroups; ++j) total[j % 4] = add(total[j % 4], values[j]);
+#pragma unroll
+  for (int j = 0; j < kGroups; j += 2) pairs[j / 2] = bf16_pair(values[j], values[j + 1]);
+}
+
+// kAligned: the head size is a multiple of 8, so that all rows begin at multiples of 16 bytes.
+template <int kHead, bool kAligned>
+__global__ void __launch_bounds__(kExactThreads, kHead <= 64 ? 3 : 2) attention_rows_bf16_kernel(const Attention a, float scale,
+                                                                                                            float factor) {
+  constexpr int kStride = ExactTiles<kHead>::kStride, kWeightStride = ExactTiles<kHead>::kWeightStride;
   if (static_cast<int64_t>(blockIdx.x) >= *a.tile_count) return;
   const AttentionTile tile = a.tiles[blockIdx.x];
   const int head = static_cast<int>(blockIdx.y), head_size = static_cast<int>(a.head_size);
   const int64_t begin = a.offsets[tile.sequence];
   const int length = static_cast<int>(a.offsets[tile.sequence + 1] - begin);
-  const int64_t hidden = a.heads * a.head_size, stride = 3 * hidden;
-  const uint16_t* qkv = a.qkv + begin * stride + head * head_size;
-  const Shared tiles{reinterpret_cast<uint16_t*>(dynamic_shared())};
-  const int thread = static_cast<int>(threadIdx.x), group = thread / 16, member = thread % 16;
+  const int hidden = static_cast<int>(a.heads) * head_size;
+  const Source source{a.qkv + begin * (3 * hidden) + head * head_size, hidden, length, head_size};
+  const ExactTiles<kHead> tiles{reinterpret_cast<float*>(dynamic_shared())};
+  const int thread = static_cast<int>(threadIdx.x), warp = shuffle(thread / 32, 0);
+  const Place place = place_of(thread % 32);
   const int blocks = (length + kKeys - 1) / kKeys;
   const int rows = a.first_only ? 1 : length - tile.first;  // of this tile; more than 64: all
-  const bool works = thread / 32 * 8 < rows;                // the warp has such a row
 
-  // Step s below `blocks` goes over keys for the maxima, the others over values, and over keys not kept.
+  // Keys and values come in this order: all keys, the values whose scores are kept, and then keys and values in turns.
+  const int kept_blocks = blocks <= kKept ? blocks : kKept - 1, others = blocks + kept_blocks;
+  const int steps = others + 2 * (blocks - kept_blocks);
+  const auto turn_of = [&](int step) -> Turn {
+    if (step < blocks) return {kPartKeys, step};
+    if (step < others) return {kPartValues, step - blocks};
+    return {(step - others) % 2 == 0 ? kPartKeys : kPartValues, kept_blocks + (step - others) / 2};
+  };
   const auto fetch = [&](int step) {
-    const int block = step < blocks ? step : step - blocks;
-    if (step < 2 * blocks) {
-      if (step < blocks || block >= kKept)
-        fetch_tile<kExactThreads, kHead, kStride, 1>(tiles.keys(step % 2), qkv + hidden, stride, block * kKeys, length,
-                                                  head_size);
-      if (step >= blocks)
-        fetch_tile<kExactThreads, kHead, kStride, 1>(tiles.values(step % 2), qkv + 2 * hidden, stride, block * kKeys,
-                                                  length, head_size);
-    }
+    if (!kAligned || step >= steps) return;
+    const Turn turn = turn_of(step);
+    fetch_pieces<kHead>(tiles, source, turn.part, turn.block * kKeys);
     copy_async_commit();
   };
-  fetch_tile<kExactThreads, kHead, kStride, 1>(tiles.queries(), qkv, stride, tile.first, length, head_size);
+  // Step `step`, which brings this block of keys or values; with its queries, where probabilities were. Warps may wait
+  // at different places, so the barriers are named ones.
+  const auto enter = [&](int step, Part part, int block, bool with_queries) {
+    sync_named(1, kExactThreads);  // All are done with what was there.
+    if (with_queries) load_tile<kHead, kAligned>(tiles.queries(), source, kPartQueries, tile.first);
+    if (kAligned) {
+      copy_async_wait<0>();
+      widen_pieces<kHead>(tiles);
+      fetch(step + 1);
+    } else {
+      load_tile<kHead, kAligned>(tiles.rows(), source, part, block * kKeys);
+    }
+    sync_named(1, kExactThreads);
+  };
   fetch(0);
+  if (16 * warp >= rows) {  // The warp has none of them and helps with copies.
+#pragma unroll 1
+    for (int step = 0; step < steps; ++step) {
+      const Turn turn = turn_of(step);
+      enter(step, turn.part, turn.block, turn.part == kPartKeys && (step == 0 || step >= others));
+    }
+    return;
+  }
 
-  const float scale = 1.0f / sqrtf(static_cast<float>(head_size));
   const float* bias = a.bias ? a.bias + head * (2 * a.max_distance - 1) + a.max_distance - 1 : nullptr;
-  const float factor = bias ? kLog2E : multiply(scale, kLog2E);
-  const ScoreRule rule{scale, bias, tile.first + group * 4, length};
-  const uint16_t* queries = tiles.queries() + group * 4 * kStride;
-  const auto score = [&](int step, int block, float (&scores)[4][4]) {
-    multiply_keys_exactly<kHead, kStride>(rule, queries, tiles.keys(step % 2) + member * kStride,
-                                          block * kKeys + member, scores);
-  };
-  // Waits for a step's tiles, with those of the next on their way.
-  const auto enter = [&](int step) {
-    fetch(step + 1);
-    copy_async_wait<1>();
-    sync_block();
+  const ScoreRule rule{scale, factor, bias, tile.first + 16 * warp + place.query,
+                       length};
+  const int width = (head_size + 7) / 8 * 8;
+  const auto score = [&](int block, float (&scores)[4][kGroups]) {
+    const float* own_queries = tiles.queries() + (16 * warp + place.query) * kStride;
+    const float* own_keys = tiles.rows() + place.key * kStride;
+    if (length - block * kKeys > kKeys / 2) {
+      multiply_keys_exactly<kHead, kGroups>(own_queries, own_keys, width, scores);
+    } else {
+      multiply_keys_exactly<kHead, kGroups / 2>(own_queries, own_keys, width, scores);
+#pragma unroll
+      for (int i = 0; i < 4; ++i)
+#pragma unroll
+        for (int j = kGroups / 2; j < kGroups; ++j) scores[i][j] = 0;
+    }
+    finish_scores(rule, block * kKeys + place.key, scores);
   };
 
-  float kept[kKept][4][4], highest[4] = {-INFINITY, -INFINITY, -INFINITY, -INFINITY};
-  const auto raise = [&](const float(&scores)[4][4]) {
+  // Scores of the first tiles of keys, and then of the last.
+  float kept[kKept - 1][4][kGroups], scores[4][kGroups];
+  float highest[4] = {-INFINITY, -INFINITY, -INFINITY, -INFINITY};
+#pragma unroll 1
+  for (int block = 0; block < blocks; ++block) {
+    enter(block, kPartKeys, block, block == 0);
+    score(block, scores);
 #pragma unroll
     for (int i = 0; i < 4; ++i)
 #pragma unroll
-      for (int j = 0; j < 4; ++j) highest[i] = fmaxf(highest[i], scores[i][j]);
-  };
+      for (int j = 0; j < kGroups; ++j) highest[i] = fmaxf(highest[i], scores[i][j]);
 #pragma unroll
-  for (int block = 0; block < kKept; ++block) {
-    if (block >= blocks) break;
-    enter(block);
-    if (works) {
-      score(block, block, kept[block]);
-      raise(kept[block]);
-    }
-    sync_block();  // All are done with this stage.
+    for (int own = 0; own < kKept - 1; ++own)
+      if (own == block) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i)
+#pragma unroll
+          for (int j = 0; j < kGroups; ++j) kept[own][i][j] = scores[i][j];
+      }
   }
-  for (int block = kKept; block < blocks; ++block) {
-    enter(block);
-    if (works) {
-      float scores[4][4];
-      score(block, block, scores);
-      raise(scores);
-    }
-    sync_block();
+
+  float shift[4], total[4][4] = {};
+  uint32_t pairs[kKept][4][kGroups / 2] = {};
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    highest[i] = over_keys(highest[i], [](float one, float other) { return fmaxf(one, other); });
+    shift[i] = multiply(highest[i], rule.factor);
   }
-  float shift[4];
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
 #pragma unroll
-    for (int mask = 8; mask > 0; mask /= 2) highest[i] = fmaxf(highest[i], shuffle_xor(highest[i], mask));
-    shift[i] = multiply(highest[i], factor);
+    for (int own = 0; own < kKept - 1; ++own)
+      if (own < blocks)
+        take_exponentials(rule, own * kKeys + place.key, shift[i], kept[own][i], total[i], pairs[own][i]);
+    if (blocks == kKept)
+      take_exponentials(rule, (kKept - 1) * kKeys + place.key, shift[i], scores[i], total[i], pairs[kKept - 1][i]);
   }
-
-  // Of the 32 lanes in which the CPU adds exponentials, this thread has `member` and member + 16.
-  float total[4][2] = {}, sums[4][kHead / 16] = {};
-  uint16_t* weights = tiles.weights() + group * 4 * kWeightStride;
-  const auto add_block = [&](int step, int block, const float(&scores)[4][4]) {
+  float sums[4][kHead / 8] = {};
+  float* weights = tiles.weights() + (16 * warp + place.query) * kWeightStride;
+  const auto write_weights = [&](const uint32_t(&from)[4][kGroups / 2]) {
 #pragma unroll
     for (int i = 0; i < 4; ++i)
 #pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        const bool within = block * kKeys + 16 * j + member < length;
-        const float value = within ? power_of_two(multiply_add(scores[i][j], factor, -shift[i])) : 0.0f;
-        total[i][j % 2] = add(total[i][j % 2], value);
-        weights[i * kWeightStride + 16 * j + member] = static_cast<uint16_t>(bf16_pair(value, 0.0f));
+      for (int j = 0; j < kGroups; j += 2) {
+        float* to = weights + 4 * i * kWeightStride + place.key + 8 * j;
+        to[0] = first_of_pair(from[i][j / 2]);
+        to[8] = second_of_pair(from[i][j / 2]);
       }
+  };
+  const auto add_values = [&](int block) {
     sync_warp();
-    const int keys = length - block * kKeys < kKeys ? length - block * kKeys : kKeys;
-    multiply_values_exactly<kHead, kStride, kWeightStride>(weights, tiles.values(step % 2) + 2 * member, keys, sums);
-    sync_warp();
+    const int count = length - block * kKeys < kKeys ? length - block * kKeys : kKeys;
+    multiply_values_exactly<kHead>(weights, tiles.rows() + 4 * place.key, count, sums);
   };
 #pragma unroll
   for (int block = 0; block < kKept; ++block) {
-    if (block >= blocks) break;
-    enter(blocks + block);
-    if (works) add_block(blocks + block, block, kept[block]);
-    sync_block();
+    if (block >= kept_blocks) break;
+    enter(blocks + block, kPartValues, block, false);
+    write_weights(pairs[block]);
+    add_values(block);
   }
-  for (int block = kKept; block < blocks; ++block) {
-    enter(blocks + block);
-    if (works) {
-      float scores[4][4];
-      score(blocks + block, block, scores);
-      add_block(blocks + block, block, scores);
-    }
-    sync_block();
+  for (int block = kept_blocks; block < blocks; ++block) {
+    const int step = others + 2 * (block - kept_blocks);
+    enter(step, kPartKeys, block, true);
+    uint32_t own[4][kGroups / 2];
+    score(block, scores);
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+      take_exponentials(rule, block * kKeys + place.key, shift[i], scores[i], total[i], own[i]);
+    enter(step + 1, kPartValues, block, false);
+    write_weights(own);
+    add_values(block);
   }
-  copy_async_wait<0>();
 
   float* y = static_cast<float*>(a.y) + (a.first_only ? tile.sequence : begin + tile.first) * hidden + head * head_size;
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
-    float sum = add(total[i][0], total[i][1]);
-#pragma unroll
-    for (int mask = 8; mask > 0; mask /= 2) sum = add(sum, shuffle_xor(sum, mask));
+    float lanes[2] = {add(total[i][0], total[i][2]), add(total[i][1], total[i][3])};  // 16 lanes apart
+    const float sum =
+        over_keys(add(lanes[0], lanes[1]), [](float one, float other) { return add(one, other); });
     const float inverse = 1.0f / sum;
-    const int row = group * 4 + i;
+    const int row = 16 * warp + place.query + 4 * i;
     if (row >= rows) continue;
 #pragma unroll
     for (int c = 0; c < kHead / 32; ++c) {
-      const int column = 2 * (member + 16 * c);
-      const float first = multiply(sums[i][2 * c], inverse), second = multiply(sums[i][2 * c + 1], inverse);
+      const int column = 4 * place.key + 32 * c;
+      float four[4];
+#pragma unroll
+      for (int e = 0; e < 4; ++e) four[e ^ 1] = multiply(sums[i][4 * c + e], inverse);
       float* to = y + row * hidden + column;
-      if (head_size % 2 == 0) {
-        if (column < head_size) *reinterpret_cast<float2*>(to) = {first, second};
+      if (kAligned) {
+        if (column < head_size) *reinterpret_cast<float4*>(to) = {four[0], four[1], four[2], four[3]};
       } else {
-        if (column < head_size) to[0] = first;
-        if (column + 1 < head_size) to[1] = second;
+#pragma unroll
+        for (int e = 0; e < 4; ++e)
+          if (column + e < head_size) to[e] = four[e];
       }
     }
   }
@@ -265,8 +443,10 @@ __global__ void __launch_bounds__(kExactThreads, kHead <= 64 ? 2 : 1) attention_
 
 template <int kHead>
 void launch_attention_rows_bf16(const Attention& a, Stream stream) {
-  launch(attention_rows_bf16_kernel<kHead>, {a.most_tiles, a.heads}, kExactThreads, ExactTiles<kHead>::kSharedBytes,
-         stream, a);
+  // What the CPU multiplies scores by, without bias and with it.
+  const float scale = 1.0f / std::sqrt(static_cast<float>(a.head_size)), factor = a.bias ? kLog2E : scale * kLog2E;
+  launch(a.head_size % 8 == 0 ? attention_rows_bf16_kernel<kHead, true> : attention_rows_bf16_kernel<kHead, false>,
+         {a.most_tiles, a.heads}, kExactThreads, ExactTiles<kHead>::kSharedBytes, stream, a, scale, factor);
 }
 
 void run_attention_rows_bf16(const Attention& a, Stream stream) {
