@@ -21,8 +21,18 @@ const std::vector<Case> kCases = {
     {{70, 5}, 2, 16, true}, {{33, 128, 1}, 2, 20, false},   {{129, 15}, 1, 100, true},
     {{16, 150, 32}, 2, 64, false}, {{145}, 1, 128, false}};
 
-// Beyond what the exact kernel keeps in registers, too.
-const std::vector<Case> kLongCases = {{{193, 1}, 1, 32, false}, {{2, 300}, 1, 64, true}, {{257}, 1, 7, false}};
+// Around the numbers of queries (8, 16) and keys (4, 32) at which the exact kernel does other work, with heads of which
+// not all columns are used, and beyond what it keeps in registers.
+const std::vector<Case> kExactCases = {{{8, 9, 16, 4, 32}, 1, 64, false},
+                                       {{24, 25, 31, 33, 97}, 1, 40, false},
+                                       {{72, 73, 100, 56}, 1, 8, false},
+                                       {{10, 66}, 1, 96, false},
+                                       {{192, 193, 1}, 1, 32, false},
+                                       {{2, 300}, 1, 64, true},
+                                       {{225, 256}, 1, 64, false},
+                                       {{257, 196}, 1, 7, false},
+                                       {{200}, 1, 128, false},
+                                       {{12}, 2, 33, true}};
 
 }  // namespace
 
@@ -122,7 +132,7 @@ TEST(cuda_attention, attention_rows_bf16) {
   std::mt19937_64 random = generator(2);
   const KernelTable& reference = *kernels_for(Isa::ref);
   std::vector<Case> cases = kCases;
-  cases.insert(cases.end(), kLongCases.begin(), kLongCases.end());
+  cases.insert(cases.end(), kExactCases.begin(), kExactCases.end());
   for (GpuDevice* device : cuda_devices())
     for (const Case& one : cases)
       for (const bool first_only : {false, true}) {

@@ -2,26 +2,25 @@
 // float32 and every sum has the CPU's order, so the multiply-add units do them, 64 queries of one head a block.
 //
 // The CPU takes the maximum of a whole row before it takes exponentials, so the keys are gone over twice: for the
-// maxima, and for the sums. Scores of up to kKept tiles of keys stay in registers meanwhile; others are computed again.
+// maxima, and for the sums. The scores of up to kKept tiles of keys stay in registers meanwhile; of longer sequences
+// those of kKept - 1, and the others are computed again.
 //
-// Multiply-adds are issued one a cycle, so every other instruction of the inner loops costs as much as one of them.
-// Tiles are therefore widened to float32 once, when they come (352 instructions a warp and tile, where unpacking in the
-// loops would take 2,048 for 4,096 multiply-adds), and a thread multiplies 4 queries by 8 keys or columns: 12 reads of
-// 16 bytes for 128 multiply-adds.
+// A multiply-add takes a cycle of its scheduler, as does any other instruction. So tiles are widened to float32 once,
+// when they come, and a thread multiplies 4 queries by 8 keys or columns: 12 reads of 16 bytes for 128 multiply-adds.
 #include <cmath>
 
-#include "kernels/cuda/attention_tiles.cuh"
+#include "kernels/cuda/attention_float_tiles.cuh"
 
 namespace whittle::cuda {
 
 namespace {
 
-constexpr int kExactThreads = 128;  // each warp has 16 queries and all keys: 4 x 8 threads
 constexpr int kKept = 3;
-constexpr int kGroups = kKeys / 8;  // of keys: a thread has one of each
+constexpr int kGroups = kKeys / 8;  // of 8 keys; a thread has one of each
 
-// A warp's 32 threads as 4 queries by 8 keys. Reads of 16 bytes take half the time where all pairs of neighbours (or of
-// next but one) read the same, so the lowest bit of a lane belongs to the keys and the second to the queries.
+// Each warp has 16 queries and all keys, its 32 threads as 4 queries by 8 keys. Reads of 16 bytes take half the time
+// where all pairs of neighbours (or of next but one) read the same, so the lowest bit of a lane belongs to the keys and
+// the second to the queries.
 struct Place {
   int query, key;
 };
@@ -36,33 +35,6 @@ __device__ __forceinline__ float over_keys(float value, const Combine& combine) 
   return combine(value, shuffle_xor(value, 1));
 }
 
-// Float32 tiles: queries [64, head], later probabilities [64, keys]; keys or values [64, head]. Behind them the keys or
-// values to come, as they are in memory: each thread's pieces of 16 bytes.
-template <int kHead>
-struct ExactTiles {
-  static constexpr int kStride = kHead + 4;        // elements: 8 rows side by side lie in different banks
-  static constexpr int kWeightStride = kKeys + 8;  // so do 8 elements each of 4 rows
-  static constexpr int kFirst = kKeys * (kStride > kWeightStride ? kStride : kWeightStride);
-  static constexpr int kSecond = kKeys * kStride;
-  static constexpr int kPieces = kKeys * kHead / 8 / kExactThreads;  // of a thread
-  static constexpr int kSharedBytes = (kFirst + kSecond) * 4 + kPieces * kExactThreads * 16;
-
-  float* shared;
-  __device__ __forceinline__ float* queries() const { return shared; }
-  __device__ __forceinline__ float* weights() const { return shared; }
-  __device__ __forceinline__ float* rows() const { return shared + kFirst; }
-  __device__ __forceinline__ uint4* piece(int i) const {
-    return reinterpret_cast<uint4*>(shared + kFirst + kSecond) + i * kExactThreads + threadIdx.x;
-  }
-};
-
-__device__ __forceinline__ float first_of_pair(uint32_t pair) {
-  return bits_float(pair << 16);
-}
-__device__ __forceinline__ float second_of_pair(uint32_t pair) {
-  return bits_float(pair & 0xffff0000u);
-}
-
 // 2^t for t <= 0, as the CPU's power_of_two.
 __device__ __forceinline__ float power_of_two(float t) {
   t = t < -126.0f ? -126.0f : t;
@@ -74,135 +46,40 @@ __device__ __forceinline__ float power_of_two(float t) {
   return multiply(p, bits_float(float_bits(add(whole, 12583039.0f)) << 23));
 }
 
-// A head's queries, keys and values.
-struct Source {
-  const uint16_t* queries;  // of the sequence's first token
-  int hidden;               // elements from queries to keys and on to values; a token has three times as many
-  int length, head_size;
-};
-enum Part { kPartQueries, kPartKeys, kPartValues };
-struct Turn {
-  Part part;
-  int block;
-};
-
-// The pieces of 8 elements that a thread has of a tile: always the same columns. 8 lanes have 8 rows, so that what they
-// write lies in different banks.
-template <int kHead>
-struct Pieces {
-  static constexpr int kChunks = kHead / 8, kRowStep = 8 * (kExactThreads / 8) / kChunks;
-  int row, column;
-  __device__ __forceinline__ explicit Pieces(int thread)
-      : row(thread / 8 / kChunks * 8 + thread % 8), column(thread / 8 % kChunks * 8) {}
-};
-
-// A pair's second element comes first: sums of products go over memory in its order.
-template <int kHead>
-__device__ __forceinline__ void widen(float* tile, int row, int column, const uint4& piece) {
-  float* to = tile + row * ExactTiles<kHead>::kStride + column;
-  *reinterpret_cast<float4*>(to) = {second_of_pair(piece.x), first_of_pair(piece.x), second_of_pair(piece.y),
-                                    first_of_pair(piece.y)};
-  *reinterpret_cast<float4*>(to + 4) = {second_of_pair(piece.z), first_of_pair(piece.z), second_of_pair(piece.w),
-                                        first_of_pair(piece.w)};
-}
-
-// Starts copying rows [first, first + 64) into the thread's pieces; zeros beyond the sequence and beyond the head.
-template <int kHead>
-__device__ __forceinline__ void fetch_pieces(const ExactTiles<kHead>& tiles, const Source& source, int part, int first) {
-  const Pieces<kHead> own(static_cast<int>(threadIdx.x));
-  const int stride = 3 * source.hidden;
-  const int from = part * source.hidden + (first + own.row) * stride + own.column;
-#pragma unroll
-  for (int i = 0; i < ExactTiles<kHead>::kPieces; ++i) {
-    const bool valid = first + own.row + i * Pieces<kHead>::kRowStep < source.length && own.column < source.head_size;
-    copy_async(tiles.piece(i), source.queries + (valid ? from + i * Pieces<kHead>::kRowStep * stride : 0), valid);
-  }
-}
-
-template <int kHead>
-__device__ __forceinline__ void widen_pieces(const ExactTiles<kHead>& tiles) {
-  const Pieces<kHead> own(static_cast<int>(threadIdx.x));
-#pragma unroll
-  for (int i = 0; i < ExactTiles<kHead>::kPieces; ++i)
-    widen<kHead>(tiles.rows(), own.row + i * Pieces<kHead>::kRowStep, own.column, *tiles.piece(i));
-}
-
-// Rows [first, first + 64), straight from memory.
-template <int kHead, bool kAligned>
-__device__ __forceinline__ void load_tile(float* tile, const Source& source, int part, int first) {
-  const int thread = static_cast<int>(threadIdx.x);
-  const int stride = 3 * source.hidden;
-  const uint16_t* rows = source.queries + part * source.hidden;
-  if (kAligned) {
-    const Pieces<kHead> own(thread);
-    const int from = (first + own.row) * stride + own.column;
-    uint4 pieces[ExactTiles<kHead>::kPieces];
-#pragma unroll
-    for (int i = 0; i < ExactTiles<kHead>::kPieces; ++i) {
-      const bool valid = first + own.row + i * Pieces<kHead>::kRowStep < source.length && own.column < source.head_size;
-      pieces[i] = valid ? *reinterpret_cast<const uint4*>(rows + from + i * Pieces<kHead>::kRowStep * stride)
-                        : uint4{0, 0, 0, 0};
-    }
-#pragma unroll
-    for (int i = 0; i < ExactTiles<kHead>::kPieces; ++i)
-      widen<kHead>(tile, own.row + i * Pieces<kHead>::kRowStep, own.column, pieces[i]);
-  } else {
-    for (int i = thread; i < kKeys * kHead; i += kExactThreads) {
-      const int row = i / kHead, column = i % kHead;
-      const bool valid = first + row < source.length && column < source.head_size;
-      tile[row * ExactTiles<kHead>::kStride + (column ^ 1)] =
-          valid ? bf16_value(rows[(first + row) * stride + column]) : 0.0f;
-    }
-  }
-}
-
-__device__ __forceinline__ void read_four(const float* from, float (&to)[4]) {
-  const float4 four = *reinterpret_cast<const float4*>(from);
-  to[0] = four.x;
-  to[1] = four.y;
-  to[2] = four.z;
-  to[3] = four.w;
-}
-
 // Scores of 4 queries, 4 apart, with kCount keys, 8 apart. queries, keys: the thread's first row. The second product of
 // a pair is added first.
-template <int kHead, int kCount>
+template <int kHead, int kRows, int kCount>
 __device__ __forceinline__ void multiply_keys_exactly(const float* queries, const float* keys, int width,
                                                       float (&scores)[4][kGroups]) {
   constexpr int kStride = ExactTiles<kHead>::kStride;
-#pragma unroll
-  for (int i = 0; i < 4; ++i)
-#pragma unroll
-    for (int j = 0; j < kCount; ++j) scores[i][j] = 0;
 #pragma unroll 1
   for (const float* end = queries + width; queries != end; queries += 4, keys += 4) {
-    float q[4][4];
+    float q[kRows][4];
 #pragma unroll
-    for (int i = 0; i < 4; ++i) read_four(queries + 4 * i * kStride, q[i]);
+    for (int i = 0; i < kRows; ++i) read_four(queries + 4 * i * kStride, q[i]);
 #pragma unroll
     for (int j = 0; j < kCount; ++j) {
       float k[4];
       read_four(keys + 8 * j * kStride, k);
 #pragma unroll
-      for (int step = 0; step < 4; ++step)
+      for (int d = 0; d < 4; ++d)
 #pragma unroll
-        for (int i = 0; i < 4; ++i)
-          scores[i][j] = add_exact_product(q[i][step], k[step], scores[i][j]);
+        for (int i = 0; i < kRows; ++i) scores[i][j] = add_exact_product(q[i][d], k[d], scores[i][j]);
     }
   }
 }
 
 // sums of 4 queries, 4 apart, += weights [4, keys] values [keys, head]; the thread has every 8th 4 columns. The second
 // of two keys is added first.
-template <int kHead>
+template <int kHead, int kRows>
 __device__ __forceinline__ void multiply_values_exactly(const float* weights, const float* values, int keys,
                                                         float (&sums)[4][kHead / 8]) {
   constexpr int kStride = ExactTiles<kHead>::kStride, kWeightStride = ExactTiles<kHead>::kWeightStride;
 #pragma unroll 1
   for (const float* end = weights + (keys + 3) / 4 * 4; weights != end; weights += 4, values += 4 * kStride) {
-    float p[4][4];
+    float p[kRows][4];
 #pragma unroll
-    for (int i = 0; i < 4; ++i) read_four(weights + 4 * i * kWeightStride, p[i]);
+    for (int i = 0; i < kRows; ++i) read_four(weights + 4 * i * kWeightStride, p[i]);
 #pragma unroll
     for (int step = 0; step < 4; ++step) {
       const int e = step ^ 1;
@@ -211,7 +88,7 @@ __device__ __forceinline__ void multiply_values_exactly(const float* weights, co
         float v[4];
         read_four(values + e * kStride + 32 * c, v);
 #pragma unroll
-        for (int i = 0; i < 4; ++i)
+        for (int i = 0; i < kRows; ++i)
 #pragma unroll
           for (int column = 0; column < 4; ++column)
             sums[i][4 * c + column] = add_exact_product(p[i][e], v[column], sums[i][4 * c + column]);
@@ -247,8 +124,8 @@ __device__ __forceinline__ void finish_scores(const ScoreRule& rule, int first, 
     for (int i = 0; i < 4; ++i) scores[i][j] = first + 8 * j < rule.length ? scores[i][j] : -INFINITY;
 }
 
-// Exponentials of a query's scores as pairs of bf16, of keys 16 apart from pair to pair, and their sums: of the 32 lanes
-// in which the CPU adds them this thread has its first key's and each 8th from there.
+// Exponentials of a query's scores as pairs of bf16, of keys 16 apart from pair to pair, and their sums: of the 32
+// lanes in which the CPU adds them this thread has its first key's and each 8th from there.
 __device__ __forceinline__ void take_exponentials(const ScoreRule& rule, int first, float shift,
                                                   const float (&scores)[kGroups], float (&total)[4],
                                                   uint32_t (&pairs)[kGroups / 2]) {
@@ -265,22 +142,22 @@ __device__ __forceinline__ void take_exponentials(const ScoreRule& rule, int fir
   for (int j = 0; j < kGroups; j += 2) pairs[j / 2] = bf16_pair(values[j], values[j + 1]);
 }
 
-// kAligned: the head size is a multiple of 8, so that all rows begin at multiples of 16 bytes.
-template <int kHead, bool kAligned>
-__global__ void __launch_bounds__(kExactThreads, kHead <= 64 ? 3 : 2) attention_rows_bf16_kernel(const Attention a, float scale,
-                                                                                                            float factor) {
+// kPlain: without bias, and the head size is a multiple of 8, so that all rows begin at multiples of 16 bytes.
+template <int kHead, bool kPlain>
+__global__ void __launch_bounds__(kExactThreads, kHead > 64 || !kPlain ? 2 : 3)
+    attention_rows_bf16_kernel(const Attention a, float scale, float factor) {
   constexpr int kStride = ExactTiles<kHead>::kStride, kWeightStride = ExactTiles<kHead>::kWeightStride;
   if (static_cast<int64_t>(blockIdx.x) >= *a.tile_count) return;
   const AttentionTile tile = a.tiles[blockIdx.x];
   const int head = static_cast<int>(blockIdx.y), head_size = static_cast<int>(a.head_size);
-  const int64_t begin = a.offsets[tile.sequence];
-  const int length = static_cast<int>(a.offsets[tile.sequence + 1] - begin);
+  const int begin = a.offsets[tile.sequence], length = a.offsets[tile.sequence + 1] - begin;
   const int hidden = static_cast<int>(a.heads) * head_size;
-  const Source source{a.qkv + begin * (3 * hidden) + head * head_size, hidden, length, head_size};
+  const HeadSource source{a.qkv + int64_t{begin} * (3 * hidden) + head * head_size, hidden, length, head_size};
   const ExactTiles<kHead> tiles{reinterpret_cast<float*>(dynamic_shared())};
   const int thread = static_cast<int>(threadIdx.x), warp = shuffle(thread / 32, 0);
   const Place place = place_of(thread % 32);
   const int blocks = (length + kKeys - 1) / kKeys;
+  const bool aligned = kPlain || head_size % 8 == 0;
   const int rows = a.first_only ? 1 : length - tile.first;  // of this tile; more than 64: all
 
   // Keys and values come in this order: all keys, the values whose scores are kept, and then keys and values in turns.
@@ -292,7 +169,7 @@ __global__ void __launch_bounds__(kExactThreads, kHead <= 64 ? 3 : 2) attention_
     return {(step - others) % 2 == 0 ? kPartKeys : kPartValues, kept_blocks + (step - others) / 2};
   };
   const auto fetch = [&](int step) {
-    if (!kAligned || step >= steps) return;
+    if (!aligned || step >= steps) return;
     const Turn turn = turn_of(step);
     fetch_pieces<kHead>(tiles, source, turn.part, turn.block * kKeys);
     copy_async_commit();
@@ -301,13 +178,13 @@ __global__ void __launch_bounds__(kExactThreads, kHead <= 64 ? 3 : 2) attention_
   // at different places, so the barriers are named ones.
   const auto enter = [&](int step, Part part, int block, bool with_queries) {
     sync_named(1, kExactThreads);  // All are done with what was there.
-    if (with_queries) load_tile<kHead, kAligned>(tiles.queries(), source, kPartQueries, tile.first);
-    if (kAligned) {
+    if (with_queries) load_tile<kHead>(tiles.queries(), source, kPartQueries, tile.first, aligned);
+    if (aligned) {
       copy_async_wait<0>();
       widen_pieces<kHead>(tiles);
       fetch(step + 1);
     } else {
-      load_tile<kHead, kAligned>(tiles.rows(), source, part, block * kKeys);
+      load_tile<kHead>(tiles.rows(), source, part, block * kKeys, aligned);
     }
     sync_named(1, kExactThreads);
   };
@@ -321,21 +198,27 @@ __global__ void __launch_bounds__(kExactThreads, kHead <= 64 ? 3 : 2) attention_
     return;
   }
 
-  const float* bias = a.bias ? a.bias + head * (2 * a.max_distance - 1) + a.max_distance - 1 : nullptr;
-  const ScoreRule rule{scale, factor, bias, tile.first + 16 * warp + place.query,
-                       length};
+  const float* bias = !kPlain && a.bias ? a.bias + head * (2 * a.max_distance - 1) + a.max_distance - 1 : nullptr;
+  const ScoreRule rule{scale, factor, bias, tile.first + 16 * warp + place.query, length};
   const int width = (head_size + 7) / 8 * 8;
+  const bool few = kPlain && rows - 16 * warp <= 8;  // the thread's first two queries are enough
   const auto score = [&](int block, float (&scores)[4][kGroups]) {
     const float* own_queries = tiles.queries() + (16 * warp + place.query) * kStride;
     const float* own_keys = tiles.rows() + place.key * kStride;
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+#pragma unroll
+      for (int j = 0; j < kGroups; ++j) scores[i][j] = 0;
     if (length - block * kKeys > kKeys / 2) {
-      multiply_keys_exactly<kHead, kGroups>(own_queries, own_keys, width, scores);
+      if (few)
+        multiply_keys_exactly<kHead, 2, kGroups>(own_queries, own_keys, width, scores);
+      else
+        multiply_keys_exactly<kHead, 4, kGroups>(own_queries, own_keys, width, scores);
     } else {
-      multiply_keys_exactly<kHead, kGroups / 2>(own_queries, own_keys, width, scores);
-#pragma unroll
-      for (int i = 0; i < 4; ++i)
-#pragma unroll
-        for (int j = kGroups / 2; j < kGroups; ++j) scores[i][j] = 0;
+      if (few)
+        multiply_keys_exactly<kHead, 2, kGroups / 2>(own_queries, own_keys, width, scores);
+      else
+        multiply_keys_exactly<kHead, 4, kGroups / 2>(own_queries, own_keys, width, scores);
     }
     finish_scores(rule, block * kKeys + place.key, scores);
   };
@@ -354,6 +237,7 @@ __global__ void __launch_bounds__(kExactThreads, kHead <= 64 ? 3 : 2) attention_
 #pragma unroll
     for (int own = 0; own < kKept - 1; ++own)
       if (own == block) {
+        sync_warp();  // Makes this a branch: 64 selections otherwise.
 #pragma unroll
         for (int i = 0; i < 4; ++i)
 #pragma unroll
@@ -379,7 +263,7 @@ __global__ void __launch_bounds__(kExactThreads, kHead <= 64 ? 3 : 2) attention_
   }
   float sums[4][kHead / 8] = {};
   float* weights = tiles.weights() + (16 * warp + place.query) * kWeightStride;
-  const auto write_weights = [&](const uint32_t(&from)[4][kGroups / 2]) {
+  const auto write_weights = [&](const uint32_t (&from)[4][kGroups / 2]) {
 #pragma unroll
     for (int i = 0; i < 4; ++i)
 #pragma unroll
@@ -392,7 +276,10 @@ __global__ void __launch_bounds__(kExactThreads, kHead <= 64 ? 3 : 2) attention_
   const auto add_values = [&](int block) {
     sync_warp();
     const int count = length - block * kKeys < kKeys ? length - block * kKeys : kKeys;
-    multiply_values_exactly<kHead>(weights, tiles.rows() + 4 * place.key, count, sums);
+    if (few)
+      multiply_values_exactly<kHead, 2>(weights, tiles.rows() + 4 * place.key, count, sums);
+    else
+      multiply_values_exactly<kHead, 4>(weights, tiles.rows() + 4 * place.key, count, sums);
   };
 #pragma unroll
   for (int block = 0; block < kKept; ++block) {
@@ -414,12 +301,12 @@ __global__ void __launch_bounds__(kExactThreads, kHead <= 64 ? 3 : 2) attention_
     add_values(block);
   }
 
-  float* y = static_cast<float*>(a.y) + (a.first_only ? tile.sequence : begin + tile.first) * hidden + head * head_size;
+  float* y =
+      static_cast<float*>(a.y) + int64_t{a.first_only ? tile.sequence : begin + tile.first} * hidden + head * head_size;
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     float lanes[2] = {add(total[i][0], total[i][2]), add(total[i][1], total[i][3])};  // 16 lanes apart
-    const float sum =
-        over_keys(add(lanes[0], lanes[1]), [](float one, float other) { return add(one, other); });
+    const float sum = over_keys(add(lanes[0], lanes[1]), [](float one, float other) { return add(one, other); });
     const float inverse = 1.0f / sum;
     const int row = 16 * warp + place.query + 4 * i;
     if (row >= rows) continue;
@@ -430,7 +317,7 @@ __global__ void __launch_bounds__(kExactThreads, kHead <= 64 ? 3 : 2) attention_
 #pragma unroll
       for (int e = 0; e < 4; ++e) four[e ^ 1] = multiply(sums[i][4 * c + e], inverse);
       float* to = y + row * hidden + column;
-      if (kAligned) {
+      if (aligned) {
         if (column < head_size) *reinterpret_cast<float4*>(to) = {four[0], four[1], four[2], four[3]};
       } else {
 #pragma unroll
@@ -445,7 +332,8 @@ template <int kHead>
 void launch_attention_rows_bf16(const Attention& a, Stream stream) {
   // What the CPU multiplies scores by, without bias and with it.
   const float scale = 1.0f / std::sqrt(static_cast<float>(a.head_size)), factor = a.bias ? kLog2E : scale * kLog2E;
-  launch(a.head_size % 8 == 0 ? attention_rows_bf16_kernel<kHead, true> : attention_rows_bf16_kernel<kHead, false>,
+  launch(!a.bias && a.head_size % 8 == 0 ? attention_rows_bf16_kernel<kHead, true>
+                                         : attention_rows_bf16_kernel<kHead, false>,
          {a.most_tiles, a.heads}, kExactThreads, ExactTiles<kHead>::kSharedBytes, stream, a, scale, factor);
 }
 
