@@ -338,10 +338,7 @@ void launch_attention_rows_bf16(const Attention& a, Stream stream) {
 }
 
 void run_attention_rows_bf16(const Attention& a, Stream stream) {
-  if (a.head_size <= 32) return launch_attention_rows_bf16<32>(a, stream);
-  if (a.head_size <= 64) return launch_attention_rows_bf16<64>(a, stream);
-  if (a.head_size <= 128) return launch_attention_rows_bf16<128>(a, stream);
-  throw Error("INTERNAL", "Expected heads of at most 128 but found " + std::to_string(a.head_size));
+  start_for_head_size(a.head_size, [&](auto size) { launch_attention_rows_bf16<decltype(size)::kHead>(a, stream); });
 }
 
 }  // namespace
