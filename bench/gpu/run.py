@@ -107,18 +107,20 @@ def end_group(process):
 
 
 def ask_gpu():
-    """What nvidia-smi says of the first GPU, or nothing."""
-    fields = ["name", "driver_version", "compute_cap", "memory.total", "power.limit", "clocks.max.sm", "clocks.max.memory"]
+    """What nvidia-smi says of the first GPU, or nothing. What not every driver tells may be missing."""
+
+    def ask(*fields):
+        said = subprocess.run(
+            ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        )
+        lines = said.stdout.strip().splitlines()
+        return dict(zip(fields, map(str.strip, lines[0].split(",")))) if said.returncode == 0 and lines else {}
+
     if not shutil.which("nvidia-smi"):
         return None
-    said = subprocess.run(
-        ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"],
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    )
-    lines = said.stdout.strip().splitlines()
-    if said.returncode != 0 or not lines:
-        return None
-    return dict(zip(fields, (value.strip() for value in lines[0].split(","))))
+    gpu = ask("name", "driver_version", "compute_cap")
+    return {**gpu, **ask("power.limit", "clocks.max.sm", "clocks.max.memory")} if gpu else None
 
 
 def unpack_node(kit, work):

@@ -20,8 +20,9 @@ def make_result(gpu, rehearsal, date, commit, parts, measures_only, bench, pytor
     failures += [] if rehearsal else mismatches
     device = dict(bench.get("device", {}))
     if gpu:
-        device.update({"name": gpu["name"], "driver": gpu["driver_version"], "powerLimitWatts": gpu["power.limit"],
-                       "mostSmClockMHz": gpu["clocks.max.sm"], "mostMemoryClockMHz": gpu["clocks.max.memory"]})
+        names = {"name": "name", "driver": "driver_version", "powerLimitWatts": "power.limit",
+                 "mostSmClockMHz": "clocks.max.sm", "mostMemoryClockMHz": "clocks.max.memory"}
+        device.update({name: gpu[field] for name, field in names.items() if field in gpu})
     return {
         "device": device,
         "date": date,

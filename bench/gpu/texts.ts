@@ -1,5 +1,5 @@
 /** Texts to labels through the Predictor on a device, beside what the engine does of the same token ids. */
-import type { EngineInfo } from '../../bindings/native.js';
+import { setTimeout } from 'node:timers/promises';
 import { raggedBatch } from '../../lib/data/batch.js';
 import { encodingOf } from '../../lib/data/tokenizer/encoded-batch.js';
 import { openCheckpoint } from '../../lib/models/checkpoint.js';
@@ -89,17 +89,48 @@ async function measureModel(
   };
 }
 
-/** An engine of the same model that computes nothing: all texts get the same made-up logits. */
-function instantEngine(predictor: Predictor, { info, description, head, settings }: Engine): PredictorEngine {
+/**
+ * An engine of the same model that computes nothing: all texts get the same made-up logits. It takes its batches one after
+ * the other, as a GPU does, at so many tokens a second.
+ */
+function instantEngine(
+  predictor: Pick<Predictor, 'labels'>,
+  { info, description, head, settings }: Pick<Engine, 'info' | 'description' | 'head' | 'settings'>,
+  tokensPerSecond = Infinity,
+): PredictorEngine {
   const labels = predictor.labels.length;
   const logits = Float32Array.from({ length: labels }, (_, label) => Math.sin(label));
-  const copied: EngineInfo = info;
+  let busyUntil = 0;
   const run: PredictorEngine['run'] = async ({ offsets }) => {
+    const now = performance.now();
+    busyUntil = Math.max(now, busyUntil) + (1000 * offsets.at(-1)!) / tokensPerSecond;
     const outputs = new Float32Array((offsets.length - 1) * labels);
     for (let at = 0; at < outputs.length; at += labels) outputs.set(logits, at);
+    if (busyUntil > now) await setTimeout(busyUntil - now);
     return outputs;
   };
-  return { ...{ run, dispose: async () => {}, info: copied, description, head, settings } };
+  return { run, dispose: async () => {}, info, description, head, settings };
+}
+
+/**
+ * Without a GPU: whether the Predictor keeps engines of these rates, in tokens/s, busy. They stand for GPUs: batches are a
+ * GPU's, and two are under way.
+ */
+export async function* measurePretended(
+  { texts, models, source, folder, seconds }: Omit<TextsOptions, 'device'>,
+  rates: readonly number[],
+): AsyncGenerator<{ rate: number; value: number; engine: number }, void, undefined> {
+  const model = await makeUpModel(models[0]!, source, folder);
+  await using real = await Predictor.load(model, { device: 'cpu', precision: 'int8' });
+  await using engine = await Engine.load(await openCheckpoint(model), { device: 'cpu', precision: 'int8' });
+  const { inputIds } = await real.tokenizer.encodeBatchAsync(texts, { maxLength: real.maxLength });
+  const like = { ...{ description: engine.description, head: engine.head, settings: engine.settings } };
+  for (const rate of rates) {
+    const pretended = instantEngine(real, { ...like, info: { ...engine.info, device: 'cuda:0' } }, rate);
+    const predictor = new Predictor(pretended, real.tokenizer, {}, model);
+    const [value] = await ratesOf(seconds, [{ run: () => predictor.predict(texts), units: texts.length }]);
+    yield { rate, value: value!, engine: round((rate * texts.length) / inputIds.length) };
+  }
 }
 
 /**
