@@ -48,17 +48,25 @@ function product(name, n, k, rowBytes) {
     kind: 'product',
   };
 }
-const rows = (name, bytesAToken) => ({
+/** `instructions` of warps for a token, counted in machine code of sm_90a (bench/NOTES.md). */
+const rows = (name, bytesAToken, instructions) => ({
   name,
   operations: 0,
   rate: 1,
   bytes: tokens * bytesAToken,
   cached: 0,
   shared: 0,
-  issue: 0,
+  issue: (tokens * instructions) / (4 * clock),
   alone: 0,
   kind: 'memory',
 });
+
+/** Instructions of attention.cu's warps, of 16 queries each: before and after the keys, a tile of 64 keys, its masks. */
+function fastAttention() {
+  const warps = (heads * tokens * Math.ceil(length / 16)) / length;
+  const tile = 207 + (2.53 * hidden) / heads;
+  return warps * (495 + tile * Math.ceil(length / 64) + (length % 64 === 0 ? 0 : 130));
+}
 
 const kernels = [
   product('query, key, value', 3 * hidden, hidden, hidden + 6 * hidden),
@@ -69,17 +77,17 @@ const kernels = [
     bytes: tokens * (6 * hidden + wide * hidden),
     cached: (tokens * (length / 64) * 4 * hidden * 64) / length + tokens * wide * hidden,
     shared: 0,
-    issue: 0,
+    issue: fast ? fastAttention() / (4 * clock) : 0,
     alone: 0,
     kind: 'attention',
   },
-  rows('quantize attention', wide * hidden + hidden),
+  rows('quantize attention', wide * hidden + hidden, 100 + 0.23 * hidden),
   product('attention output', hidden, hidden, hidden + 4 * hidden + 4 * hidden),
-  rows('LayerNorm, quantize', 4 * hidden + hidden),
+  rows('LayerNorm, quantize', 4 * hidden + hidden, 220 + 0.57 * hidden),
   product('intermediate', inner, hidden, hidden + wide * inner),
-  rows('GELU, quantize', wide * inner + inner),
+  rows('GELU, quantize', wide * inner + inner, 500 + 0.78 * inner),
   product('output', hidden, inner, inner + 4 * hidden + 4 * hidden),
-  rows('LayerNorm, quantize', 4 * hidden + hidden),
+  rows('LayerNorm, quantize', 4 * hidden + hidden, 220 + 0.57 * hidden),
 ];
 
 const us = (seconds) => (seconds * 1e6).toFixed(1);
@@ -88,7 +96,7 @@ if (process.argv.includes('--compress')) {
   process.exit(0);
 }
 console.log(
-  '| kernel | operations, us | memory, us | cache, us | shared memory, us | epilogue, us | floor, us | expected, us |',
+  '| kernel | operations, us | memory, us | cache, us | shared memory, us | instructions, us | floor, us | expected, us |',
 );
 console.log('| --- | --- | --- | --- | --- | --- | --- | --- |');
 const total = { floor: 0, expected: 0 };
