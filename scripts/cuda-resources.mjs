@@ -52,7 +52,7 @@ function demangle(mangled) {
     .map((name) =>
       name
         .replace(/whittle::cuda::|\(anonymous namespace\)::|_NV_ANON\w*::/g, '')
-        .replace(/\(.*\)$/, '')
+        .replace(/\([^()]*\)$/, '')
         .replace(/^void /, ''),
     );
 }
