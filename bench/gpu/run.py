@@ -198,7 +198,7 @@ class Session:
         if self.wants("bench"):
             self.measure()
         if self.wants("pytorch"):
-            self.runner.run("pytorch", self.pytorch("--part-seconds", "55", "--json", self.json("pytorch")), LIMITS["pytorch"])
+            self.runner.run("pytorch", self.pytorch("--part-seconds", "70", "--json", self.json("pytorch")), LIMITS["pytorch"])
         if self.wants("texts"):
             self.measure_texts()
         if self.wants("sanitizer"):
