@@ -81,6 +81,9 @@ def print_summary(result):
     for one in figures:
         if one["part"] == "encoders":
             print(f"{one['work']:<60} {one['value']:>8.0f} {one['unit']}")
+    for one in figures:
+        if one["part"] == "agreement":
+            print(f"{one['work']:<80} {one['value']:.0f} {one['unit']}")
     for one in result["ratiosToPyTorch"]:
         peers = ", ".join(
             f"{one['ratio to ' + kind]:.2f} x PyTorch {kind} ({one['pytorch ' + kind]:.0f})" for kind in ("compiled", "eager") if f"pytorch {kind}" in one
