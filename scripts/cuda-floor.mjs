@@ -85,7 +85,7 @@ const kernels = [
   product('attention output', hidden, hidden, hidden + 4 * hidden + 4 * hidden),
   rows('LayerNorm, quantize', 4 * hidden + hidden, 220 + 0.57 * hidden),
   product('intermediate', inner, hidden, hidden + wide * inner),
-  rows('GELU, quantize', wide * inner + inner, 500 + 0.78 * inner),
+  rows('GELU, quantize', wide * inner + inner, 540 + 0.66 * inner),
   product('output', hidden, inner, inner + 4 * hidden + 4 * hidden),
   rows('LayerNorm, quantize', 4 * hidden + hidden, 220 + 0.57 * hidden),
 ];

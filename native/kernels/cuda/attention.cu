@@ -10,7 +10,7 @@ namespace {
 constexpr int kAttentionThreads = 128;  // a warp has 16 queries
 // Blocks of a multiprocessor at least, for their registers.
 template <int kHead, bool kSplit>
-constexpr int kAttentionBlocks = kSplit || kHead > 64 ? 2 : kHead > 32 ? 3 : 4;
+constexpr int kAttentionBlocks = kSplit || kHead > 64 ? 2 : 4;
 
 template <bool kTake>
 struct Truth {
@@ -204,7 +204,6 @@ __global__ void __launch_bounds__(kAttentionThreads, (kAttentionBlocks<kHead, kS
   fetch_stage(0);
 
   Carried<kHead> carried;
-  uint32_t queries[kParts][kHead / 16][4];
   const float scale = kLog2E / sqrtf(static_cast<float>(head_size));
   const float* bias = nullptr;
   if (!kPlain && a.bias)  // from the lane's query on
@@ -215,6 +214,10 @@ __global__ void __launch_bounds__(kAttentionThreads, (kAttentionBlocks<kHead, kS
     constexpr bool kAll = decltype(all)::kValue;
     const int groups = (left + 15) / 16, stage = block % 2;
     const int key = lane % 4 * 2, keys_left = left - key;  // from the lane's first on
+    uint32_t queries[kParts][kHead / 16][4];  // not kept from tile to tile, for other blocks' registers
+#pragma unroll
+    for (int part = 0; part < kParts; ++part)
+      load_queries<kHead, kStride>(queries[part], tiles.queries(part) + warp * 16 * kStride, lane);
     float scores[kKeys / 8][4] = {};
     multiply_keys<kAll, kHead, kStride>(queries[0], tiles.keys(stage, 0), lane, groups, scores);
     if constexpr (kSplit) {
@@ -253,10 +256,6 @@ __global__ void __launch_bounds__(kAttentionThreads, (kAttentionBlocks<kHead, kS
     copy_async_wait<1>();
     sync_block();
     if (works) {
-      if (block == 0)
-#pragma unroll
-        for (int part = 0; part < kParts; ++part)
-          load_queries<kHead, kStride>(queries[part], tiles.queries(part) + warp * 16 * kStride, lane);
       const int left = length - block * kKeys;
       if (left >= kKeys)
         attend(Truth<true>{}, block, left);

@@ -8,9 +8,11 @@ namespace whittle::cuda {
 
 enum class RowForm : int { int8 = 0, gelu, bf16 };  // int8: without outliers; gelu: of it, int8; bf16: or split
 
-// A thread has kWide columns at (thread + p * kThreads) * kWide, p below kPlaces.
-template <RowForm kTakeForm, Format kTakeFormat, int kTakeWarps, int kTakePlaces>
+// A thread has kWide columns at (thread + p * kThreads) * kWide, p below kPlaces. kWhole: the row has kColumns, else it
+// may have fewer.
+template <RowForm kTakeForm, Format kTakeFormat, int kTakeWarps, int kTakePlaces, bool kTakeWhole = false>
 struct QuadShape {
+  static constexpr bool kWhole = kTakeWhole;
   static constexpr RowForm kForm = kTakeForm;
   static constexpr int kWarps = kTakeWarps, kPlaces = kTakePlaces, kThreads = 32 * kWarps;
   static constexpr bool kHalf = kTakeFormat == Format::f16;
@@ -47,8 +49,8 @@ __global__ void __launch_bounds__(kRowThreads, Shape::kBlocks) row_quads_kernel(
   const int thread = static_cast<int>(threadIdx.x) % kThreads;
   const int64_t row = static_cast<int64_t>(blockIdx.x) * (kRowThreads / kThreads) + threadIdx.x / kThreads;
   if (row >= *rows.rows) return;
-  const int cols = static_cast<int>(rows.cols), column = thread * kWide;
-  const auto has = [&](int p) { return column + p * kThreads * kWide < cols; };
+  const int cols = Shape::kWhole ? Shape::kColumns : static_cast<int>(rows.cols), column = thread * kWide;
+  const auto has = [&](int p) { return Shape::kWhole || column + p * kThreads * kWide < cols; };
 
   uint4 read[kPlaces];
   const auto* in =
@@ -112,7 +114,7 @@ __global__ void __launch_bounds__(kRowThreads, Shape::kBlocks) row_quads_kernel(
     uint8_t* to = operand_chunk(operand.data, row, blocks, column / 16) + column % 16;
 #pragma unroll
     for (int p = 0; p < kPlaces; ++p, to += kThreads * kWide / kRowBytes * kBlockBytes) {
-      if (column / kRowBytes + p * (kThreads * kWide / kRowBytes) >= blocks) break;
+      if (!Shape::kWhole && column / kRowBytes + p * (kThreads * kWide / kRowBytes) >= blocks) break;
       uint32_t bytes[kWide / 4];
 #pragma unroll
       for (int word = 0; word < kWide / 4; ++word) {
@@ -135,16 +137,25 @@ void launch_row_quads(const Rows& rows, Stream stream) {
   launch(row_quads_kernel<Shape>, {(rows.most_rows + kRows - 1) / kRows}, kRowThreads,
          Shape::kWarps * static_cast<int>(sizeof(float)), stream, rows);
 }
+// Wide rows of GELU, where instructions are almost as long as bytes, have kernels for their width.
+template <RowForm kForm, Format kFormat, int kWarps, int kPlaces>
+void launch_places(const Rows& rows, Stream stream) {
+  using Shape = QuadShape<kForm, kFormat, kWarps, kPlaces>;
+  if constexpr (kForm == RowForm::gelu && kWarps > 1)
+    if (rows.cols == Shape::kColumns)
+      return launch_row_quads<QuadShape<kForm, kFormat, kWarps, kPlaces, true>>(rows, stream);
+  launch_row_quads<Shape>(rows, stream);
+}
 template <RowForm kForm, Format kFormat, int kWarps>
 void launch_narrowest(const Rows& rows, Stream stream) {
   if constexpr (kFormat == Format::f16) {
-    if (rows.cols <= 512 * kWarps) return launch_row_quads<QuadShape<kForm, kFormat, kWarps, 2>>(rows, stream);
-    if (rows.cols <= 768 * kWarps) return launch_row_quads<QuadShape<kForm, kFormat, kWarps, 3>>(rows, stream);
-    launch_row_quads<QuadShape<kForm, kFormat, kWarps, 4>>(rows, stream);
+    if (rows.cols <= 512 * kWarps) return launch_places<kForm, kFormat, kWarps, 2>(rows, stream);
+    if (rows.cols <= 768 * kWarps) return launch_places<kForm, kFormat, kWarps, 3>(rows, stream);
+    launch_places<kForm, kFormat, kWarps, 4>(rows, stream);
   } else {
-    if (rows.cols <= 384 * kWarps) return launch_row_quads<QuadShape<kForm, kFormat, kWarps, 3>>(rows, stream);
-    if (rows.cols <= 768 * kWarps) return launch_row_quads<QuadShape<kForm, kFormat, kWarps, 6>>(rows, stream);
-    launch_row_quads<QuadShape<kForm, kFormat, kWarps, 8>>(rows, stream);
+    if (rows.cols <= 384 * kWarps) return launch_places<kForm, kFormat, kWarps, 3>(rows, stream);
+    if (rows.cols <= 768 * kWarps) return launch_places<kForm, kFormat, kWarps, 6>(rows, stream);
+    launch_places<kForm, kFormat, kWarps, 8>(rows, stream);
   }
 }
 template <RowForm kForm, Format kFormat>
