@@ -11,6 +11,7 @@ limit, and keeps what it has measured when the time is up. `--prepare` only comp
 cache. Prints one JSON object last.
 """
 import argparse
+import ctypes
 import json
 import math
 import os
@@ -29,6 +30,7 @@ SHAPES = {  # layers, hidden, heads, intermediate
     "BERT-large": (24, 1024, 16, 4096),
 }
 VOCABULARY, POSITIONS, LABELS = 30522, 512, 2
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def squad_lengths(sequences):
@@ -216,6 +218,8 @@ def run_part(name, part, limit):
     child = os.fork()
     if child == 0:
         os.setpgid(0, 0)
+        # Whoever ends the parent ends this too: nothing must stay on the GPU.
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         os.close(receive)
         status = 1
         try:
