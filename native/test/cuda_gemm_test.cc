@@ -70,10 +70,12 @@ struct Int8Product {
       : shape(s), a(random_int8(random, s.m * s.k)), w(random_int8(random, s.n * s.k)) {
     sums.resize(static_cast<size_t>(s.m * s.n));
     for (int64_t i = 0; i < s.m; ++i)
-      for (int64_t j = 0; j < s.n; ++j)
+      for (int64_t j = 0; j < s.n; ++j) {
+        int32_t sum = 0;
         for (int64_t l = 0; l < s.k; ++l)
-          sums[static_cast<size_t>(i * s.n + j)] +=
-              a[static_cast<size_t>(i * s.k + l)] * w[static_cast<size_t>(j * s.k + l)];
+          sum += a[static_cast<size_t>(i * s.k + l)] * w[static_cast<size_t>(j * s.k + l)];
+        sums[static_cast<size_t>(i * s.n + j)] = sum;
+      }
     call.rows = bench.put_one(static_cast<int32_t>(s.m));
     call.most_rows = s.m + 150;
     call.n = s.n;
@@ -120,6 +122,71 @@ TEST(cuda_gemm, int8_sums_are_exact) {
         if (y[i] != static_cast<float>(product.sums[i]))
           WHITTLE_FAIL(name_of(shape, bench) << ": element " << i << " is " << y[i] << ", not " << product.sums[i]);
     }
+}
+
+// Compiled epilogues over shapes by chance. Each launch of the shim has another order of threads and time of copies.
+TEST(cuda_gemm, int8_sums_of_any_shape) {
+  std::mt19937_64 random = generator(4);
+  const auto up_to = [&](int64_t most) { return static_cast<int64_t>(random() % static_cast<uint64_t>(most + 1)); };
+  for (int i = 0; i < 16; ++i) {
+    const int64_t k = i % 4 < 3 ? 1 + up_to(1023) : 1025 + up_to(200);  // panels, and tiles that have no room for them
+    const Shape shape{up_to(i % 6 == 5 ? 64 : 400), 32 * (1 + up_to(i % 4 < 2 ? 33 : 11)), k};
+    for (GpuDevice* device : cuda_devices()) {
+      CudaBench bench(*device);
+      Int8Product product(bench, random, shape);
+      const int64_t count = shape.m * shape.n;
+      cuda::Gemm& call = product.call;
+      call.bias = bench.put(std::vector<float>(static_cast<size_t>(shape.n), 3.0f));
+      if (i % 3 == 0) product.gives(bench, cuda::Format::bf16);
+      const bool in_place = i % 3 == 1;
+      if (in_place) call.residual = static_cast<float*>(call.y = bench.put(std::vector<float>(count, 5.0f)));
+      bench.kernels().gemm_s8(call, bench.stream());
+      const auto floats = bench.get(static_cast<const float*>(call.y), i % 3 == 0 ? 0 : count);
+      const auto halves = bench.get(static_cast<const uint16_t*>(call.y), i % 3 == 0 ? count : 0);
+      for (int64_t at = 0; at < count; ++at) {
+        const float sum = static_cast<float>(product.sums[static_cast<size_t>(at)]) + 3.0f;
+        const bool right = i % 3 == 0 ? halves[static_cast<size_t>(at)] == bf16_bits(sum)
+                                      : floats[static_cast<size_t>(at)] == (in_place ? sum + 5.0f : sum);
+        if (!right) WHITTLE_FAIL(name_of(shape, bench) << ": element " << at << ", whose sum is " << sum);
+      }
+    }
+  }
+}
+
+// Products by panels with as many tiles a block as it takes to go round the stages several times, for each number of
+// blocks of k, in all the shim's orders of threads and times of copies.
+TEST(cuda_gemm, panels_go_round_the_stages) {
+  std::mt19937_64 random = generator(5);
+  for (GpuDevice* device : cuda_devices()) {
+    if (device->info().capability != 90) continue;
+    for (int64_t blocks = 1; blocks <= 8; ++blocks) {
+      CudaBench bench(*device);
+      // Rows repeat after a number of tiles that none of 3 warpgroups, 12 stages or 8 blocks has.
+      const Shape shape{5 * 64, 64, 128 * blocks - static_cast<int64_t>(random() % 100)};
+      Int8Product product(bench, random, shape);
+      const int64_t m = int64_t{device->info().multiprocessors} * 64 * 7 - 30;
+      std::vector<int8_t> rows;
+      while (static_cast<int64_t>(rows.size()) < m * shape.k)
+        rows.insert(rows.end(), product.a.begin(), product.a.end());
+      cuda::Gemm& call = product.call;
+      call.rows = bench.put_one(static_cast<int32_t>(m));
+      call.most_rows = m;
+      call.a.data = put_rows(bench, rows, m, shape.k);
+      call.a.scales = bench.put(std::vector<float>(static_cast<size_t>(m), 1.0f));
+      call.bias = bench.put(std::vector<float>(static_cast<size_t>(shape.n), 0.0f));
+      for (int turn = 0; turn < 6; ++turn) {
+        call.y = bench.take<float>(m * shape.n);
+        bench.kernels().gemm_s8(call, bench.stream());
+        const auto y = bench.get(static_cast<const float*>(call.y), m * shape.n);
+        for (size_t at = 0; at < y.size(); ++at) {
+          const int32_t sum = product.sums[at % product.sums.size()];
+          if (y[at] != static_cast<float>(sum))
+            WHITTLE_FAIL(blocks << " blocks of k, turn " << turn << ": element " << at << " is " << y[at] << ", not "
+                                << sum);
+        }
+      }
+    }
+  }
 }
 
 TEST(cuda_gemm, int8_with_everything_around_it) {

@@ -11,6 +11,12 @@ namespace whittle::cuda {
 static constexpr int kPanelGroups = 3, kPanelThreads = (kPanelGroups + 1) * 128;  // the last to fill stages
 static constexpr int kPanelRows = 64, kPanelColumns = kBlockRows, kPanelStages = 12, kMostPanelBlocks = 8;
 static constexpr int kPanelStageBytes = kPanelRows * kRowBytes;
+// Barriers for stages that are full, of which turn t of the stages has number t % kPanelFull. A barrier has two parities
+// only: whoever waits for turn t must know that turn t - kPanelFull is over, or takes the turn before that one for t. A
+// warpgroup sees no turns of the others' tiles. When it has seen its tile's last turn t, turn t - kPanelStages is over,
+// and its next tile begins with turn t + (kPanelGroups - 1) * blocks + 1.
+static constexpr int kPanelFull = 32;
+static_assert(kPanelFull >= kPanelStages + (kPanelGroups - 1) * kMostPanelBlocks + 1);
 // A chunk of A that stays in the second-level cache while all panels pass over it.
 static constexpr int64_t kPanelChunkBytes = int64_t{16} << 20;
 
@@ -30,13 +36,24 @@ struct StageTurn {
     return {count % kStages, static_cast<uint32_t>(count / kStages & 1)};
   }
 };
+struct PanelTurn {
+  StageTurn<kPanelStages> of_stage;
+  StageTurn<kPanelFull> of_full;
+  __device__ __forceinline__ void next() {
+    of_stage.next();
+    of_full.next();
+  }
+  static __device__ __forceinline__ PanelTurn after(int count) {
+    return {StageTurn<kPanelStages>::after(count), StageTurn<kPanelFull>::after(count)};
+  }
+};
 
 // Shared memory: the panel, the stages, the barriers.
 struct PanelShared {
   uint8_t* shared;
   int blocks;  // of k
 
-  static constexpr int kBarriers = 2 * kPanelStages + kMostPanelBlocks + 1;
+  static constexpr int kBarriers = kPanelFull + kPanelStages + kMostPanelBlocks + 1;
   static constexpr int64_t bytes(int64_t blocks) {
     return blocks * kBlockBytes + kPanelStages * kPanelStageBytes + kBarriers * static_cast<int>(sizeof(uint64_t));
   }
@@ -45,7 +62,7 @@ struct PanelShared {
   __device__ __forceinline__ uint64_t* full(int i) const {
     return reinterpret_cast<uint64_t*>(stage(kPanelStages)) + i;
   }
-  __device__ __forceinline__ uint64_t* empty(int i) const { return full(kPanelStages + i); }
+  __device__ __forceinline__ uint64_t* empty(int i) const { return full(kPanelFull + i); }
   __device__ __forceinline__ uint64_t* panel_full(int block) const { return empty(kPanelStages + block); }
   __device__ __forceinline__ uint64_t* panel_empty() const { return panel_full(kMostPanelBlocks); }
 };
@@ -74,7 +91,7 @@ struct PanelWalk {
 
 #if WHITTLE_HAS_WGMMA
 __device__ __forceinline__ void fill_panels(const Gemm& g, const PanelWalk& walk, const PanelShared& shared) {
-  StageTurn<kPanelStages> turn;
+  PanelTurn turn;
   uint32_t parity = 1;
   walk.pieces([&](int panel, int first, int count) {
     barrier_wait(shared.panel_empty(), parity);  // Passes at once the first time.
@@ -87,10 +104,11 @@ __device__ __forceinline__ void fill_panels(const Gemm& g, const PanelWalk& walk
     for (int tile = first; tile < first + count; ++tile) {
       const uint8_t* a = g.a.data + int64_t{tile / 2} * shared.blocks * kBlockBytes + tile % 2 * kPanelStageBytes;
       for (int block = 0; block < shared.blocks; ++block, turn.next()) {
-        barrier_wait(shared.empty(turn.stage), turn.parity ^ 1);
-        barrier_arrive_expect(shared.full(turn.stage), kPanelStageBytes);
-        copy_bulk(shared.stage(turn.stage), a + int64_t{block} * kBlockBytes, kPanelStageBytes,
-                  shared.full(turn.stage));
+        const int stage = turn.of_stage.stage;
+        uint64_t* full = shared.full(turn.of_full.stage);
+        barrier_wait(shared.empty(stage), turn.of_stage.parity ^ 1);
+        barrier_arrive_expect(full, kPanelStageBytes);
+        copy_bulk(shared.stage(stage), a + int64_t{block} * kBlockBytes, kPanelStageBytes, full);
       }
     }
   });
@@ -98,7 +116,7 @@ __device__ __forceinline__ void fill_panels(const Gemm& g, const PanelWalk& walk
 
 // sums [64, 128] of the warpgroup = the stages from `turn` on times the panel.
 template <typename Sum>
-__device__ __forceinline__ void multiply_panel(const PanelShared& shared, StageTurn<kPanelStages> turn, bool new_panel,
+__device__ __forceinline__ void multiply_panel(const PanelShared& shared, PanelTurn turn, bool new_panel,
                                                uint32_t panel_parity, int lane, Sum (&sums)[kPanelColumns / 2]) {
 #pragma unroll
   for (int i = 0; i < kPanelColumns / 2; ++i) sums[i] = 0;
@@ -106,9 +124,9 @@ __device__ __forceinline__ void multiply_panel(const PanelShared& shared, StageT
   int last = 0;
   for (int block = 0; block < shared.blocks; ++block, turn.next()) {
     if (new_panel) barrier_wait(shared.panel_full(block), panel_parity);
-    barrier_wait(shared.full(turn.stage), turn.parity);
+    barrier_wait(shared.full(turn.of_full.stage), turn.of_full.parity);
     wgmma_fence();
-    const uint64_t a = matrix_descriptor(shared.stage(turn.stage));
+    const uint64_t a = matrix_descriptor(shared.stage(turn.of_stage.stage));
     const uint64_t w = matrix_descriptor(shared.panel(block));
 #pragma unroll
     for (int part = 0; part < 4; ++part) wgmma(sums, a + 2 * part, w + 2 * part, block > 0 || part > 0);
@@ -117,7 +135,7 @@ __device__ __forceinline__ void multiply_panel(const PanelShared& shared, StageT
       wgmma_wait<1>();
       if (lane == 0) barrier_arrive(shared.empty(last));
     }
-    last = turn.stage;
+    last = turn.of_stage.stage;
   }
   wgmma_wait<0>();
   hold_accumulators(sums);
@@ -140,8 +158,7 @@ __device__ __forceinline__ void multiply_panels(const Gemm& g, const PanelWalk& 
     }
     for (int tile = own; tile < count; tile += kPanelGroups) {
       Sum sums[kPanelColumns / 2];
-      multiply_panel(shared, StageTurn<kPanelStages>::after((tiles_before + tile) * shared.blocks), tile == own, parity,
-                     lane, sums);
+      multiply_panel(shared, PanelTurn::after((tiles_before + tile) * shared.blocks), tile == own, parity, lane, sums);
       if (tile + kPanelGroups >= count && lane == 0) barrier_arrive(shared.panel_empty());
       const int64_t row = int64_t{first + tile} * kPanelRows + thread % 128 / 32 * 16 + lane / 4;
       const TileRow pair[2] = {tile_row<Sum>(g, row, rows), tile_row<Sum>(g, row + 8, rows)};
@@ -163,10 +180,8 @@ __global__ void __launch_bounds__(kPanelThreads, 1) gemm_panels_kernel(const Gem
                        static_cast<int>(kPanelChunkBytes / (blocks * kPanelStageBytes))};
   const PanelShared shared{dynamic_shared(), blocks};
   if (thread == 0) {
-    for (int i = 0; i < kPanelStages; ++i) {
-      barrier_init(shared.full(i), 1);
-      barrier_init(shared.empty(i), 4);  // one a warp that multiplies the stage
-    }
+    for (int i = 0; i < kPanelFull; ++i) barrier_init(shared.full(i), 1);
+    for (int i = 0; i < kPanelStages; ++i) barrier_init(shared.empty(i), 4);  // one a warp that multiplies the stage
     for (int i = 0; i < kMostPanelBlocks; ++i) barrier_init(shared.panel_full(i), 1);
     barrier_init(shared.panel_empty(), 4 * kPanelGroups);
     barrier_init_fence();
