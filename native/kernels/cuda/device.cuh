@@ -246,11 +246,13 @@ __device__ __forceinline__ int cluster_rank() {
 __device__ __forceinline__ void sync_cluster() {
   asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
 }
-// Arrives at the barrier that lies at this place in block `rank` of the cluster.
+// Arrives at the barrier that lies at this place in block `rank` of the cluster, to tell that products have read what
+// they had to. Writes are not for that block to see: release.cluster would wait, each time, until the whole GPU sees
+// them.
 __device__ __forceinline__ void barrier_arrive_at(uint64_t* barrier, int rank) {
   asm volatile(
       "{\n.reg .b32 remote;\nmapa.shared::cluster.u32 remote, %0, %1;\n"
-      "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n}\n" ::"r"(shared_address(barrier)),
+      "mbarrier.arrive.shared::cluster.b64 _, [remote];\n}\n" ::"r"(shared_address(barrier)),
       "r"(rank)
       : "memory");
 }
