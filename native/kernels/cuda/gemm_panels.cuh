@@ -11,10 +11,10 @@ namespace whittle::cuda {
 static constexpr int kPanelGroups = 3, kPanelThreads = (kPanelGroups + 1) * 128;  // the last to fill stages
 static constexpr int kPanelRows = 64, kPanelColumns = kBlockRows, kPanelStages = 12, kMostPanelBlocks = 8;
 static constexpr int kPanelStageBytes = kPanelRows * kRowBytes;
-// Barriers for stages that are full, of which turn t of the stages has number t % kPanelFull. A barrier has two parities
-// only: whoever waits for turn t must know that turn t - kPanelFull is over, or takes the turn before that one for t. A
-// warpgroup sees no turns of the others' tiles. When it has seen its tile's last turn t, turn t - kPanelStages is over,
-// and its next tile begins with turn t + (kPanelGroups - 1) * blocks + 1.
+// Barriers for stages that are full: that of turn t is number t % kPanelFull. A barrier has two parities only, so that
+// whoever waits for turn t must know that turn t - kPanelFull is over, or takes the turn before that for t. A warpgroup
+// does not see the turns of others' tiles. When it has seen its tile's last turn t, turn t - kPanelStages is over, and
+// its next tile begins with turn t + (kPanelGroups - 1) * blocks + 1.
 static constexpr int kPanelFull = 32;
 static_assert(kPanelFull >= kPanelStages + (kPanelGroups - 1) * kMostPanelBlocks + 1);
 // A chunk of A that stays in the second-level cache while all panels pass over it.
