@@ -68,6 +68,28 @@ function fastAttention() {
   return warps * (495 + tile * Math.ceil(length / 64) + (length % 64 === 0 ? 0 : 130));
 }
 
+// Share of a scheduler's cycles in which loops of independent multiply-adds are expected to issue: a guess, as `share`.
+const multiplyAddIssue = 0.85;
+
+/**
+ * Instructions of attention_rows_bf16.cu's warps, of 16 queries each: loops of 144 for 128 multiply-adds (heads of 64), of
+ * about half where a warp has 8 queries or fewer, and what a tile of 64 keys takes beside them. Scores of more than three
+ * tiles are computed twice, but for two of them. Warps without queries help with copies.
+ */
+function exactAttention() {
+  const size = hidden / heads;
+  const tiles = Math.ceil(length / 64);
+  const again = tiles > 3 ? tiles - 2 : 0;
+  const last = length % 64;
+  const halves = last > 0 && last <= 32 ? 1 : 0; // tiles of which half the keys are enough
+  const loops = (tiles + again - halves / 2) * 36 * size + Math.ceil(length / 4) * (2.125 * size + 8);
+  const others = 500 + 800 * tiles + 330 * again + (last === 0 ? 0 : 139);
+  const warps = Math.ceil(length / 16);
+  const few = length % 16 > 0 && length % 16 <= 8 ? 0.46 * loops : 0;
+  const idle = (4 * tiles - warps) * (110 + 165 * (2 * tiles + again));
+  return ((heads * tokens) / length) * (warps * (others + loops) - few + idle);
+}
+
 const kernels = [
   product('query, key, value', 3 * hidden, hidden, hidden + 6 * hidden),
   {
@@ -77,9 +99,9 @@ const kernels = [
     bytes: tokens * (6 * hidden + wide * hidden),
     cached: (tokens * (length / 64) * 4 * hidden * 64) / length + tokens * wide * hidden,
     shared: 0,
-    issue: fast ? fastAttention() / (4 * clock) : 0,
+    issue: (fast ? fastAttention() : exactAttention()) / (4 * clock),
     alone: 0,
-    kind: 'attention',
+    kind: fast ? 'attention' : 'multiplyAdds',
   },
   rows('quantize attention', wide * hidden + hidden, 100 + 0.23 * hidden),
   product('attention output', hidden, hidden, hidden + 4 * hidden + 4 * hidden),
@@ -111,7 +133,7 @@ for (const { name, operations, rate, bytes, cached, shared, issue, alone, kind }
       byBytes / share.memory,
       byCache,
       shared / share.shared,
-      issue / share.issue,
+      issue / (kind === 'multiplyAdds' ? multiplyAddIssue : share.issue),
     ) +
     alone / share.issue;
   total.floor += floor;
