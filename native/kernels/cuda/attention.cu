@@ -8,9 +8,14 @@ namespace whittle::cuda {
 namespace {
 
 constexpr int kAttentionThreads = 128;  // a warp has 16 queries
-// Blocks of a multiprocessor at least, for their registers.
+// Blocks of a multiprocessor at least, for their registers. GPUs of 100 KB of shared memory have no room for more.
+#if defined(__CUDA_ARCH__) && (__CUDA_ARCH__ == 860 || __CUDA_ARCH__ == 890)
+constexpr int kMostBlocks = 2;
+#else
+constexpr int kMostBlocks = 4;
+#endif
 template <int kHead, bool kSplit>
-constexpr int kAttentionBlocks = kSplit || kHead > 64 ? 2 : 4;
+constexpr int kAttentionBlocks = kSplit || kHead > 64 ? 2 : kMostBlocks;
 
 template <bool kTake>
 struct Truth {

@@ -6,9 +6,7 @@ namespace whittle::cuda {
 
 namespace {
 
-// Blocks of a multiprocessor at least, which leave 168 or 255 registers a thread.
-template <bool kWhole>
-constexpr int kEmbeddingBlocks = kWhole ? 3 : 2;
+constexpr int kEmbeddingBlocks = 2;  // of a multiprocessor at least, which leaves 255 registers a thread
 
 // Where the rows of a token begin.
 struct TokenRow {
@@ -42,7 +40,7 @@ struct TokenRow {
 
 // The order of the additions is the CPU's.
 template <int kPlaces, bool kWhole>
-__global__ void __launch_bounds__(kRowThreads, kEmbeddingBlocks<kWhole>) embedding_kernel(const Embeddings e) {
+__global__ void __launch_bounds__(kRowThreads, kEmbeddingBlocks) embedding_kernel(const Embeddings e) {
   NormRow<kPlaces, kWhole> row;
   if (!row.find(*e.rows, e.cols)) return;
   const TokenRow token(e, row.row);
@@ -68,7 +66,7 @@ __global__ void __launch_bounds__(kRowThreads, kSharedRowBlocks) embedding_share
 }
 
 void run_embedding(const Embeddings& e, Stream stream) {
-  const bool fits = start_norm_rows(e.cols, e.result, [&](auto shape) {
+  const bool fits = start_norm_rows<false>(e.cols, e.result, [&](auto shape) {
     launch(embedding_kernel<decltype(shape)::kPlaces, decltype(shape)::kWhole>, norm_grid(e.most_rows), kRowThreads, 0,
            stream, e);
   });

@@ -15,7 +15,7 @@ __global__ void __launch_bounds__(kRowThreads, kNormBlocks<kWhole>) layer_norm_k
 }
 
 void run_layer_norm(const Rows& rows, Stream stream) {
-  const bool fits = start_norm_rows(rows.cols, rows.result, [&](auto shape) {
+  const bool fits = start_norm_rows<true>(rows.cols, rows.result, [&](auto shape) {
     launch(layer_norm_kernel<decltype(shape)::kPlaces, decltype(shape)::kWhole>, norm_grid(rows.most_rows), kRowThreads,
            0, stream, rows);
   });

@@ -204,24 +204,23 @@ struct NormShape {
   static constexpr int kPlaces = kTakePlaces;
   static constexpr bool kWhole = kTakeWhole;
 };
-// Calls start(NormShape) for rows that fit one; false if none does (shared_rows.cuh takes such).
-template <typename Start>
+// Calls start(NormShape) for rows that fit one; false if none does (shared_rows.cuh takes such). kWholeToo: widths of
+// common models have shapes of their own.
+template <bool kWholeToo, typename Start>
 bool start_norm_rows(int64_t cols, const RowResult& result, const Start& start) {
   const Operand& operand = result.operand;
   if (operand.data && operand.form == Form::int8 && operand.most_outliers != kNormMagnitudes - 1) return false;
-  if (cols == 384)
-    start(NormShape<24, true>{});
-  else if (cols == 512)
-    start(NormShape<32, true>{});
-  else if (cols == 768)
-    start(NormShape<48, true>{});
-  else if (cols == 1024)
-    start(NormShape<64, true>{});
-  else if (cols < 384)
+  if constexpr (kWholeToo) {
+    if (cols == 384) return start(NormShape<24, true>{}), true;
+    if (cols == 512) return start(NormShape<32, true>{}), true;
+    if (cols == 768) return start(NormShape<48, true>{}), true;
+    if (cols == 1024) return start(NormShape<64, true>{}), true;
+  }
+  if (cols <= 384)
     start(NormShape<24, false>{});
-  else if (cols < 768)
+  else if (cols <= 768)
     start(NormShape<48, false>{});
-  else if (cols < 1024)
+  else if (cols <= 1024)
     start(NormShape<64, false>{});
   else
     return false;

@@ -17,9 +17,9 @@ struct QuadShape {
   static constexpr int kWarps = kTakeWarps, kPlaces = kTakePlaces, kThreads = 32 * kWarps;
   static constexpr bool kHalf = kTakeFormat == Format::f16;
   static constexpr int kWide = kHalf ? 8 : 4, kColumns = kThreads * kPlaces * kWide;
-  // Registers for the values and some more; blocks of a multiprocessor that leave so many, 16 at most.
+  // Registers for the values and some more; blocks of a multiprocessor that leave so many, 12 at most.
   static constexpr int kMore = kForm == RowForm::gelu ? 32 : 24;
-  static constexpr int kBlocks = 65536 / kRowThreads / (kPlaces * kWide + kMore) / 2 * 2;
+  static constexpr int kFit = 65536 / kRowThreads / (kPlaces * kWide + kMore) / 2 * 2, kBlocks = kFit < 12 ? kFit : 12;
 };
 
 // The largest of what the threads of a row have, none of it below 0.
@@ -141,7 +141,7 @@ void launch_row_quads(const Rows& rows, Stream stream) {
 template <RowForm kForm, Format kFormat, int kWarps, int kPlaces>
 void launch_places(const Rows& rows, Stream stream) {
   using Shape = QuadShape<kForm, kFormat, kWarps, kPlaces>;
-  if constexpr (kForm == RowForm::gelu && kWarps > 1)
+  if constexpr (kForm == RowForm::gelu)
     if (rows.cols == Shape::kColumns)
       return launch_row_quads<QuadShape<kForm, kFormat, kWarps, kPlaces, true>>(rows, stream);
   launch_row_quads<Shape>(rows, stream);
@@ -160,10 +160,10 @@ void launch_narrowest(const Rows& rows, Stream stream) {
 }
 template <RowForm kForm, Format kFormat>
 void launch_rows_of(const Rows& rows, Stream stream) {
-  if (rows.cols <= 1024)
-    launch_narrowest<kForm, kFormat, 1>(rows, stream);
-  else
-    launch_narrowest<kForm, kFormat, 4>(rows, stream);
+  // Rows of GELU are wide.
+  if constexpr (kForm != RowForm::gelu)
+    if (rows.cols <= 1024) return launch_narrowest<kForm, kFormat, 1>(rows, stream);
+  launch_narrowest<kForm, kFormat, 4>(rows, stream);
 }
 
 // Rows without norm. kHalfToo: there are float16 rows as well as float32.
