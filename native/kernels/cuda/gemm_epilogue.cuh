@@ -120,13 +120,22 @@ __device__ __forceinline__ uint4 bf16_words(const float (&v)[8]) {
 }
 
 // --- the compiled epilogues -----------------------------------------------------------------------------------------
-// 8 elements of a row vector of n, as the columns of a thread are.
-template <bool kF32, typename Four, typename T>
-__device__ __forceinline__ void load8(const T* from, int column, T (&to)[8]) {
-  const Four low = *reinterpret_cast<const Four*>(from + column);
-  const Four high = *reinterpret_cast<const Four*>(from + column + (kF32 ? 16 : 4));
-  to[0] = low.x, to[1] = low.y, to[2] = low.z, to[3] = low.w;
-  to[4] = high.x, to[5] = high.y, to[6] = high.z, to[7] = high.w;
+// The columns of a thread in pieces of 16 bytes of the result: 4 columns of float32, 8 of 16 bits.
+template <bool kF32>
+struct Pieces {
+  static constexpr int kColumns = kF32 ? 4 : 8;
+  // Columns from the thread's first to the piece's.
+  static constexpr int column(int piece) { return kF32 ? piece / 2 * 32 + piece % 2 * 16 : piece * 32; }
+  // Which of the thread's sums is that of the piece's column c.
+  static constexpr int sum(int piece, int c, int half) { return piece * 2 * kColumns + c / 2 * 4 + half * 2 + c % 2; }
+};
+template <typename Four, typename T, int kColumns>
+__device__ __forceinline__ void load_piece(const T* from, T (&to)[kColumns]) {
+#pragma unroll
+  for (int c = 0; c < kColumns; c += 4) {
+    const Four four = *reinterpret_cast<const Four*>(from + c);
+    to[c] = four.x, to[c + 1] = four.y, to[c + 2] = four.z, to[c + 3] = four.w;
+  }
 }
 
 // Adds the rows' offsets, and what their outliers have beyond int8.
@@ -135,15 +144,17 @@ __device__ __forceinline__ void complete_sums(const Gemm& g, const TileRow (&row
                                               int32_t (&sums)[kCount]) {
   const int n = static_cast<int>(g.n);
   if (g.a.offsets) {
+    using P = Pieces<kF32>;
 #pragma unroll
-    for (int part = 0; part < kCount / 16; ++part) {
-      if (column + part * 32 >= n) break;
-      int32_t w[8];
-      load8<kF32, int4>(g.w_sums, column + part * 32, w);
+    for (int piece = 0; piece < kCount / 2 / P::kColumns; ++piece) {
+      const int at = column + P::column(piece);
+      if (at >= n) break;
+      int32_t w[P::kColumns];
+      load_piece<int4>(g.w_sums + at, w);
 #pragma unroll
       for (int half = 0; half < 2; ++half)
 #pragma unroll
-        for (int c = 0; c < 8; ++c) sums[16 * part + c / 2 * 4 + half * 2 + c % 2] += rows[half].offset * w[c];
+        for (int c = 0; c < P::kColumns; ++c) sums[P::sum(piece, c, half)] += rows[half].offset * w[c];
     }
   }
   // Two outliers of a row at once: their values, which are int16, times two bytes for each column.
@@ -179,9 +190,10 @@ __device__ __forceinline__ void complete_sums(const Gemm&, const TileRow (&)[2],
 // Where a thread stores its columns of a row.
 template <Finish kFinish>
 struct Result {
+  using P = Pieces<is_f32(kFinish)>;
   uint8_t* y;
   const float* residual;  // of Finish::f32_residual and f32_normalized
-  int chunk;  // of an operand: byte of a row of 128 at which the first part lies
+  int chunk;  // of an operand: byte of a row of 128 at which the first piece lies
 
   __device__ __forceinline__ Result(const Gemm& g, int64_t row, int column, int lane) {
     const int64_t at = row * g.n + column;
@@ -195,17 +207,14 @@ struct Result {
     residual = g.residual + at;
   }
 
-  // Columns of part `part` of the tile.
-  __device__ __forceinline__ void store(int part, float (&v)[8]) const {
-    if (is_f32(kFinish)) {
-      float* to = reinterpret_cast<float*>(y) + part * 32;
-      *reinterpret_cast<float4*>(to) = {v[0], v[1], v[2], v[3]};
-      *reinterpret_cast<float4*>(to + 16) = {v[4], v[5], v[6], v[7]};
+  __device__ __forceinline__ void store(int piece, float (&v)[P::kColumns]) const {
+    if constexpr (is_f32(kFinish)) {
+      *reinterpret_cast<float4*>(y + P::column(piece) * 4) = {v[0], v[1], v[2], v[3]};
     } else if (kFinish == Finish::operand_gelu) {
-      // A block has two parts side by side; which of the two is bit 6 of the place.
-      *reinterpret_cast<uint4*>(y + part / 2 * kBlockBytes + (chunk ^ part % 2 * 64)) = bf16_words(v);
+      // A block has two pieces of a row side by side; which of the two is bit 6 of the place.
+      *reinterpret_cast<uint4*>(y + piece / 2 * kBlockBytes + (chunk ^ piece % 2 * 64)) = bf16_words(v);
     } else {
-      *reinterpret_cast<uint4*>(y + part * 64) = kFinish == Finish::bf16 ? bf16_words(v) : half_words(v);
+      *reinterpret_cast<uint4*>(y + P::column(piece) * 2) = kFinish == Finish::bf16 ? bf16_words(v) : half_words(v);
     }
   }
 };
@@ -213,37 +222,53 @@ struct Result {
 template <Finish kFinish, int kCount, typename Sum>
 __device__ __forceinline__ void finish_as_compiled(const Gemm& g, const TileRow (&rows)[2], int64_t first_column,
                                                    int lane, Sum (&sums)[kCount]) {
-  constexpr bool kF32 = is_f32(kFinish);
-  const int column = tile_columns(kF32, first_column, lane).first, n = static_cast<int>(g.n);
-  complete_sums<kF32>(g, rows, column, sums);
-  const Result<kFinish> results[2] = {{g, rows[0].row, column, lane}, {g, rows[1].row, column, lane}};
+  using P = Pieces<is_f32(kFinish)>;
+  constexpr bool kResidual = kFinish == Finish::f32_residual || kFinish == Finish::f32_normalized;
+  constexpr int kPieces = kCount / 2 / P::kColumns, kAhead = 2;
+  const int first = tile_columns(is_f32(kFinish), first_column, lane).first, n = static_cast<int>(g.n);
+  const Result<kFinish> results[2] = {{g, rows[0].row, first, lane}, {g, rows[1].row, first, lane}};
+  // The residual of a piece is fetched before those ahead of it are stored: since it may lie where they go, no compiler
+  // would do so, and each row of each piece would wait for its own.
+  float residuals[kAhead + 1][2][P::kColumns] = {};
+  const auto fetch_residual = [&](int piece) {
+    if constexpr (kResidual) {
+      if (piece >= kPieces || first + P::column(piece) >= n) return;
 #pragma unroll
-  for (int part = 0; part < kCount / 16; ++part) {
-    if (column + part * 32 >= n) break;
-    float scales[8], bias[8], gamma[8], beta[8];
-    if (kFinish == Finish::f32_normalized) {
-      load8<kF32, float4>(g.residual_gamma, column + part * 32, gamma);
-      load8<kF32, float4>(g.residual_beta, column + part * 32, beta);
+      for (int half = 0; half < 2; ++half)
+        if (rows[half].valid)
+          load_piece<float4>(results[half].residual + P::column(piece), residuals[piece % (kAhead + 1)][half]);
     }
-    if (kIsInt8<Sum>) load8<kF32, float4>(g.w_scales, column + part * 32, scales);
-    load8<kF32, float4>(g.bias, column + part * 32, bias);
+  };
+#pragma unroll
+  for (int piece = 0; piece < kAhead; ++piece) fetch_residual(piece);
+  complete_sums<is_f32(kFinish)>(g, rows, first, sums);
+#pragma unroll
+  for (int piece = 0; piece < kPieces; ++piece) {
+    const int column = first + P::column(piece);
+    if (column >= n) break;
+    fetch_residual(piece + kAhead);
+    float scales[P::kColumns], bias[P::kColumns], gamma[P::kColumns], beta[P::kColumns];
+    if (kFinish == Finish::f32_normalized) {
+      load_piece<float4>(g.residual_gamma + column, gamma);
+      load_piece<float4>(g.residual_beta + column, beta);
+    }
+    if (kIsInt8<Sum>) load_piece<float4>(g.w_scales + column, scales);
+    load_piece<float4>(g.bias + column, bias);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      if (!rows[half].valid) continue;
-      float v[8], residual[8];
-      if (kFinish == Finish::f32_residual || kFinish == Finish::f32_normalized)
-        load8<kF32, float4>(results[half].residual, part * 32, residual);
+      float v[P::kColumns];
+      float(&residual)[P::kColumns] = residuals[piece % (kAhead + 1)][half];
 #pragma unroll
-      for (int c = 0; c < 8; ++c) {
-        v[c] = static_cast<float>(sums[16 * part + c / 2 * 4 + half * 2 + c % 2]);
+      for (int c = 0; c < P::kColumns; ++c) {
+        v[c] = static_cast<float>(sums[P::sum(piece, c, half)]);
         if (kIsInt8<Sum>) v[c] = multiply(multiply(v[c], rows[half].scale), scales[c]);
         v[c] = add(v[c], bias[c]);
         if (has_gelu(kFinish)) v[c] = gelu(v[c]);
         if (kFinish == Finish::f32_normalized)
           residual[c] = normalized(residual[c], rows[half].residual, gamma[c], beta[c]);
-        if (kFinish == Finish::f32_residual || kFinish == Finish::f32_normalized) v[c] = add(v[c], residual[c]);
+        if (kResidual) v[c] = add(v[c], residual[c]);
       }
-      results[half].store(part, v);
+      if (rows[half].valid) results[half].store(piece, v);
     }
   }
 }
