@@ -138,19 +138,19 @@ __device__ __forceinline__ void load_piece(const T* from, T (&to)[kColumns]) {
   }
 }
 
-// Adds the rows' offsets, and what their outliers have beyond int8.
+// Adds the rows' offsets, and what their outliers have beyond int8. Columns behind n take what the first ones take:
+// nobody stores them, and without branches between them all loads are on their way at once.
 template <bool kF32, int kCount>
 __device__ __forceinline__ void complete_sums(const Gemm& g, const TileRow (&rows)[2], int column,
                                               int32_t (&sums)[kCount]) {
   const int n = static_cast<int>(g.n);
+  const auto within = [&](int apart) { return column + apart < n ? apart : 0; };
   if (g.a.offsets) {
     using P = Pieces<kF32>;
 #pragma unroll
     for (int piece = 0; piece < kCount / 2 / P::kColumns; ++piece) {
-      const int at = column + P::column(piece);
-      if (at >= n) break;
       int32_t w[P::kColumns];
-      load_piece<int4>(g.w_sums + at, w);
+      load_piece<int4>(g.w_sums + column + within(P::column(piece)), w);
 #pragma unroll
       for (int half = 0; half < 2; ++half)
 #pragma unroll
@@ -168,10 +168,9 @@ __device__ __forceinline__ void complete_sums(const Gemm& g, const TileRow (&row
       const int8_t* of_other = g.columns + other.column * g.n + column;
 #pragma unroll
       for (int part = 0; part < kCount / 16; ++part) {
-        if (column + part * 32 >= n) break;
 #pragma unroll
         for (int four = 0; four < 2; ++four) {
-          const int at = part * 32 + four * (kF32 ? 16 : 4);
+          const int at = within(part * 32) + four * (kF32 ? 16 : 4);
           const uint32_t a = *reinterpret_cast<const uint32_t*>(of_one + at);
           const uint32_t b = *reinterpret_cast<const uint32_t*>(of_other + at);
           const uint32_t pairs[2] = {permute_bytes(a, b, 0x5140), permute_bytes(a, b, 0x7362)};
@@ -226,6 +225,7 @@ __device__ __forceinline__ void finish_as_compiled(const Gemm& g, const TileRow 
   constexpr bool kResidual = kFinish == Finish::f32_residual || kFinish == Finish::f32_normalized;
   constexpr int kPieces = kCount / 2 / P::kColumns, kAhead = 2;
   const int first = tile_columns(is_f32(kFinish), first_column, lane).first, n = static_cast<int>(g.n);
+  if (first >= n) return;
   const Result<kFinish> results[2] = {{g, rows[0].row, first, lane}, {g, rows[1].row, first, lane}};
   // The residual of a piece is fetched before those ahead of it are stored: since it may lie where they go, no compiler
   // would do so, and each row of each piece would wait for its own.
