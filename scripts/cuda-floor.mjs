@@ -73,13 +73,13 @@ const multiplyAddIssue = 0.85;
 
 /**
  * Instructions of attention_rows_bf16.cu's warps, of 16 queries each: loops of 144 for 128 multiply-adds (heads of 64), of
- * about half where a warp has 8 queries or fewer, and what a tile of 64 keys takes beside them. Scores of more than three
- * tiles are computed twice, but for two of them. Warps without queries help with copies.
+ * about half where a warp has 8 queries or fewer, and what a tile of 64 keys takes beside them. Scores of all but three
+ * tiles are computed twice. Warps without queries help with copies.
  */
 function exactAttention() {
   const size = hidden / heads;
   const tiles = Math.ceil(length / 64);
-  const again = tiles > 3 ? tiles - 2 : 0;
+  const again = Math.max(tiles - 3, 0);
   const last = length % 64;
   const halves = last > 0 && last <= 32 ? 1 : 0; // tiles of which half the keys are enough
   const loops = (tiles + again - halves / 2) * 36 * size + Math.ceil(length / 4) * (2.125 * size + 8);

@@ -2,8 +2,8 @@
 // float32 and every sum has the CPU's order, so the multiply-add units do them, 64 queries of one head a block.
 //
 // The CPU takes the maximum of a whole row before it takes exponentials, so the keys are gone over twice: for the
-// maxima, and for the sums. The scores of up to kKept tiles of keys stay in registers meanwhile; of longer sequences
-// those of kKept - 1, and the others are computed again.
+// maxima, and for the sums. The scores of the first kKept tiles of keys, which come last the first time, stay in
+// registers meanwhile; others are computed again.
 //
 // A multiply-add takes a cycle of its scheduler, as does any other instruction. So tiles are widened to float32 once,
 // when they come, and a thread multiplies 4 queries by 8 keys or columns: 12 reads of 16 bytes for 128 multiply-adds.
@@ -161,12 +161,12 @@ __global__ void __launch_bounds__(kExactThreads, kHead > 64 || !kPlain ? 2 : 3)
   const int rows = a.first_only ? 1 : length - tile.first;  // of this tile; more than 64: all
 
   // Keys and values come in this order: all keys, the values whose scores are kept, and then keys and values in turns.
-  const int kept_blocks = blocks <= kKept ? blocks : kKept - 1, others = blocks + kept_blocks;
-  const int steps = others + 2 * (blocks - kept_blocks);
+  const int again = blocks > kKept ? blocks - kKept : 0, kept_blocks = blocks - again;
+  const int others = blocks + kept_blocks, steps = others + 2 * again;
   const auto turn_of = [&](int step) -> Turn {
-    if (step < blocks) return {kPartKeys, step};
+    if (step < blocks) return {kPartKeys, step < again ? step + kKept : step - again};
     if (step < others) return {kPartValues, step - blocks};
-    return {(step - others) % 2 == 0 ? kPartKeys : kPartValues, kept_blocks + (step - others) / 2};
+    return {(step - others) % 2 == 0 ? kPartKeys : kPartValues, kKept + (step - others) / 2};
   };
   const auto fetch = [&](int step) {
     if (!aligned || step >= steps) return;
@@ -223,12 +223,13 @@ __global__ void __launch_bounds__(kExactThreads, kHead > 64 || !kPlain ? 2 : 3)
     finish_scores(rule, block * kKeys + place.key, scores);
   };
 
-  // Scores of the first tiles of keys, and then of the last.
+  // Scores of the first tiles of keys, and in the end of the last of those that are kept.
   float kept[kKept - 1][4][kGroups], scores[4][kGroups];
   float highest[4] = {-INFINITY, -INFINITY, -INFINITY, -INFINITY};
 #pragma unroll 1
-  for (int block = 0; block < blocks; ++block) {
-    enter(block, kPartKeys, block, block == 0);
+  for (int step = 0; step < blocks; ++step) {
+    const int block = turn_of(step).block;
+    enter(step, kPartKeys, block, step == 0);
     score(block, scores);
 #pragma unroll
     for (int i = 0; i < 4; ++i)
@@ -258,7 +259,7 @@ __global__ void __launch_bounds__(kExactThreads, kHead > 64 || !kPlain ? 2 : 3)
     for (int own = 0; own < kKept - 1; ++own)
       if (own < blocks)
         take_exponentials(rule, own * kKeys + place.key, shift[i], kept[own][i], total[i], pairs[own][i]);
-    if (blocks == kKept)
+    if (blocks >= kKept)
       take_exponentials(rule, (kKept - 1) * kKeys + place.key, shift[i], scores[i], total[i], pairs[kKept - 1][i]);
   }
   float sums[4][kHead / 8] = {};
@@ -288,8 +289,8 @@ __global__ void __launch_bounds__(kExactThreads, kHead > 64 || !kPlain ? 2 : 3)
     write_weights(pairs[block]);
     add_values(block);
   }
-  for (int block = kept_blocks; block < blocks; ++block) {
-    const int step = others + 2 * (block - kept_blocks);
+  for (int block = kKept; block < blocks; ++block) {
+    const int step = others + 2 * (block - kKept);
     enter(step, kPartKeys, block, true);
     uint32_t own[4][kGroups / 2];
     score(block, scores);
