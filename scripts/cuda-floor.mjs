@@ -48,7 +48,7 @@ function product(name, n, k, rowBytes) {
     kind: 'product',
   };
 }
-/** `instructions` of warps for a token, counted in machine code of sm_90a (bench/NOTES.md). */
+/** `instructions` of warps for a token, by node scripts/cuda-instructions.mjs (bench/NOTES.md). */
 const rows = (name, bytesAToken, instructions) => ({
   name,
   operations: 0,
@@ -103,11 +103,11 @@ const kernels = [
     alone: 0,
     kind: fast ? 'attention' : 'multiplyAdds',
   },
-  rows('quantize attention', wide * hidden + hidden, 100 + 0.23 * hidden),
+  rows('quantize attention', wide * hidden + hidden, 90 + 0.23 * hidden),
   product('attention output', hidden, hidden, hidden + 4 * hidden + 4 * hidden),
   rows('LayerNorm, quantize', 4 * hidden + hidden, 220 + 0.57 * hidden),
   product('intermediate', inner, hidden, hidden + wide * inner),
-  rows('GELU, quantize', wide * inner + inner, 540 + 0.66 * inner),
+  rows('GELU, quantize', wide * inner + inner, 500 + 0.66 * inner),
   product('output', hidden, inner, inner + 4 * hidden + 4 * hidden),
   rows('LayerNorm, quantize', 4 * hidden + hidden, 220 + 0.57 * hidden),
 ];

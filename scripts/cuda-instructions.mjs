@@ -1,7 +1,9 @@
 // The instructions of every CUDA kernel, and of each of its innermost loops, by kind.
 //   node scripts/cuda-instructions.mjs [sm_90a] [--kernel PART-OF-A-NAME] [--cuobjdump PATH]
 // A scheduler issues one instruction a cycle, so a loop's share of multiply-adds (or of matrix instructions' cycles) is
-// the most that its units can reach. Every instruction has 16 bytes. Kernels that a kind of GPU never runs are left out.
+// the most that its units can reach. Every instruction has 16 bytes. "Longest way": instructions on the longest way through
+// the kernel that goes through each loop once and calls nothing (divisions call for operands out of the ordinary), which
+// is what a warp of a kernel without loops issues at most. Kernels that a kind of GPU never runs are left out.
 import { spawnSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import { compileKernels, demangle, fail } from './cuda-kernels.mjs';
@@ -36,17 +38,17 @@ compileKernels(positionals[0] ?? 'sm_90a', ({ cubin }) => {
   functions.push(...functionsOf(stdout));
 });
 const names = demangle(functions.map(({ name }) => name));
-console.log(`| kernel | instructions | bytes | ${kinds.map(([kind]) => kind).join(' | ')} | rest |`);
-console.log(`| --- | --- | --- | ${kinds.map(() => '---').join(' | ')} | --- |`);
+console.log(`| kernel | longest way | instructions | bytes | ${kinds.map(([kind]) => kind).join(' | ')} | rest |`);
+console.log(`| --- | --- | --- | --- | ${kinds.map(() => '---').join(' | ')} | --- |`);
 functions.forEach(({ instructions }, i) => {
   if (instructions.length <= 32 || !names[i].includes(values.kernel)) return;
-  console.log(`| ${names[i]} | ${cellsOf(instructions)} |`);
+  console.log(`| ${names[i]} | ${longestWay(instructions)} | ${cellsOf(instructions)} |`);
   const places = new Map(); // of equal loops
   for (const loop of innermostLoops(instructions)) {
     const cells = cellsOf(loop);
     places.set(cells, [...(places.get(cells) ?? []), `0x${loop[0].address.toString(16)}`]);
   }
-  for (const [cells, at] of places) console.log(`| - loop at ${at.join(', ')} | ${cells} |`);
+  for (const [cells, at] of places) console.log(`| - loop at ${at.join(', ')} | | ${cells} |`);
 });
 
 function cellsOf(instructions) {
@@ -103,6 +105,26 @@ function innermostLoops(instructions) {
     .filter((header) => !headers.some((other) => other !== header && loops.get(header).has(other)))
     .sort((one, other) => one - other)
     .map((header) => [...loops.get(header)].sort((a, b) => a - b).flatMap((block) => blocks[block].instructions));
+}
+
+/** See above. */
+function longestWay(instructions) {
+  const blocks = basicBlocks(instructions);
+  const ways = new Map();
+  const under = new Set(); // blocks whose ways are being looked for: a branch to one of them closes a loop
+  const wayFrom = (at) => {
+    if (ways.has(at)) return ways.get(at);
+    under.add(at);
+    const { instructions: own, next } = blocks[at];
+    const calls = own.some(({ text }) => /^CALL/.test(text));
+    const issued = own.filter(({ predicate }) => predicate !== '@!PT').length;
+    const open = next.filter((to) => !under.has(to)).map(wayFrom);
+    const way = calls ? -Infinity : issued + (next.length === 0 ? 0 : Math.max(-Infinity, ...open));
+    under.delete(at);
+    ways.set(at, way);
+    return way;
+  };
+  return wayFrom(0);
 }
 
 /** Instructions up to the next branch or target of one, with the numbers of the blocks that may come next or before. */
