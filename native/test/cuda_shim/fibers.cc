@@ -149,6 +149,7 @@ struct Block {
   int threads = 0, cluster = 1;  // of a block; blocks
   Ready ready;
   int running = -1, alive = 0;
+  std::vector<int> alive_in;  // each block of the cluster
   int64_t polls = 0;
   std::vector<Meeting> warps, warpgroups;
   std::vector<Meeting> barriers;  // kBarriers a block
@@ -219,6 +220,7 @@ void fiber_main() {
   if (!fiber.open_copies.empty() || !fiber.copy_groups.empty()) wait_copies(0);
   fiber.done = true;
   --current->alive;
+  --current->alive_in[static_cast<size_t>(cluster_rank())];
   progress();
   leave();
   fault("a thread that has ended was woken");
@@ -325,6 +327,7 @@ void run_grid(Dim3 grid, int threads, int64_t shared_bytes, const std::function<
       block.bulk.clear();
       block.polls = 0;
       block.alive = all_threads;
+      block.alive_in.assign(static_cast<size_t>(cluster), threads);
       const unsigned turn = launch + x + y;
       block.ready.clear(static_cast<Order>(turn % kOrders), turn);
       block.early = turn / kOrders % 2;
@@ -368,6 +371,7 @@ uint8_t* shared_memory() {
 }
 void* shared_of(int64_t offset, int rank) {
   if (rank < 0 || rank >= current->cluster) fault("the cluster has no such block");
+  if (current->alive_in[static_cast<size_t>(rank)] == 0) fault("a block reaches for the memory of one that has ended");
   return current->shared + static_cast<size_t>(rank) * current->shared_stride + offset;
 }
 
