@@ -157,11 +157,11 @@ __device__ __forceinline__ void multiply_panels(const Gemm& g, const PanelWalk& 
       if (lane == 0) barrier_arrive(shared.panel_empty());
     }
     for (int tile = own; tile < count; tile += kPanelGroups) {
+      const int64_t row = int64_t{first + tile} * kPanelRows + thread % 128 / 32 * 16 + lane / 4;
+      const TileRow pair[2] = {tile_row<Sum>(g, row, rows), tile_row<Sum>(g, row + 8, rows)};  // read meanwhile
       Sum sums[kPanelColumns / 2];
       multiply_panel(shared, PanelTurn::after((tiles_before + tile) * shared.blocks), tile == own, parity, lane, sums);
       if (tile + kPanelGroups >= count && lane == 0) barrier_arrive(shared.panel_empty());
-      const int64_t row = int64_t{first + tile} * kPanelRows + thread % 128 / 32 * 16 + lane / 4;
-      const TileRow pair[2] = {tile_row<Sum>(g, row, rows), tile_row<Sum>(g, row + 8, rows)};
       finish_tile<kFinish>(g, pair, int64_t{panel} * kPanelColumns, lane, sums);
     }
     tiles_before += count;

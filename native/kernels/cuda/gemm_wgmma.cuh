@@ -90,6 +90,8 @@ __device__ __forceinline__ void multiply_tiles(const Gemm& g, const TileWalk<Sha
   const int steps = steps_of(g.a).count();
   StageTurn<Shape::kStages> turn;
   walk.tiles([&](int row_tile, int column_tile) {
+    const int64_t row = int64_t{row_tile} * kBlockRows + group * 64 + thread % 128 / 32 * 16 + lane / 4;
+    const TileRow pair[2] = {tile_row<Sum>(g, row, rows), tile_row<Sum>(g, row + 8, rows)};  // read meanwhile
     Sum sums[kColumns / 2];
 #pragma unroll
     for (int i = 0; i < kColumns / 2; ++i) sums[i] = 0;
@@ -114,8 +116,6 @@ __device__ __forceinline__ void multiply_tiles(const Gemm& g, const TileWalk<Sha
     hold_accumulators(sums);
     free_stage<kCluster>(empty + last, lane);
 
-    const int64_t row = int64_t{row_tile} * kBlockRows + group * 64 + thread % 128 / 32 * 16 + lane / 4;
-    const TileRow pair[2] = {tile_row<Sum>(g, row, rows), tile_row<Sum>(g, row + 8, rows)};
     finish_tile<kFinish>(g, pair, int64_t{column_tile} * kColumns, lane, sums);
   });
 }
