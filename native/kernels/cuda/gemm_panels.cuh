@@ -94,6 +94,20 @@ __device__ __forceinline__ void fill_panels(const Gemm& g, const PanelWalk& walk
   PanelTurn turn;
   uint32_t parity = 1;
   walk.pieces([&](int panel, int first, int count) {
+    const int turns = count * shared.blocks;
+    int filled = 0;
+    const auto fill_until = [&](int end) {
+      for (; filled < end; ++filled, turn.next()) {
+        const int tile = first + filled / shared.blocks, block = filled % shared.blocks, stage = turn.of_stage.stage;
+        const int64_t at = (int64_t{tile / 2} * shared.blocks + block) * kBlockBytes + tile % 2 * kPanelStageBytes;
+        uint64_t* full = shared.full(turn.of_full.stage);
+        barrier_wait(shared.empty(stage), turn.of_stage.parity ^ 1);
+        barrier_arrive_expect(full, kPanelStageBytes);
+        copy_bulk(shared.stage(stage), g.a.data + at, kPanelStageBytes, full);
+      }
+    };
+    // Stages of the last panel's tiles become free without this one: they are filled before it may be.
+    fill_until(turns < kPanelStages ? turns : kPanelStages);
     barrier_wait(shared.panel_empty(), parity);  // Passes at once the first time.
     parity ^= 1;
     for (int block = 0; block < shared.blocks; ++block) {
@@ -101,16 +115,7 @@ __device__ __forceinline__ void fill_panels(const Gemm& g, const PanelWalk& walk
       copy_bulk(shared.panel(block), g.w + (int64_t{panel} * shared.blocks + block) * kBlockBytes, kBlockBytes,
                 shared.panel_full(block));
     }
-    for (int tile = first; tile < first + count; ++tile) {
-      const uint8_t* a = g.a.data + int64_t{tile / 2} * shared.blocks * kBlockBytes + tile % 2 * kPanelStageBytes;
-      for (int block = 0; block < shared.blocks; ++block, turn.next()) {
-        const int stage = turn.of_stage.stage;
-        uint64_t* full = shared.full(turn.of_full.stage);
-        barrier_wait(shared.empty(stage), turn.of_stage.parity ^ 1);
-        barrier_arrive_expect(full, kPanelStageBytes);
-        copy_bulk(shared.stage(stage), a + int64_t{block} * kBlockBytes, kPanelStageBytes, full);
-      }
-    }
+    fill_until(turns);
   });
 }
 
