@@ -109,6 +109,7 @@ __device__ __forceinline__ void load_tile(float* tile, const HeadSource& source,
     for (int i = 0; i < ExactTiles<kHead>::kPieces; ++i)
       widen<kHead>(tile, own.row + i * Pieces<kHead>::kRowStep, own.column, pieces[i]);
   } else {
+#pragma unroll 1
     for (int i = thread; i < kKeys * kHead; i += kExactThreads) {
       const int row = i / kHead, column = i % kHead;
       const bool valid = first + row < source.length && column < source.head_size;
