@@ -5,6 +5,7 @@
 #pragma once
 
 #include "kernels/cuda/gemm_epilogue.cuh"
+#include "kernels/cuda/gemm_stages.cuh"
 
 namespace whittle::cuda {
 
@@ -20,22 +21,6 @@ static_assert(kPanelFull >= kPanelStages + (kPanelGroups - 1) * kMostPanelBlocks
 // A chunk of A that stays in the second-level cache while all panels pass over it.
 static constexpr int64_t kPanelChunkBytes = int64_t{16} << 20;
 
-// A stage of shared memory and the parity of its turn.
-template <int kStages>
-struct StageTurn {
-  int stage = 0;
-  uint32_t parity = 0;
-  __device__ __forceinline__ void next() {
-    if (++stage == kStages) {
-      stage = 0;
-      parity ^= 1;
-    }
-  }
-  // The turn `count` turns after the first.
-  static __device__ __forceinline__ StageTurn after(int count) {
-    return {count % kStages, static_cast<uint32_t>(count / kStages & 1)};
-  }
-};
 struct PanelTurn {
   StageTurn<kPanelStages> of_stage;
   StageTurn<kPanelFull> of_full;
@@ -123,19 +108,12 @@ __device__ __forceinline__ void fill_panels(const Gemm& g, const PanelWalk& walk
 template <typename Sum>
 __device__ __forceinline__ void multiply_panel(const PanelShared& shared, PanelTurn turn, bool new_panel,
                                                uint32_t panel_parity, int lane, Sum (&sums)[kPanelColumns / 2]) {
-#pragma unroll
-  for (int i = 0; i < kPanelColumns / 2; ++i) sums[i] = 0;
-  hold_accumulators(sums);
+  clear_sums(sums);
   int last = 0;
   for (int block = 0; block < shared.blocks; ++block, turn.next()) {
     if (new_panel) barrier_wait(shared.panel_full(block), panel_parity);
     barrier_wait(shared.full(turn.of_full.stage), turn.of_full.parity);
-    wgmma_fence();
-    const uint64_t a = matrix_descriptor(shared.stage(turn.of_stage.stage));
-    const uint64_t w = matrix_descriptor(shared.panel(block));
-#pragma unroll
-    for (int part = 0; part < 4; ++part) wgmma(sums, a + 2 * part, w + 2 * part, block > 0 || part > 0);
-    wgmma_commit();
+    start_products(shared.stage(turn.of_stage.stage), shared.panel(block), block > 0, sums);
     if (block > 0) {
       wgmma_wait<1>();
       if (lane == 0) barrier_arrive(shared.empty(last));

@@ -93,19 +93,12 @@ __device__ __forceinline__ void multiply_tiles(const Gemm& g, const TileWalk<Sha
     const int64_t row = int64_t{row_tile} * kBlockRows + group * 64 + thread % 128 / 32 * 16 + lane / 4;
     const TileRow pair[2] = {tile_row<Sum>(g, row, rows), tile_row<Sum>(g, row + 8, rows)};  // read meanwhile
     Sum sums[kColumns / 2];
-#pragma unroll
-    for (int i = 0; i < kColumns / 2; ++i) sums[i] = 0;
-    hold_accumulators(sums);
+    clear_sums(sums);
     int last = 0;
     for (int step = 0; step < steps; ++step, turn.next()) {
       const uint8_t* stage = shared + turn.stage * Shape::kStageBytes;
       barrier_wait(full + turn.stage, turn.parity);
-      wgmma_fence();
-      const uint64_t a = matrix_descriptor(stage + group * 64 * kRowBytes);
-      const uint64_t w = matrix_descriptor(stage + kBlockBytes);
-#pragma unroll
-      for (int part = 0; part < 4; ++part) wgmma(sums, a + 2 * part, w + 2 * part, step > 0 || part > 0);
-      wgmma_commit();
+      start_products(stage + group * 64 * kRowBytes, stage + kBlockBytes, step > 0, sums);
       if (step > 0) {
         wgmma_wait<1>();
         free_stage<kCluster>(empty + last, lane);
@@ -160,7 +153,7 @@ void launch_gemm_wgmma(const Gemm& g, int multiprocessors, Stream stream) {
   constexpr int kCluster = Shape::kCluster;
   const int64_t row_tiles = (g.most_rows + kBlockRows - 1) / kBlockRows;
   const int64_t tiles = (row_tiles + kCluster - 1) / kCluster * ((g.n + Shape::kColumns - 1) / Shape::kColumns);
-  const int64_t clusters = multiprocessors / kCluster;
+  const int64_t clusters = multiprocessors < kCluster ? 1 : multiprocessors / kCluster;
   launch(gemm_wgmma_kernel<Shape, Sum, kFinish>, {(tiles < clusters ? tiles : clusters) * kCluster, 1, kCluster},
          kWgmmaThreads, Shape::kSharedBytes, stream, g);
 }
