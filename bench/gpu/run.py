@@ -151,7 +151,7 @@ def find_commit(options):
     return "unknown"
 
 
-class Session:
+class GpuCheck:
     """The parts, in the order in which they run."""
 
     def __init__(self, options, gpu):
@@ -328,20 +328,20 @@ def main():
     if not gpu and not options.rehearse:
         sys.exit("Expected an NVIDIA GPU but nvidia-smi shows none; without one: --rehearse")
 
-    session = Session(options, gpu)
+    check = GpuCheck(options, gpu)
     try:
-        session.run_all()
+        check.run_all()
     finally:
-        if session.preparing and session.preparing.poll() is None:
-            end_group(session.preparing)
+        if check.preparing and check.preparing.poll() is None:
+            end_group(check.preparing)
     result = make_result(
         gpu=gpu,
         rehearsal=options.rehearse,
         date=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         commit=find_commit(options),
-        parts=session.runner.parts,
+        parts=check.runner.parts,
         measures_only=MEASURES_ONLY,
-        **{name: read_json(session.json(name)) for name in ("bench", "pytorch", "texts")},
+        **{name: read_json(check.json(name)) for name in ("bench", "pytorch", "texts")},
     )
     # A rehearsal's figures mean nothing and must not be taken for results.
     kept = os.path.join(options.out, "rehearsal.json" if options.rehearse else "gpu.json")
@@ -352,7 +352,7 @@ def main():
             json.dump(result, file, indent=2)
             file.write("\n")
     print_summary(result)
-    print(f"Written to {', '.join(files)}; log in {session.runner.log.name}")
+    print(f"Written to {', '.join(files)}; log in {check.runner.log.name}")
     return 1 if result["failures"] else 0
 
 
