@@ -268,20 +268,28 @@ TEST(cuda_rows, layer_norm_quantizes_what_it_stores) {
     }
 }
 
-// A norm without gamma stores what it reads, in any form.
+// In any form, what the norm gives; without gamma, what it reads.
 TEST(cuda_rows, layer_norm_rounds) {
   std::mt19937_64 random = generator(8);
   for (GpuDevice* device : cuda_devices())
     for (const int64_t cols : joined(kColumns, kNormColumns))
-      for (const cuda::Form form : {cuda::Form::bf16, cuda::Form::split}) {
-        CudaBench bench(*device);
-        const int64_t rows = 1 + static_cast<int64_t>(random() % 9);
-        const auto x = random_floats(random, rows * cols);
-        cuda::Rows call{bench.put_one(static_cast<int32_t>(rows)), rows, cols, bench.put(x), cuda::Format::f32, {}};
-        call.result.operand = take_operand(bench, form, rows, cols, 0);
-        bench.kernels().layer_norm(call, bench.stream());
-        check_rounded(bench, call.result.operand, x, rows);
-      }
+      for (const cuda::Form form : {cuda::Form::bf16, cuda::Form::split})
+        for (const bool with_norm : {false, true}) {
+          CudaBench bench(*device);
+          const int64_t rows = 1 + static_cast<int64_t>(random() % 9);
+          auto x = random_floats(random, rows * cols);
+          cuda::Rows call{bench.put_one(static_cast<int32_t>(rows)), rows, cols, bench.put(x), cuda::Format::f32, {}};
+          if (with_norm) {
+            const auto gamma = random_floats(random, cols), beta = random_floats(random, cols);
+            call.result.gamma = bench.put(gamma);
+            call.result.beta = bench.put(beta);
+            call.result.epsilon = 1e-12f;
+            x = layer_norm_of_cpu(x, rows, cols, gamma, beta, 1e-12f);
+          }
+          call.result.operand = take_operand(bench, form, rows, cols, 0);
+          bench.kernels().layer_norm(call, bench.stream());
+          check_rounded(bench, call.result.operand, x, rows);
+        }
 }
 
 TEST(cuda_rows, convert_f32_bf16) {
