@@ -33,7 +33,8 @@ function product(name, n, k, rowBytes) {
   const [height, width] = panels ? [64, 128] : [128, 256];
   const steps = (tokens * n * k) / (height * width * 128); // of 128 bytes of k
   const filled = (panels ? height : height + width) * 128;
-  const fetched = (panels ? height : height + width / 2) * 128; // two blocks fetch half of W each, for both
+  // Panels stay; of other W two blocks fetch half each, for both.
+  const fetched = (panels ? height : height + (weights * width) / 2) * 128;
   const read = 4 * (height / 64) * (64 + width) * 32; // four multiplications of 32 bytes for each 64 rows
   const issue = (tokens * n * epilogue) / (128 * clock);
   return {
@@ -41,7 +42,7 @@ function product(name, n, k, rowBytes) {
     operations: 2 * tokens * n * k,
     rate: gpu.int8 * (sparse ? 2 : 1),
     bytes: tokens * rowBytes + weights * n * k,
-    cached: steps * fetched * (sparse ? (height + weights * width) / (height + width) : 1),
+    cached: steps * fetched,
     shared: (steps * (filled + read)) / (128 * clock),
     issue,
     alone: panels ? 0 : issue,

@@ -8,10 +8,7 @@ import { spawnSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import { compileKernels, demangle, fail } from './cuda-kernels.mjs';
 
-const { values, positionals } = parseArgs({
-  options: { kernel: { type: 'string', default: '' }, cuobjdump: { type: 'string' } },
-  allowPositionals: true,
-});
+const { values, positionals } = parsed();
 const cuobjdump = values.cuobjdump ?? process.env.CUOBJDUMP ?? 'cuobjdump';
 if (spawnSync(cuobjdump, ['--version']).status !== 0)
   fail(
@@ -50,6 +47,15 @@ functions.forEach(({ instructions }, i) => {
   }
   for (const [cells, at] of places) console.log(`| - loop at ${at.join(', ')} | | ${cells} |`);
 });
+
+function parsed() {
+  try {
+    const options = { kernel: { type: 'string', default: '' }, cuobjdump: { type: 'string' } };
+    return parseArgs({ options, allowPositionals: true });
+  } catch (error) {
+    return fail(error.message);
+  }
+}
 
 function cellsOf(instructions) {
   const counts = kinds.map(([, pattern]) => instructions.filter(({ text }) => pattern.test(text)).length);

@@ -101,7 +101,7 @@ struct Gemm {
   Activation activation;
   const float* residual;  // [rows, n] or null, added after the activation; may be y
   // LayerNorm of the residual, on its way: (residual - mean) * scale * gamma + beta. Null: as it is.
-  const RowStats* residual_stats;                // [rows]
+  const RowStats* residual_stats;               // [rows]
   const float *residual_gamma, *residual_beta;  // [n]
   Format format;  // of y: [rows, n], or the operand of the next product (bf16 or split)
   void* y;
