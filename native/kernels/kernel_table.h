@@ -155,6 +155,18 @@ struct KernelTable {
   void (*attention_rows_bf16)(const bf16* q, const bf16* k, const bf16* v, int64_t stride, int64_t queries,
                               int64_t length, int64_t head_size, float scale, const ScoreBias* bias, float* scratch,
                               float* out, int64_t out_stride);
+  // --- attention in integers, what kernels/byte_attention.h says; bit-identical on every ISA -----------------
+  // q[r, h * head_size + c] = quantize_rows_s8 of head h of row r, xor `flip` (0x80: as the left operand of gemm_s8),
+  // and scales[h * scale_stride + r]. x: [rows, heads * head_size].
+  void (*quantize_heads_s8)(const float* x, int64_t x_stride, int64_t rows, int64_t heads, int64_t head_size,
+                            uint8_t flip, int8_t* q, int64_t q_stride, float* scales, int64_t scale_stride);
+  // Weights [rows, length] from products of bytes [rows, length] and their keys' scales, and the sums of the
+  // exponentials behind them, in units of kExponentialUnit. Of a row: x = product * key_scale * row_factor + bias *
+  // log2(e); weight = round(2^(x - max x) * value_weight), sum = sum of round(2^(x - max x) / kExponentialUnit).
+  // bias: seen from the first row and key 0, or null. Columns from `length` to padded_k(length) may be written.
+  void (*softmax_u8)(const int32_t* products, int64_t stride, int64_t rows, int64_t length, const float* row_factors,
+                     const float* key_scales, const float* value_weights, const ScoreBias* bias, uint8_t* weights,
+                     int64_t weights_stride, int32_t* sums);
   // Gradients dq, dk, dv (rows `stride` apart like q, k, v, which they may be; overwritten) from dout [length,
   // head_size], rows `dout_stride` apart. scratch: attention_backward_scratch(length, head_size) floats. dbias: laid
   // out as bias->data and added to, or null.

@@ -1,0 +1,31 @@
+// Attention in integers: q, k, v as int8 with a scale a token and head, weights as bytes. Sums of products of integers
+// have no order, so that every ISA and every GPU gives the same bits.
+//
+// With t = (q_i . k_j) * scale of k_j and a = scale of q_i * log2(e) / sqrt(head_size), a row's softmax in base 2 is
+// e_j = 2^(fma(t_j, a, -max(t) * a)), or with a bias b the x_j = fma(t_j, a, b_j * log2(e)) take the place of t_j * a.
+// Its sum is one of integers too, round(e_j / kExponentialUnit). The scales of v differ from key to key; they go into
+// the weights, which are round(255 e_j * scale of v_j / V), V the largest of them.
+#pragma once
+
+#include <cstdint>
+
+namespace whittle {
+
+inline constexpr float kLog2E = 1.44269504088896341f;
+
+// 2^y for y <= 0: y = n + f with |f| <= 1/2 (n to nearest, ties to even), and a polynomial in f, which is off by
+// 7.5e-5 of 2^f at most. Below -100 it stays at 2^-100.
+inline constexpr float kLowestExponent = -100.0f;
+inline constexpr float kPowerOfTwo[4] = {0.999928057f, 0.693260968f, 0.242611125f, 0.0551716685f};
+
+// Added to a float below 2^22, this leaves the nearest integer in the lowest bits of the sum.
+inline constexpr float kRounding = 12582912.0f;  // 1.5 * 2^23
+inline constexpr int32_t kRoundingBits = 0x4b400000;
+
+inline constexpr float kExponentialScale = 262144.0f;                // 1 / kExponentialUnit
+inline constexpr float kExponentialUnit = 1 / kExponentialScale;     // of a softmax's sum
+inline constexpr float kWeightUnit = kExponentialScale / 255.0f;     // of a weight, in kExponentialUnit
+// A softmax's sum fits into int32, and so do the sums of products with weights.
+inline constexpr int64_t kMostByteKeys = 8191;
+
+}  // namespace whittle

@@ -1,0 +1,130 @@
+#include "ops/attention_bytes.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+namespace whittle {
+
+namespace {
+
+constexpr int64_t kTokensPerTask = 256;  // work of at least this many queries, so that short sequences share a task
+constexpr int64_t kBlockBytes = 24 << 10;  // of products of a block of queries: they stay in the first-level cache
+constexpr int64_t kMostBlockRows = 96;
+// Bytes of a left operand stand for themselves less 128.
+constexpr int32_t kZeroByte = 128;
+constexpr uint8_t kOneByte = 129;
+
+// The memory of one head of one sequence.
+struct HeadBuffers {
+  int64_t rows;  // of a block of queries
+  int64_t products_stride, weights_stride;
+  void *keys, *values;   // packed
+  float* value_weights;  // [length]
+  uint8_t* ones;         // a row whose product with the values is their sum
+  int32_t* value_sums;   // [head_size]
+  float* unit_scales;    // [head_size]
+  float* row_factors;    // [rows]
+  int32_t* sums;         // [rows]
+  int32_t* offsets;      // [rows]
+  int32_t* products;     // [rows, products_stride]
+  uint8_t* weights;      // [rows, weights_stride]
+  int32_t* results;      // [rows, head_size]
+
+  HeadBuffers(int64_t length, int64_t head_size, const KernelTable& kernels, Arena& arena) {
+    const auto& product = kernels.gemm_s8;
+    products_stride = (length + 15) / 16 * 16;
+    weights_stride = padded_k(length);
+    // A multiple of what the product computes at once.
+    const int64_t fitting = kBlockBytes / (products_stride * static_cast<int64_t>(sizeof(int32_t)));
+    rows = std::clamp(fitting / product.rows * product.rows, product.rows, std::max(kMostBlockRows, product.rows));
+    keys = arena.take<uint8_t>(product.packed_bytes(length, head_size));
+    values = arena.take<uint8_t>(product.packed_bytes(head_size, length));
+    value_weights = arena.take<float>(length);
+    ones = arena.take<uint8_t>(weights_stride);
+    value_sums = arena.take<int32_t>(head_size);
+    unit_scales = arena.take<float>(head_size);
+    row_factors = arena.take<float>(rows);
+    sums = arena.take<int32_t>(rows);
+    offsets = arena.take<int32_t>(rows);
+    products = arena.take<int32_t>(rows * products_stride);
+    weights = arena.take<uint8_t>(rows * weights_stride);
+    results = arena.take<int32_t>(rows * head_size);
+  }
+};
+
+// One head of one sequence, its first token first.
+struct Head {
+  const int8_t *q, *k, *v;
+  int64_t stride;
+  const float *q_scales, *k_scales, *v_scales;
+  int64_t queries, length, head_size;
+  const ScoreBias* bias;  // or null
+  float* out;
+  int64_t out_stride;
+};
+
+void attend(const Head& a, const KernelTable& kernels, Arena& arena) {
+  const Arena::Scope scope(arena);
+  const HeadBuffers t(a.length, a.head_size, kernels, arena);
+  const auto& product = kernels.gemm_s8;
+  product.pack(a.k, a.stride, 1, a.length, a.head_size, 0, a.length, t.keys);
+  product.pack(a.v, 1, a.stride, a.head_size, a.length, 0, a.head_size, t.values);
+
+  const float largest = *std::max_element(a.v_scales, a.v_scales + a.length);
+  const float unit = largest == 0 ? 0.0f : 255.0f / largest;
+  for (int64_t j = 0; j < a.length; ++j) t.value_weights[j] = a.v_scales[j] * unit;
+  std::memset(t.ones, kOneByte, static_cast<size_t>(t.weights_stride));
+  product.run(t.ones, t.weights_stride, t.values, 1, a.head_size, a.length, 0, a.head_size, t.value_sums, a.head_size,
+              false);
+  std::fill_n(t.unit_scales, a.head_size, 1.0f);
+  std::fill_n(t.offsets, t.rows, kZeroByte);
+
+  const float factor = kLog2E * (1 / std::sqrt(static_cast<float>(a.head_size)));
+  const float weight_unit = largest * kWeightUnit;
+  const int64_t blocks = (a.queries + t.rows - 1) / t.rows;
+  for (int64_t b = 0; b < blocks; ++b) {
+    const int64_t begin = a.queries * b / blocks, rows = a.queries * (b + 1) / blocks - begin;
+    product.run(reinterpret_cast<const uint8_t*>(a.q + begin * a.stride), a.stride, t.keys, rows, a.length, a.head_size,
+                0, a.length, t.products, t.products_stride, false);
+    for (int64_t r = 0; r < rows; ++r) t.row_factors[r] = a.q_scales[begin + r] * factor;
+    ScoreBias bias{};
+    if (a.bias) bias = {a.bias->data + begin * a.bias->stride, a.bias->stride};
+    kernels.softmax_u8(t.products, t.products_stride, rows, a.length, t.row_factors, a.k_scales, t.value_weights,
+                       a.bias ? &bias : nullptr, t.weights, t.weights_stride, t.sums);
+    product.run(t.weights, t.weights_stride, t.values, rows, a.head_size, a.length, 0, a.head_size, t.results,
+                a.head_size, false);
+    for (int64_t r = 0; r < rows; ++r) t.row_factors[r] = weight_unit / static_cast<float>(t.sums[r]);
+    const SumsS8 results = {t.results,     a.head_size, t.row_factors, t.unit_scales, t.offsets,
+                            t.value_sums,  nullptr,     nullptr,       0};
+    kernels.epilogue_s8(results, rows, a.head_size, nullptr, Activation::none, nullptr, 0,
+                        a.out + begin * a.out_stride, a.out_stride);
+  }
+}
+
+}  // namespace
+
+void attention_bytes(const AttentionBytes& a, const Context& context) {
+  const auto run_head = [&](int64_t sequence, int64_t index) {
+    const int64_t begin = a.offsets[sequence], length = a.offsets[sequence + 1] - begin;
+    if (length == 0) return;
+    const int64_t at = begin * a.stride + index * a.head_size, scales_at = index * a.scale_stride + begin;
+    ScoreBias bias = {a.bias.data, -1};  // seen from query 0 and key 0
+    if (bias.data) bias.data += index * a.bias.width() + a.bias.max_distance - 1;
+    attend({a.q + at, a.k + at, a.v + at, a.stride, a.q_scales + scales_at, a.k_scales + scales_at,
+            a.v_scales + scales_at, a.first_only ? 1 : length, length, a.head_size, bias.data ? &bias : nullptr,
+            a.out + begin * a.out_stride + index * a.head_size, a.out_stride},
+           context.kernels, thread_arena());
+  };
+  const int64_t units = a.sequences * a.heads;
+  if (units == 0) return;
+  const int64_t mean_length = a.offsets[a.sequences] / a.sequences + 1;
+  const int64_t grain =
+      std::clamp<int64_t>(kTokensPerTask / mean_length, 1, std::max<int64_t>(1, units / context.threads));
+  context.pool.run((units + grain - 1) / grain, context.threads, [&](int64_t task) {
+    const int64_t end = std::min((task + 1) * grain, units);
+    for (int64_t unit = task * grain; unit < end; ++unit) run_head(unit / a.heads, unit % a.heads);
+  });
+}
+
+}  // namespace whittle

@@ -1,0 +1,295 @@
+// Attention in integers: its kernels on every ISA against the reference, bit for bit, the whole operation against a
+// plain one, and that against attention in double from the numbers before they were rounded.
+#include <algorithm>
+
+#include "cpu/arena.h"
+#include "ops/attention_bytes.h"
+#include "test/buffers.h"
+#include "test/kernel_variants.h"
+
+using namespace whittle;
+using namespace whittle::test;
+
+namespace {
+
+const int64_t kLengths[] = {1, 2, 3, 7, 15, 16, 17, 31, 33, 63, 64, 65, 97, 128, 200, 513};
+const int64_t kHeadSizes[] = {1, 5, 8, 16, 20, 32, 48, 64, 80, 128};
+
+// Everything of the softmax of one row, as kernels/byte_attention.h and KernelTable say.
+void plain_softmax(const std::vector<int32_t>& products, float row_factor, const float* key_scales,
+                   const float* value_weights, const float* bias, int32_t& sum, std::vector<int32_t>& weights) {
+  const size_t length = products.size();
+  std::vector<float> x(length);
+  for (size_t j = 0; j < length; ++j) {
+    const float t = static_cast<float>(products[j]) * key_scales[j];
+    x[j] = bias ? std::fma(t, row_factor, bias[j] * 1.44269504088896341f) : t;
+  }
+  float highest = *std::max_element(x.begin(), x.end());
+  if (!bias) highest *= row_factor;
+  sum = 0;
+  for (size_t j = 0; j < length; ++j) {
+    const float y = std::max(bias ? x[j] - highest : std::fma(x[j], row_factor, -highest), -100.0f);
+    const float whole = std::nearbyintf(y), f = y - whole;
+    const float p =
+        std::fma(std::fma(std::fma(0.0551716685f, f, 0.242611125f), f, 0.693260968f), f, 0.999928057f);
+    const double e = std::ldexp(static_cast<double>(p), static_cast<int>(whole));
+    sum += static_cast<int32_t>(std::nearbyint(e * 262144));
+    weights[j] = static_cast<int32_t>(std::nearbyint(e * value_weights[j]));  // exact in double
+  }
+}
+
+// A batch of sequences and what quantize_heads_s8 makes of it.
+struct Batch {
+  int64_t heads, size, tokens, stride;
+  std::vector<int32_t> offsets = {0};
+  std::vector<float> x, bias, scales;
+  std::vector<int8_t> bytes;
+
+  // varied: rows and heads of very different sizes, and some of zeros.
+  Batch(std::mt19937_64& random, const std::vector<int64_t>& lengths, int64_t heads, int64_t size, bool varied)
+      : heads(heads), size(size) {
+    for (const int64_t length : lengths) offsets.push_back(offsets.back() + static_cast<int32_t>(length));
+    tokens = offsets.back();
+    const int64_t width = 3 * heads * size;
+    x = random_floats(random, tokens * width);
+    for (int64_t t = 0; t < tokens && varied; ++t)
+      for (int64_t h = 0; h < 3 * heads; ++h) {
+        const uint64_t draw = random() % 16;
+        const float factor = draw == 0 ? 0.0f : draw == 1 ? 40.0f : draw == 2 ? 1e-6f : 1.5f;
+        for (int64_t c = 0; c < size; ++c) x[static_cast<size_t>(t * width + h * size + c)] *= factor;
+      }
+    bias = random_floats(random, heads * (2 * max_distance() - 1));
+    stride = padded_k(width + kPadK);
+    bytes.resize(static_cast<size_t>(tokens * stride), int8_t{77});
+    scales.resize(static_cast<size_t>(3 * heads * scale_stride()));
+    const KernelTable& ref = *kernels_for(Isa::ref);
+    for (int part = 0; part < 3; ++part) {
+      const int64_t column = part * heads * size;
+      ref.quantize_heads_s8(x.data() + column, width, tokens, heads, size, part == 0 ? 0x80 : 0, bytes.data() + column,
+                            stride, scales.data() + part * heads * scale_stride(), scale_stride());
+    }
+  }
+  int64_t max_distance() const { return 520; }
+  int64_t scale_stride() const { return tokens + 3; }
+  int64_t sequences() const { return static_cast<int64_t>(offsets.size()) - 1; }
+  const float* scales_of(int part) const { return scales.data() + part * heads * scale_stride(); }
+  float at(int part, int64_t token, int64_t head, int64_t c) const {
+    return x[static_cast<size_t>(token * 3 * heads * size + (part * heads + head) * size + c)];
+  }
+  int32_t byte(int part, int64_t token, int64_t head, int64_t c) const {
+    const int8_t value = bytes[static_cast<size_t>(token * stride + (part * heads + head) * size + c)];
+    return part == 0 ? static_cast<int8_t>(static_cast<uint8_t>(value) ^ 0x80) : value;
+  }
+  float scale(int part, int64_t token, int64_t head) const { return scales_of(part)[head * scale_stride() + token]; }
+  float bias_of(int64_t head, int64_t i, int64_t j) const {
+    return bias[static_cast<size_t>(head * (2 * max_distance() - 1) + max_distance() - 1 + j - i)];
+  }
+
+  AttentionBytes call(float* out, int64_t out_stride, bool with_bias, bool first_only) const {
+    const int8_t* q = bytes.data();
+    const int64_t hidden = heads * size;
+    const PositionBias position_bias = {with_bias ? bias.data() : nullptr, max_distance()};
+    return {q,           q + hidden, q + 2 * hidden, stride,     scales_of(0), scales_of(1),  scales_of(2),
+            scale_stride(), offsets.data(), sequences(), heads, size, out, out_stride, position_bias, first_only};
+  }
+};
+
+// [tokens, heads * size]
+std::vector<float> plain_attention(const Batch& b, bool with_bias) {
+  std::vector<float> out(static_cast<size_t>(b.tokens * b.heads * b.size));
+  const float factor = 1.44269504088896341f * (1 / std::sqrt(static_cast<float>(b.size)));
+  for (int64_t s = 0; s < b.sequences(); ++s)
+    for (int64_t h = 0; h < b.heads; ++h) {
+      const int64_t begin = b.offsets[static_cast<size_t>(s)];
+      const size_t length = static_cast<size_t>(b.offsets[static_cast<size_t>(s) + 1] - begin);
+      std::vector<float> key_scales(length), value_weights(length), bias(length);
+      float largest = 0;
+      for (size_t j = 0; j < length; ++j) {
+        key_scales[j] = b.scale(1, begin + static_cast<int64_t>(j), h);
+        value_weights[j] = b.scale(2, begin + static_cast<int64_t>(j), h);
+        largest = std::max(largest, value_weights[j]);
+      }
+      const float unit = largest == 0 ? 0.0f : 255.0f / largest;
+      for (float& weight : value_weights) weight *= unit;
+      std::vector<int32_t> products(length), weights(length);
+      for (size_t i = 0; i < length; ++i) {
+        const int64_t token = begin + static_cast<int64_t>(i);
+        for (size_t j = 0; j < length; ++j) {
+          products[j] = 0;
+          for (int64_t c = 0; c < b.size; ++c)
+            products[j] += b.byte(0, token, h, c) * b.byte(1, begin + static_cast<int64_t>(j), h, c);
+          bias[j] = b.bias_of(h, static_cast<int64_t>(i), static_cast<int64_t>(j));
+        }
+        int32_t sum;
+        plain_softmax(products, b.scale(0, token, h) * factor, key_scales.data(), value_weights.data(),
+                      with_bias ? bias.data() : nullptr, sum, weights);
+        const float result_factor = largest * (262144.0f / 255.0f) / static_cast<float>(sum);
+        for (int64_t c = 0; c < b.size; ++c) {
+          int32_t total = 0;
+          for (size_t j = 0; j < length; ++j) total += weights[j] * b.byte(2, begin + static_cast<int64_t>(j), h, c);
+          out[static_cast<size_t>(token * b.heads * b.size + h * b.size + c)] =
+              static_cast<float>(total) * result_factor;
+        }
+      }
+    }
+  return out;
+}
+
+// From the numbers before they were rounded: [tokens, heads * size]
+std::vector<double> exact_attention(const Batch& b, bool with_bias) {
+  std::vector<double> out(static_cast<size_t>(b.tokens * b.heads * b.size));
+  for (int64_t s = 0; s < b.sequences(); ++s)
+    for (int64_t h = 0; h < b.heads; ++h) {
+      const int64_t begin = b.offsets[static_cast<size_t>(s)], end = b.offsets[static_cast<size_t>(s) + 1];
+      for (int64_t i = begin; i < end; ++i) {
+        std::vector<double> scores;
+        for (int64_t j = begin; j < end; ++j) {
+          double score = 0;
+          for (int64_t c = 0; c < b.size; ++c) score += double{b.at(0, i, h, c)} * b.at(1, j, h, c);
+          scores.push_back(score / std::sqrt(static_cast<double>(b.size)) +
+                           (with_bias ? b.bias_of(h, i - begin, j - begin) : 0.0f));
+        }
+        const double highest = *std::max_element(scores.begin(), scores.end());
+        double sum = 0;
+        for (double& score : scores) sum += score = std::exp(score - highest);
+        for (int64_t j = begin; j < end; ++j)
+          for (int64_t c = 0; c < b.size; ++c)
+            out[static_cast<size_t>(i * b.heads * b.size + h * b.size + c)] +=
+                scores[static_cast<size_t>(j - begin)] / sum * b.at(2, j, h, c);
+      }
+    }
+  return out;
+}
+
+}  // namespace
+
+TEST(attention_bytes, quantize_heads_of_every_isa) {
+  auto random = generator(61);
+  const KernelTable& ref = *kernels_for(Isa::ref);
+  for (const int64_t size : kHeadSizes)
+    for (const int64_t rows : {1, 2, 15, 16, 17, 33}) {
+      const int64_t heads = 3, cols = heads * size, stride = cols + 5;
+      std::vector<float> x = random_floats(random, rows * stride);
+      for (int64_t c = 0; c < size; ++c) x[static_cast<size_t>(size + c)] = 0;              // a head of zeros
+      for (int64_t c = 0; c < size; ++c) x[static_cast<size_t>(2 * size + c)] *= 1e-38f;    // one that counts as zeros
+      x[0] = -x[0] * 1e6f;
+      for (int64_t r = 0; r < rows; ++r) {
+        std::vector<int8_t> row(static_cast<size_t>(padded_k(size)));
+        for (int64_t h = 0; h < heads; ++h) {
+          float scale;
+          ref.quantize_rows_s8(x.data() + r * stride + h * size, stride, 1, size, row.data(), padded_k(size), &scale);
+          for (const KernelVariant& variant : kernel_variants())
+            for (const uint8_t flip : {uint8_t{0}, uint8_t{0x80}}) {
+              Guarded<int8_t> q(rows, cols, cols + 7);
+              Guarded<float> scales(heads, rows, rows + 2);
+              variant.table->quantize_heads_s8(x.data(), stride, rows, heads, size, flip, q.data(), cols + 7,
+                                               scales.data(), rows + 2);
+              const std::string what = variant.name + ", head size " + std::to_string(size);
+              q.check_guards(what);
+              scales.check_guards(what);
+              CHECK_EQUAL(scales.at(h, r), scale);
+              for (int64_t c = 0; c < size; ++c) {
+                const uint8_t byte = static_cast<uint8_t>(row[static_cast<size_t>(c)]);
+                CHECK_EQUAL(int{q.at(r, h * size + c)}, int{static_cast<int8_t>(byte ^ flip)});
+              }
+            }
+        }
+      }
+    }
+}
+
+TEST(attention_bytes, softmax_of_every_isa) {
+  auto random = generator(62);
+  for (const int64_t length : kLengths) {
+    const int64_t rows = 5, stride = length + 3;
+    std::vector<int32_t> products(static_cast<size_t>(rows * stride));
+    for (int32_t& product : products) product = static_cast<int32_t>(random() % 400000) - 200000;
+    std::vector<float> row_factors = {2e-3f, 1e-4f, 0, 3e-5f, 1.0f};
+    std::vector<float> key_scales = random_floats(random, length), value_weights(static_cast<size_t>(length));
+    for (float& scale : key_scales) scale = std::fabs(scale) * 0.02f;
+    for (float& weight : value_weights) weight = static_cast<float>(random() % 25501) / 100.0f;
+    value_weights[0] = 255;
+    const std::vector<float> bias = random_floats(random, 2 * (length + rows));
+    const ScoreBias by_distance{bias.data() + length + rows, -1};
+    for (const ScoreBias* choice : {static_cast<const ScoreBias*>(nullptr), &by_distance})
+      for (const KernelVariant& variant : kernel_variants()) {
+        const std::string what =
+            variant.name + ", length " + std::to_string(length) + (choice ? ", with bias" : "");
+        const int64_t width = padded_k(length);
+        Guarded<uint8_t> weights(rows, width, width + 64);
+        Guarded<int32_t> sums(1, rows, rows);
+        variant.table->softmax_u8(products.data(), stride, rows, length, row_factors.data(), key_scales.data(),
+                                  value_weights.data(), choice, weights.data(), width + 64, sums.data());
+        weights.check_guards(what);
+        sums.check_guards(what);
+        for (int64_t r = 0; r < rows; ++r) {
+          const auto begin = products.begin() + r * stride;
+          std::vector<int32_t> expected(static_cast<size_t>(length));
+          int32_t sum;
+          plain_softmax({begin, begin + length}, row_factors[static_cast<size_t>(r)], key_scales.data(),
+                        value_weights.data(), choice ? choice->data - r : nullptr, sum, expected);
+          if (sums.at(0, r) != sum) WHITTLE_FAIL(what << ": sum " << sums.at(0, r) << " but expected " << sum);
+          for (int64_t j = 0; j < length; ++j)
+            if (weights.at(r, j) != expected[static_cast<size_t>(j)])
+              WHITTLE_FAIL(what << ": weight [" << r << ", " << j << "] is " << int{weights.at(r, j)}
+                                << " but expected " << expected[static_cast<size_t>(j)]);
+        }
+      }
+  }
+}
+
+TEST(attention_bytes, every_isa_gives_the_bits_of_plain_sums) {
+  auto random = generator(63);
+  const std::vector<int64_t> many = {1, 17, 2, 64, 33, 16, 3};
+  std::vector<std::pair<std::vector<int64_t>, int64_t>> shapes;
+  for (const int64_t size : kHeadSizes) shapes.push_back({many, size});
+  for (const int64_t length : kLengths) shapes.push_back({{length}, 32});
+  shapes.push_back({{130, 65}, 64});
+  for (const auto& [lengths, size] : shapes) {
+    const Batch batch(random, lengths, 2, size, true);
+    const int64_t hidden = batch.heads * batch.size;
+    for (const bool with_bias : {false, true}) {
+      const std::vector<float> expected = plain_attention(batch, with_bias);
+      for (const KernelVariant& variant : kernel_variants())
+        for (const int threads : {1, 3}) {
+          Arena arena;
+          const Context context{*variant.table, ThreadPool::instance(), threads, arena};
+          const std::string what = variant.name + ", head size " + std::to_string(size) + ", " +
+                                   std::to_string(lengths[0]) + " tokens first" + (with_bias ? ", with bias" : "");
+          Guarded<float> out(batch.tokens, hidden, hidden + 3), first(batch.tokens, hidden, hidden + 3);
+          attention_bytes(batch.call(out.data(), hidden + 3, with_bias, false), context);
+          out.check_guards(what);
+          for (int64_t t = 0; t < batch.tokens; ++t)
+            for (int64_t c = 0; c < hidden; ++c)
+              if (out.at(t, c) != expected[static_cast<size_t>(t * hidden + c)])
+                WHITTLE_FAIL(what << ": [" << t << ", " << c << "] is " << out.at(t, c) << " but expected "
+                                  << expected[static_cast<size_t>(t * hidden + c)]);
+          attention_bytes(batch.call(first.data(), hidden + 3, with_bias, true), context);
+          for (int64_t s = 0; s < batch.sequences(); ++s)
+            for (int64_t c = 0; c < hidden; ++c) {
+              const int64_t token = batch.offsets[static_cast<size_t>(s)];
+              CHECK_EQUAL(first.at(token, c), out.at(token, c));
+            }
+        }
+    }
+  }
+}
+
+// Rounding q, k, v and the weights to a byte each costs about a hundredth of the largest value.
+TEST(attention_bytes, is_close_to_attention_before_rounding) {
+  auto random = generator(64);
+  for (const int64_t size : {32, 64}) {
+    const Batch batch(random, {50, 128}, 4, size, false);
+    for (const bool with_bias : {false, true}) {
+      const std::vector<float> rounded = plain_attention(batch, with_bias);
+      const std::vector<double> exact = exact_attention(batch, with_bias);
+      double difference = 0, squares = 0;
+      for (size_t i = 0; i < rounded.size(); ++i) {
+        difference += (rounded[i] - exact[i]) * (rounded[i] - exact[i]);
+        squares += exact[i] * exact[i];
+      }
+      if (!(std::sqrt(difference / squares) < 0.02))
+        WHITTLE_FAIL("relative root mean square error " << std::sqrt(difference / squares));
+    }
+  }
+}
