@@ -3,8 +3,10 @@
 //
 // With t = (q_i . k_j) * scale of k_j and a = scale of q_i * log2(e) / sqrt(head_size), a row's softmax in base 2 is
 // e_j = 2^(fma(t_j, a, -max(t) * a)), or with a bias b the x_j = fma(t_j, a, b_j * log2(e)) take the place of t_j * a.
-// Its sum is one of integers too, round(e_j / kExponentialUnit). The scales of v differ from key to key; they go into
-// the weights, which are round(255 e_j * scale of v_j / V), V the largest of them.
+// Its sum is one of integers too, of round(e_j / kExponentialUnit). The scales of v differ from key to key; they go into
+// the weights: with r_j the scale of v_j over the largest of the sequence, weight j is round(c e_j r_j). Where a row
+// attends to keys of small values most, all e_j r_j are small, so c grows as they shrink: c = kTopWeight * 2^(max x -
+// max(x + l)), l_j being the logarithm of r_j or less, and the exponent at most kMostShift.
 #pragma once
 
 #include <cstdint>
@@ -22,9 +24,14 @@ inline constexpr float kPowerOfTwo[4] = {0.999928057f, 0.693260968f, 0.242611125
 inline constexpr float kRounding = 12582912.0f;  // 1.5 * 2^23
 inline constexpr int32_t kRoundingBits = 0x4b400000;
 
-inline constexpr float kExponentialScale = 262144.0f;                // 1 / kExponentialUnit
-inline constexpr float kExponentialUnit = 1 / kExponentialScale;     // of a softmax's sum
-inline constexpr float kWeightUnit = kExponentialScale / 255.0f;     // of a weight, in kExponentialUnit
+inline constexpr float kExponentialScale = 262144.0f;  // 1 / kExponentialUnit, the unit of a softmax's sum
+
+// l = (bits of r - bits of 1) * 2^-23, a straight line between powers of two, is below log2(r) by 0.0861 at most; so
+// no weight is above kTopWeight * 2^0.0862 < 255.
+inline constexpr float kTopWeight = 240.0f;
+inline constexpr float kMostShift = 30.0f;
+inline constexpr int32_t kOneBits = 0x3f800000;
+inline constexpr float kLogarithmUnit = 1.1920928955078125e-7f;  // 2^-23
 // A softmax's sum fits into int32, and so do the sums of products with weights.
 inline constexpr int64_t kMostByteKeys = 8191;
 

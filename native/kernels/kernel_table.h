@@ -160,13 +160,13 @@ struct KernelTable {
   // and scales[h * scale_stride + r]. x: [rows, heads * head_size].
   void (*quantize_heads_s8)(const float* x, int64_t x_stride, int64_t rows, int64_t heads, int64_t head_size,
                             uint8_t flip, int8_t* q, int64_t q_stride, float* scales, int64_t scale_stride);
-  // Weights [rows, length] from products of bytes [rows, length] and their keys' scales, and the sums of the
-  // exponentials behind them, in units of kExponentialUnit. Of a row: x = product * key_scale * row_factor + bias *
-  // log2(e); weight = round(2^(x - max x) * value_weight), sum = sum of round(2^(x - max x) / kExponentialUnit).
-  // bias: seen from the first row and key 0, or null. Columns from `length` to padded_k(length) may be written.
-  void (*softmax_u8)(const int32_t* products, int64_t stride, int64_t rows, int64_t length, const float* row_factors,
-                     const float* key_scales, const float* value_weights, const ScoreBias* bias, uint8_t* weights,
-                     int64_t weights_stride, int32_t* sums);
+  // Weights [rows, length] from products of bytes [rows, length], their keys' scales, and their values' scales over the
+  // largest of them (ratios) and those ratios' logarithms; and what the weights' products with values are to be
+  // multiplied by to be the row's result, but for that largest scale (factors [rows]). bias: seen from the first row
+  // and key 0, or null. Columns from `length` to padded_k(length) may be written.
+  void (*softmax_u8)(const int32_t* products, int64_t stride, int64_t rows, int64_t length, const float* row_scales,
+                     const float* key_scales, const float* value_ratios, const float* value_logarithms,
+                     const ScoreBias* bias, uint8_t* weights, int64_t weights_stride, float* factors);
   // Gradients dq, dk, dv (rows `stride` apart like q, k, v, which they may be; overwritten) from dout [length,
   // head_size], rows `dout_stride` apart. scratch: attention_backward_scratch(length, head_size) floats. dbias: laid
   // out as bias->data and added to, or null.

@@ -1,6 +1,7 @@
 #include "ops/attention_bytes.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -20,12 +21,13 @@ struct HeadBuffers {
   int64_t rows;  // of a block of queries
   int64_t products_stride, weights_stride;
   void *keys, *values;   // packed
-  float* value_weights;  // [length]
+  float* value_ratios;   // [length]
+  float* logarithms;     // [length], of those
   uint8_t* ones;         // a row whose product with the values is their sum
   int32_t* value_sums;   // [head_size]
-  float* unit_scales;    // [head_size]
-  float* row_factors;    // [rows]
-  int32_t* sums;         // [rows]
+  float* column_scales;  // [head_size]
+  float* row_scales;     // [rows]
+  float* factors;        // [rows]
   int32_t* offsets;      // [rows]
   int32_t* products;     // [rows, products_stride]
   uint8_t* weights;      // [rows, weights_stride]
@@ -40,12 +42,13 @@ struct HeadBuffers {
     rows = std::clamp(fitting / product.rows * product.rows, product.rows, std::max(kMostBlockRows, product.rows));
     keys = arena.take<uint8_t>(product.packed_bytes(length, head_size));
     values = arena.take<uint8_t>(product.packed_bytes(head_size, length));
-    value_weights = arena.take<float>(length);
+    value_ratios = arena.take<float>(length);
+    logarithms = arena.take<float>(length);
     ones = arena.take<uint8_t>(weights_stride);
     value_sums = arena.take<int32_t>(head_size);
-    unit_scales = arena.take<float>(head_size);
-    row_factors = arena.take<float>(rows);
-    sums = arena.take<int32_t>(rows);
+    column_scales = arena.take<float>(head_size);
+    row_scales = arena.take<float>(rows);
+    factors = arena.take<float>(rows);
     offsets = arena.take<int32_t>(rows);
     products = arena.take<int32_t>(rows * products_stride);
     weights = arena.take<uint8_t>(rows * weights_stride);
@@ -72,31 +75,33 @@ void attend(const Head& a, const KernelTable& kernels, Arena& arena) {
   product.pack(a.v, 1, a.stride, a.head_size, a.length, 0, a.head_size, t.values);
 
   const float largest = *std::max_element(a.v_scales, a.v_scales + a.length);
-  const float unit = largest == 0 ? 0.0f : 255.0f / largest;
-  for (int64_t j = 0; j < a.length; ++j) t.value_weights[j] = a.v_scales[j] * unit;
+  const float inverse = largest == 0 ? 0.0f : 1 / largest;
+  for (int64_t j = 0; j < a.length; ++j) {
+    const float ratio = a.v_scales[j] * inverse;
+    t.value_ratios[j] = ratio;
+    t.logarithms[j] = static_cast<float>(std::bit_cast<int32_t>(ratio) - kOneBits) * kLogarithmUnit;
+  }
   std::memset(t.ones, kOneByte, static_cast<size_t>(t.weights_stride));
   product.run(t.ones, t.weights_stride, t.values, 1, a.head_size, a.length, 0, a.head_size, t.value_sums, a.head_size,
               false);
-  std::fill_n(t.unit_scales, a.head_size, 1.0f);
+  std::fill_n(t.column_scales, a.head_size, largest);
   std::fill_n(t.offsets, t.rows, kZeroByte);
 
   const float factor = kLog2E * (1 / std::sqrt(static_cast<float>(a.head_size)));
-  const float weight_unit = largest * kWeightUnit;
   const int64_t blocks = (a.queries + t.rows - 1) / t.rows;
   for (int64_t b = 0; b < blocks; ++b) {
     const int64_t begin = a.queries * b / blocks, rows = a.queries * (b + 1) / blocks - begin;
     product.run(reinterpret_cast<const uint8_t*>(a.q + begin * a.stride), a.stride, t.keys, rows, a.length, a.head_size,
                 0, a.length, t.products, t.products_stride, false);
-    for (int64_t r = 0; r < rows; ++r) t.row_factors[r] = a.q_scales[begin + r] * factor;
+    for (int64_t r = 0; r < rows; ++r) t.row_scales[r] = a.q_scales[begin + r] * factor;
     ScoreBias bias{};
     if (a.bias) bias = {a.bias->data + begin * a.bias->stride, a.bias->stride};
-    kernels.softmax_u8(t.products, t.products_stride, rows, a.length, t.row_factors, a.k_scales, t.value_weights,
-                       a.bias ? &bias : nullptr, t.weights, t.weights_stride, t.sums);
+    kernels.softmax_u8(t.products, t.products_stride, rows, a.length, t.row_scales, a.k_scales, t.value_ratios,
+                       t.logarithms, a.bias ? &bias : nullptr, t.weights, t.weights_stride, t.factors);
     product.run(t.weights, t.weights_stride, t.values, rows, a.head_size, a.length, 0, a.head_size, t.results,
                 a.head_size, false);
-    for (int64_t r = 0; r < rows; ++r) t.row_factors[r] = weight_unit / static_cast<float>(t.sums[r]);
-    const SumsS8 results = {t.results,     a.head_size, t.row_factors, t.unit_scales, t.offsets,
-                            t.value_sums,  nullptr,     nullptr,       0};
+    const SumsS8 results = {t.results,    a.head_size, t.factors, t.column_scales, t.offsets,
+                            t.value_sums, nullptr,     nullptr,   0};
     kernels.epilogue_s8(results, rows, a.head_size, nullptr, Activation::none, nullptr, 0,
                         a.out + begin * a.out_stride, a.out_stride);
   }

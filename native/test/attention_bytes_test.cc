@@ -15,27 +15,49 @@ namespace {
 const int64_t kLengths[] = {1, 2, 3, 7, 15, 16, 17, 31, 33, 63, 64, 65, 97, 128, 200, 513};
 const int64_t kHeadSizes[] = {1, 5, 8, 16, 20, 32, 48, 64, 80, 128};
 
+double plain_power_of_two(float y) {
+  const float whole = std::nearbyintf(y), f = y - whole;
+  const float p = std::fma(std::fma(std::fma(0.0551716685f, f, 0.242611125f), f, 0.693260968f), f, 0.999928057f);
+  return std::ldexp(static_cast<double>(p), static_cast<int>(whole));
+}
+
+// ratios[j] = scales[j] / the largest, and the straight lines below their logarithms.
+float value_ratios(const std::vector<float>& scales, std::vector<float>& ratios, std::vector<float>& logarithms) {
+  const float largest = *std::max_element(scales.begin(), scales.end());
+  const float inverse = largest == 0 ? 0.0f : 1 / largest;
+  for (const float scale : scales) {
+    ratios.push_back(scale * inverse);
+    int32_t bits;
+    std::memcpy(&bits, &ratios.back(), sizeof bits);
+    logarithms.push_back(std::ldexp(static_cast<float>(bits - 0x3f800000), -23));
+  }
+  return largest;
+}
+
 // Everything of the softmax of one row, as kernels/byte_attention.h and KernelTable say.
-void plain_softmax(const std::vector<int32_t>& products, float row_factor, const float* key_scales,
-                   const float* value_weights, const float* bias, int32_t& sum, std::vector<int32_t>& weights) {
+float plain_softmax(const std::vector<int32_t>& products, float row_scale, const float* key_scales,
+                    const std::vector<float>& ratios, const std::vector<float>& logarithms, const float* bias,
+                    std::vector<int32_t>& weights) {
   const size_t length = products.size();
   std::vector<float> x(length);
+  float highest = -INFINITY, highest_weight = -INFINITY;
   for (size_t j = 0; j < length; ++j) {
     const float t = static_cast<float>(products[j]) * key_scales[j];
-    x[j] = bias ? std::fma(t, row_factor, bias[j] * 1.44269504088896341f) : t;
+    x[j] = bias ? std::fma(t, row_scale, bias[j] * 1.44269504088896341f) : t;
+    highest = std::max(highest, x[j]);
+    highest_weight = std::max(highest_weight, bias ? x[j] + logarithms[j] : std::fma(t, row_scale, logarithms[j]));
   }
-  float highest = *std::max_element(x.begin(), x.end());
-  if (!bias) highest *= row_factor;
-  sum = 0;
+  if (!bias) highest *= row_scale;
+  const float c = 240.0f * static_cast<float>(plain_power_of_two(std::min(highest - highest_weight, 30.0f)));
+  int32_t sum = 0;
   for (size_t j = 0; j < length; ++j) {
-    const float y = std::max(bias ? x[j] - highest : std::fma(x[j], row_factor, -highest), -100.0f);
-    const float whole = std::nearbyintf(y), f = y - whole;
-    const float p =
-        std::fma(std::fma(std::fma(0.0551716685f, f, 0.242611125f), f, 0.693260968f), f, 0.999928057f);
-    const double e = std::ldexp(static_cast<double>(p), static_cast<int>(whole));
-    sum += static_cast<int32_t>(std::nearbyint(e * 262144));
-    weights[j] = static_cast<int32_t>(std::nearbyint(e * value_weights[j]));  // exact in double
+    const float y = bias ? x[j] - highest : std::fma(x[j], row_scale, -highest);
+    const float e = static_cast<float>(plain_power_of_two(std::max(y, -100.0f)));
+    sum += static_cast<int32_t>(std::nearbyint(double{e} * 262144));
+    weights[j] = static_cast<int32_t>(std::nearbyint(double{e * c} * ratios[j]));  // exact in double
+    if (weights[j] > 255) WHITTLE_FAIL("weight " << weights[j]);
   }
+  return 262144.0f / (c * static_cast<float>(sum));
 }
 
 // A batch of sequences and what quantize_heads_s8 makes of it.
@@ -102,15 +124,12 @@ std::vector<float> plain_attention(const Batch& b, bool with_bias) {
     for (int64_t h = 0; h < b.heads; ++h) {
       const int64_t begin = b.offsets[static_cast<size_t>(s)];
       const size_t length = static_cast<size_t>(b.offsets[static_cast<size_t>(s) + 1] - begin);
-      std::vector<float> key_scales(length), value_weights(length), bias(length);
-      float largest = 0;
+      std::vector<float> key_scales(length), value_scales(length), bias(length), ratios, logarithms;
       for (size_t j = 0; j < length; ++j) {
         key_scales[j] = b.scale(1, begin + static_cast<int64_t>(j), h);
-        value_weights[j] = b.scale(2, begin + static_cast<int64_t>(j), h);
-        largest = std::max(largest, value_weights[j]);
+        value_scales[j] = b.scale(2, begin + static_cast<int64_t>(j), h);
       }
-      const float unit = largest == 0 ? 0.0f : 255.0f / largest;
-      for (float& weight : value_weights) weight *= unit;
+      const float largest = value_ratios(value_scales, ratios, logarithms);
       std::vector<int32_t> products(length), weights(length);
       for (size_t i = 0; i < length; ++i) {
         const int64_t token = begin + static_cast<int64_t>(i);
@@ -120,15 +139,13 @@ std::vector<float> plain_attention(const Batch& b, bool with_bias) {
             products[j] += b.byte(0, token, h, c) * b.byte(1, begin + static_cast<int64_t>(j), h, c);
           bias[j] = b.bias_of(h, static_cast<int64_t>(i), static_cast<int64_t>(j));
         }
-        int32_t sum;
-        plain_softmax(products, b.scale(0, token, h) * factor, key_scales.data(), value_weights.data(),
-                      with_bias ? bias.data() : nullptr, sum, weights);
-        const float result_factor = largest * (262144.0f / 255.0f) / static_cast<float>(sum);
+        const float row_factor = plain_softmax(products, b.scale(0, token, h) * factor, key_scales.data(), ratios,
+                                               logarithms, with_bias ? bias.data() : nullptr, weights);
         for (int64_t c = 0; c < b.size; ++c) {
           int32_t total = 0;
           for (size_t j = 0; j < length; ++j) total += weights[j] * b.byte(2, begin + static_cast<int64_t>(j), h, c);
           out[static_cast<size_t>(token * b.heads * b.size + h * b.size + c)] =
-              static_cast<float>(total) * result_factor;
+              static_cast<float>(total) * row_factor * largest;
         }
       }
     }
@@ -204,11 +221,13 @@ TEST(attention_bytes, softmax_of_every_isa) {
     const int64_t rows = 5, stride = length + 3;
     std::vector<int32_t> products(static_cast<size_t>(rows * stride));
     for (int32_t& product : products) product = static_cast<int32_t>(random() % 400000) - 200000;
-    std::vector<float> row_factors = {2e-3f, 1e-4f, 0, 3e-5f, 1.0f};
-    std::vector<float> key_scales = random_floats(random, length), value_weights(static_cast<size_t>(length));
+    const std::vector<float> row_scales = {2e-3f, 1e-4f, 0, 3e-5f, 1.0f};
+    std::vector<float> key_scales = random_floats(random, length), value_scales = key_scales, ratios, logarithms;
     for (float& scale : key_scales) scale = std::fabs(scale) * 0.02f;
-    for (float& weight : value_weights) weight = static_cast<float>(random() % 25501) / 100.0f;
-    value_weights[0] = 255;
+    // Values of very different sizes, among them zeros.
+    for (float& scale : value_scales) scale = std::exp(-std::fabs(scale) * 9);
+    if (length % 3 == 0) value_scales[static_cast<size_t>(length / 2)] = 0;
+    value_ratios(value_scales, ratios, logarithms);
     const std::vector<float> bias = random_floats(random, 2 * (length + rows));
     const ScoreBias by_distance{bias.data() + length + rows, -1};
     for (const ScoreBias* choice : {static_cast<const ScoreBias*>(nullptr), &by_distance})
@@ -217,18 +236,19 @@ TEST(attention_bytes, softmax_of_every_isa) {
             variant.name + ", length " + std::to_string(length) + (choice ? ", with bias" : "");
         const int64_t width = padded_k(length);
         Guarded<uint8_t> weights(rows, width, width + 64);
-        Guarded<int32_t> sums(1, rows, rows);
-        variant.table->softmax_u8(products.data(), stride, rows, length, row_factors.data(), key_scales.data(),
-                                  value_weights.data(), choice, weights.data(), width + 64, sums.data());
+        Guarded<float> factors(1, rows, rows);
+        variant.table->softmax_u8(products.data(), stride, rows, length, row_scales.data(), key_scales.data(),
+                                  ratios.data(), logarithms.data(), choice, weights.data(), width + 64, factors.data());
         weights.check_guards(what);
-        sums.check_guards(what);
+        factors.check_guards(what);
         for (int64_t r = 0; r < rows; ++r) {
           const auto begin = products.begin() + r * stride;
           std::vector<int32_t> expected(static_cast<size_t>(length));
-          int32_t sum;
-          plain_softmax({begin, begin + length}, row_factors[static_cast<size_t>(r)], key_scales.data(),
-                        value_weights.data(), choice ? choice->data - r : nullptr, sum, expected);
-          if (sums.at(0, r) != sum) WHITTLE_FAIL(what << ": sum " << sums.at(0, r) << " but expected " << sum);
+          const float factor =
+              plain_softmax({begin, begin + length}, row_scales[static_cast<size_t>(r)], key_scales.data(), ratios,
+                            logarithms, choice ? choice->data - r : nullptr, expected);
+          if (factors.at(0, r) != factor)
+            WHITTLE_FAIL(what << ": factor " << factors.at(0, r) << " but expected " << factor);
           for (int64_t j = 0; j < length; ++j)
             if (weights.at(r, j) != expected[static_cast<size_t>(j)])
               WHITTLE_FAIL(what << ": weight [" << r << ", " << j << "] is " << int{weights.at(r, j)}

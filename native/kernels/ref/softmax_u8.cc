@@ -17,40 +17,33 @@ float power_of_two(float y) {
   return std::ldexp(p, static_cast<int>(n));
 }
 
-// A product's part of its row's exponent, before the maximum comes off: times the row's factor, if there is no bias.
-struct Exponent {
-  float row_factor;
-  const float* key_scales;
-  const float* bias;  // of the row, or null
-
-  float operator()(const int32_t* products, int64_t j) const {
-    const float t = static_cast<float>(products[j]) * key_scales[j];
-    return bias ? std::fma(t, row_factor, bias[j] * kLog2E) : t;
-  }
-};
-
-void softmax_u8(const int32_t* products, int64_t stride, int64_t rows, int64_t length, const float* row_factors,
-                const float* key_scales, const float* value_weights, const ScoreBias* bias, uint8_t* weights,
-                int64_t weights_stride, int32_t* sums) {
+void softmax_u8(const int32_t* products, int64_t stride, int64_t rows, int64_t length, const float* row_scales,
+                const float* key_scales, const float* value_ratios, const float* value_logarithms,
+                const ScoreBias* bias, uint8_t* weights, int64_t weights_stride, float* factors) {
   for (int64_t r = 0; r < rows; ++r) {
     const int32_t* row = products + r * stride;
-    const float a = row_factors[r];
-    const Exponent exponent = {a, key_scales, bias ? bias->data + r * bias->stride : nullptr};
-    float highest = -std::numeric_limits<float>::infinity();
+    const float a = row_scales[r];
+    const float* row_bias = bias ? bias->data + r * bias->stride : nullptr;
+    const auto scaled = [&](int64_t j) { return static_cast<float>(row[j]) * key_scales[j]; };
+    const auto biased = [&](int64_t j) { return std::fma(scaled(j), a, row_bias[j] * kLog2E); };
+    float highest = -std::numeric_limits<float>::infinity(), highest_weight = highest;
     for (int64_t j = 0; j < length; ++j) {
-      const float x = exponent(row, j);
+      const float x = row_bias ? biased(j) : scaled(j);
+      const float weight = row_bias ? x + value_logarithms[j] : std::fma(x, a, value_logarithms[j]);
       if (x > highest) highest = x;
+      if (weight > highest_weight) highest_weight = weight;
     }
-    if (!bias) highest *= a;
+    if (!row_bias) highest *= a;
+    const float shift = highest - highest_weight;
+    const float c = kTopWeight * power_of_two(shift < kMostShift ? shift : kMostShift);
     int32_t sum = 0;
     for (int64_t j = 0; j < length; ++j) {
-      const float x = exponent(row, j);
-      const float e = power_of_two(bias ? x - highest : std::fma(x, a, -highest));
+      const float e = power_of_two(row_bias ? biased(j) - highest : std::fma(scaled(j), a, -highest));
       sum += static_cast<int32_t>(std::nearbyintf(e * kExponentialScale));
       // Rounded once, as the vector kernels do.
-      weights[r * weights_stride + j] = static_cast<uint8_t>(std::fma(e, value_weights[j], kRounding) - kRounding);
+      weights[r * weights_stride + j] = static_cast<uint8_t>(std::fma(e * c, value_ratios[j], kRounding) - kRounding);
     }
-    sums[r] = sum;
+    factors[r] = kExponentialScale / (c * static_cast<float>(sum));
   }
 }
 
