@@ -5,37 +5,19 @@
 #include "formats/half.h"
 #include "kernels/kernel_table.h"
 #include "kernels/ref/activation.h"
-#include "test/cuda_devices.h"
+#include "test/cuda_products.h"
 
 using namespace whittle;
 using namespace whittle::test;
 
 namespace {
 
-struct Shape {
-  int64_t m, n, k;
-};
 // Around the tiles of 64, 128 and 256, and the blocks of 128 bytes; n a multiple of 32, for which epilogues are
 // compiled, with k that fits into panels (1,024 bytes) and that does not.
-const std::vector<Shape> kShapes = {{1, 1, 1},      {1, 8, 16},      {15, 7, 33},     {17, 64, 127},   {63, 65, 128},
-                                    {128, 128, 64}, {129, 31, 129},  {65, 257, 385},  {200, 384, 384}, {130, 520, 513},
-                                    {70, 96, 1024}, {193, 288, 520}, {130, 96, 1025}, {300, 512, 1100},
-                                    {33, 1088, 96}};
-
-std::string name_of(const Shape& shape, const CudaBench& bench) {
-  return std::to_string(shape.m) + " x " + std::to_string(shape.n) + " x " + std::to_string(shape.k) + " on kernels " +
-         std::to_string(bench.kernels().capability);
-}
-
-template <typename T>
-const uint8_t* put_weights(CudaBench& bench, const std::vector<T>& w, int64_t n, int64_t k, cuda::Format format) {
-  const int64_t stored = (n + cuda::kWeightRows - 1) / cuda::kWeightRows * cuda::kWeightRows;
-  return bench.put(to_blocks(w, n, k, stored, [&](int64_t r) { return cuda::stored_weight_row(r, format); }));
-}
-template <typename T>
-uint8_t* put_rows(CudaBench& bench, const std::vector<T>& a, int64_t m, int64_t k) {
-  return bench.put(to_blocks(a, m, k, m, [](int64_t r) { return r; }));
-}
+const std::vector<ProductShape> kShapes = {{1, 1, 1},       {1, 8, 16},       {15, 7, 33},    {17, 64, 127},
+                                           {63, 65, 128},   {128, 128, 64},   {129, 31, 129}, {65, 257, 385},
+                                           {200, 384, 384}, {130, 520, 513},  {70, 96, 1024}, {193, 288, 520},
+                                           {130, 96, 1025}, {300, 512, 1100}, {33, 1088, 96}};
 
 std::vector<uint16_t> to_bf16(const std::vector<float>& values) {
   std::vector<uint16_t> bits;
@@ -60,40 +42,6 @@ std::vector<uint16_t> both_parts(const std::vector<float>& values, int64_t rows,
   return both;
 }
 
-struct Int8Product {
-  Shape shape;
-  std::vector<int8_t> a, w;
-  std::vector<int32_t> sums;  // [m, n]
-  cuda::Gemm call{};
-
-  Int8Product(CudaBench& bench, std::mt19937_64& random, const Shape& s)
-      : shape(s), a(random_int8(random, s.m * s.k)), w(random_int8(random, s.n * s.k)) {
-    sums.resize(static_cast<size_t>(s.m * s.n));
-    for (int64_t i = 0; i < s.m; ++i)
-      for (int64_t j = 0; j < s.n; ++j) {
-        int32_t sum = 0;
-        for (int64_t l = 0; l < s.k; ++l)
-          sum += a[static_cast<size_t>(i * s.k + l)] * w[static_cast<size_t>(j * s.k + l)];
-        sums[static_cast<size_t>(i * s.n + j)] = sum;
-      }
-    call.rows = bench.put_one(static_cast<int32_t>(s.m));
-    call.most_rows = s.m + 150;
-    call.n = s.n;
-    call.a.form = cuda::Form::int8;
-    call.a.k = s.k;
-    call.a.data = put_rows(bench, a, s.m, s.k);
-    call.a.scales = bench.put(std::vector<float>(static_cast<size_t>(s.m), 1.0f));
-    call.w_scales = bench.put(std::vector<float>(static_cast<size_t>(s.n), 1.0f));
-    gives(bench, cuda::Format::f32);
-    call.y = bench.take<float>(s.m * s.n);
-  }
-  // Weights are stored for the format of the result.
-  void gives(CudaBench& bench, cuda::Format format) {
-    call.format = format;
-    call.w = put_weights(bench, w, shape.n, shape.k, format);
-  }
-};
-
 float activate(float x, cuda::Activation activation) {
   switch (activation) {
     case cuda::Activation::gelu:
@@ -113,7 +61,7 @@ float activate(float x, cuda::Activation activation) {
 TEST(cuda_gemm, int8_sums_are_exact) {
   std::mt19937_64 random = generator(1);
   for (GpuDevice* device : cuda_devices())
-    for (const Shape& shape : kShapes) {
+    for (const ProductShape& shape : kShapes) {
       CudaBench bench(*device);
       Int8Product product(bench, random, shape);
       bench.kernels().gemm_s8(product.call, bench.stream());
@@ -130,7 +78,7 @@ TEST(cuda_gemm, int8_sums_of_any_shape) {
   const auto up_to = [&](int64_t most) { return static_cast<int64_t>(random() % static_cast<uint64_t>(most + 1)); };
   for (int i = 0; i < 16; ++i) {
     const int64_t k = i % 4 < 3 ? 1 + up_to(1023) : 1025 + up_to(200);  // panels, and tiles that have no room for them
-    const Shape shape{up_to(i % 6 == 5 ? 64 : 400), 32 * (1 + up_to(i % 4 < 2 ? 33 : 11)), k};
+    const ProductShape shape{up_to(i % 6 == 5 ? 64 : 400), 32 * (1 + up_to(i % 4 < 2 ? 33 : 11)), k};
     for (GpuDevice* device : cuda_devices()) {
       CudaBench bench(*device);
       Int8Product product(bench, random, shape);
@@ -162,7 +110,7 @@ TEST(cuda_gemm, panels_go_round_the_stages) {
     for (int64_t blocks = 1; blocks <= 8; ++blocks) {
       CudaBench bench(*device);
       // Rows repeat after a number of tiles that none of 3 warpgroups, 12 stages or 8 blocks has.
-      const Shape shape{5 * 64, 64, 128 * blocks - static_cast<int64_t>(random() % 100)};
+      const ProductShape shape{5 * 64, 64, 128 * blocks - static_cast<int64_t>(random() % 100)};
       Int8Product product(bench, random, shape);
       const int64_t m = int64_t{device->info().multiprocessors} * 64 * 7 - 30;
       std::vector<int8_t> rows;
@@ -192,7 +140,7 @@ TEST(cuda_gemm, panels_go_round_the_stages) {
 TEST(cuda_gemm, int8_with_everything_around_it) {
   std::mt19937_64 random = generator(2);
   for (GpuDevice* device : cuda_devices())
-    for (const Shape& shape : kShapes)
+    for (const ProductShape& shape : kShapes)
       for (const auto activation :
            {cuda::Activation::none, cuda::Activation::gelu, cuda::Activation::tanh, cuda::Activation::relu}) {
         if (shape.m > 150 && activation > cuda::Activation::gelu) continue;  // Those follow the pooler only.
@@ -203,24 +151,7 @@ TEST(cuda_gemm, int8_with_everything_around_it) {
         const auto bias = random_floats(random, n), residual = random_floats(random, m * n);
         const bool with_outliers = activation == cuda::Activation::none || activation == cuda::Activation::tanh;
         const int most = with_outliers ? static_cast<int>(std::min<int64_t>(k, 4)) : 0;
-        std::vector<int32_t> counts;
-        std::vector<cuda::Outlier> outliers;
-        for (int64_t r = 0; r < m; ++r) {
-          counts.push_back(static_cast<int32_t>(random() % static_cast<uint64_t>(most + 1)));
-          for (int i = 0; i < most; ++i) {
-            const cuda::Outlier outlier{static_cast<int32_t>(random() % static_cast<uint64_t>(k)),
-                                        static_cast<int32_t>(random() % 4001) - 2000};
-            outliers.push_back(outlier);
-            if (i >= counts.back()) continue;
-            for (int64_t j = 0; j < n; ++j)
-              product.sums[static_cast<size_t>(r * n + j)] +=
-                  outlier.value * product.w[static_cast<size_t>(j * k + outlier.column)];
-          }
-        }
-        std::vector<int8_t> columns(static_cast<size_t>(n * k));
-        for (int64_t j = 0; j < n; ++j)
-          for (int64_t l = 0; l < k; ++l)
-            columns[static_cast<size_t>(l * n + j)] = product.w[static_cast<size_t>(j * k + l)];
+        product.add_outliers(bench, random, most);
         // Some cases have outliers, some offsets, one both, one neither.
         const bool with_offsets = activation == cuda::Activation::gelu || activation == cuda::Activation::tanh;
         std::vector<int32_t> offsets, w_sums(static_cast<size_t>(n));
@@ -237,11 +168,7 @@ TEST(cuda_gemm, int8_with_everything_around_it) {
                   offsets[static_cast<size_t>(r)] * w_sums[static_cast<size_t>(j)];
         }
         call.a.scales = bench.put(row_scales);
-        call.a.most_outliers = most;
-        call.a.outlier_counts = bench.put(counts);
-        call.a.outliers = bench.put(outliers);
         call.w_scales = bench.put(scales);
-        call.columns = bench.put(columns);
         call.bias = bench.put(bias);
         call.activation = activation;
         std::vector<float> expected;
@@ -312,7 +239,7 @@ TEST(cuda_gemm, int8_with_everything_around_it) {
 TEST(cuda_gemm, bf16_and_split) {
   std::mt19937_64 random = generator(3);
   for (GpuDevice* device : cuda_devices())
-    for (const Shape& shape : kShapes)
+    for (const ProductShape& shape : kShapes)
       for (const cuda::Form form : {cuda::Form::bf16, cuda::Form::split}) {
         CudaBench bench(*device);
         auto [m, n, k] = shape;

@@ -134,6 +134,22 @@ __device__ __forceinline__ float add_exact_product(float a, float b, float c) {
 __device__ __forceinline__ uint32_t permute_bytes(uint32_t a, uint32_t b, uint32_t order) {
   return __byte_perm(a, b, order);
 }
+// Four numbers within -127 and 127, rounded to integers (ties to even), as int8, the first in the lowest byte.
+__device__ __forceinline__ uint32_t rounded_bytes(float a, float b, float c, float d) {
+#if __CUDA_ARCH__ >= 860
+  // In this form the compiler rounds and packs two by one instruction (F2IP).
+  uint32_t upper, all;
+  asm("cvt.pack.sat.s8.s32.b32 %0, %1, %2, 0;" : "=r"(upper) : "r"(round_to_int(d)), "r"(round_to_int(c)));
+  asm("cvt.pack.sat.s8.s32.b32 %0, %1, %2, %3;"
+      : "=r"(all)
+      : "r"(round_to_int(b)), "r"(round_to_int(a)), "r"(upper));
+  return all;
+#else
+  const auto rounded = [](float x) { return float_bits(add(x, 12582912.0f)); };  // 1.5 * 2^23: in its lowest byte
+  return permute_bytes(permute_bytes(rounded(a), rounded(b), 0x0040), permute_bytes(rounded(c), rounded(d), 0x0040),
+                       0x5410);
+#endif
+}
 // sum + a0 b0 + a1 b1: two int16 of a, and the two lower (or higher) int8 of b.
 __device__ __forceinline__ int32_t dot_pair_low(uint32_t a, uint32_t b, int32_t sum) {
   return __dp2a_lo(static_cast<int>(a), static_cast<int>(b), sum);

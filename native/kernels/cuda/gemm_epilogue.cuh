@@ -27,7 +27,7 @@ constexpr bool kIsInt8 = Sum(1) / 2 == 0;  // sums are int32
 // --- which epilogue -------------------------------------------------------------------------------------------------
 // The epilogues of an encoder's layers are compiled each for itself, for n a multiple of 32; every other product has a
 // general one, which decides at run time.
-enum class Finish { general, general_gelu, f16, bf16, f32, f32_residual, f32_normalized, operand_gelu };
+enum class Finish { general, general_gelu, f16, bf16, f32, f32_residual, f32_normalized, operand_gelu, heads };
 template <Finish kFinish>
 struct FinishTag {
   static constexpr Finish kValue = kFinish;
@@ -46,6 +46,7 @@ constexpr bool is_f32(Finish finish) {
 inline Finish finish_of(const Gemm& g) {
   const bool gelu = g.activation == Activation::gelu, int8 = g.a.form == Form::int8;
   const Finish general = gelu ? Finish::general_gelu : Finish::general;
+  if (g.format == Format::heads) return Finish::heads;
   if (g.n % 32 != 0 || !g.bias || g.y_low || (g.activation != Activation::none && !gelu)) return general;
   if (gelu) {
     const bool operand = g.format == Format::operand && g.y_form == Form::bf16 && g.n % (kRowBytes / 2) == 0;
@@ -69,6 +70,7 @@ void with_finish(const Gemm& g, const Visit& visit) {
   if constexpr (kIsInt8<Sum>) {
     if (finish == Finish::bf16) return visit(FinishTag<Finish::bf16>());
     if (finish == Finish::f32) return visit(FinishTag<Finish::f32>());
+    if (finish == Finish::heads) return visit(FinishTag<Finish::heads>());
   } else if (finish == Finish::operand_gelu) {
     return visit(FinishTag<Finish::operand_gelu>());
   }
@@ -347,12 +349,19 @@ __device__ __forceinline__ float finish_generally(const Gemm& g, const TileRow& 
   return add(v, normalized(residual, row.residual, g.residual_gamma[column], g.residual_beta[column]));
 }
 
-// --- either ---------------------------------------------------------------------------------------------------------
+// --- any ---------------------------------------------------------------------------------------------------------
+// See gemm_heads.cuh.
+template <int kCount>
+__device__ __forceinline__ void finish_heads(const Gemm& g, const TileRow (&rows)[2], int64_t column, int lane,
+                                             int32_t (&sums)[kCount]);
+
 // Sums of a thread to their places. column: the first of its 32, or of the tile's.
 template <Finish kFinish, int kCount, typename Sum>
 __device__ __forceinline__ void finish_tile(const Gemm& g, const TileRow (&rows)[2], int64_t column, int lane,
                                             Sum (&sums)[kCount]) {
-  if constexpr (!is_general(kFinish)) {
+  if constexpr (kFinish == Finish::heads) {
+    finish_heads(g, rows, column, lane, sums);
+  } else if constexpr (!is_general(kFinish)) {
     finish_as_compiled<kFinish>(g, rows, column, lane, sums);
   } else {
 #pragma unroll

@@ -2,7 +2,7 @@
 // filled by cp.async. Eight warps, each with 64 x 32 of the tile.
 #pragma once
 
-#include "kernels/cuda/gemm_epilogue.cuh"
+#include "kernels/cuda/gemm_heads.cuh"
 
 namespace whittle::cuda {
 
@@ -85,14 +85,19 @@ __global__ void __launch_bounds__(kMmaThreads, 1) gemm_mma_kernel(const Gemm g) 
   }
 
   const int64_t column = column_tile * kMmaColumns + warp_column;
+  if constexpr (kFinish == Finish::heads) {
+    finish_heads_of_warps(g, rows, row_tile * kBlockRows, warp_row, column, lane, sums,
+                          reinterpret_cast<float*>(shared));
+  } else {
 #pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    const int64_t row = row_tile * kBlockRows + warp_row + i * 16 + lane / 4;
-    const TileRow pair[2] = {tile_row<Sum>(g, row, rows), tile_row<Sum>(g, row + 8, rows)};
-    Sum of_rows[16];
+    for (int i = 0; i < 4; ++i) {
+      const int64_t row = row_tile * kBlockRows + warp_row + i * 16 + lane / 4;
+      const TileRow pair[2] = {tile_row<Sum>(g, row, rows), tile_row<Sum>(g, row + 8, rows)};
+      Sum of_rows[16];
 #pragma unroll
-    for (int at = 0; at < 16; ++at) of_rows[at] = sums[i][at / 4][at % 4];
-    finish_tile<kFinish>(g, pair, column, lane, of_rows);
+      for (int at = 0; at < 16; ++at) of_rows[at] = sums[i][at / 4][at % 4];
+      finish_tile<kFinish>(g, pair, column, lane, of_rows);
+    }
   }
 #else
   fail_kernel();

@@ -4,7 +4,7 @@
 // the others finish and store their sums.
 #pragma once
 
-#include "kernels/cuda/gemm_epilogue.cuh"
+#include "kernels/cuda/gemm_heads.cuh"
 #include "kernels/cuda/gemm_stages.cuh"
 
 namespace whittle::cuda {

@@ -40,13 +40,20 @@ constexpr int64_t operand_offset(int64_t row, int64_t byte, int64_t blocks) {
          byte % 16;
 }
 
-// Of a result: float32, float16, bf16, or the operand of the next product (bf16 or split).
-enum class Format : int { f32 = 0, f16, bf16, operand };
+// Of a result: float32, float16, bf16, the operand of the next product (bf16 or split), or heads: int8, with a scale
+// for each head of each row.
+enum class Format : int { f32 = 0, f16, bf16, operand, heads };
+
+// Whether products give Format::heads for heads of this size: a tile holds whole ones.
+inline constexpr int64_t kMostHeadSize = 128;
+constexpr bool product_gives_heads(int64_t head_size) {
+  return head_size == 32 || head_size == 64 || head_size == kMostHeadSize;
+}
 
 // Weight rows are stored in an order in which each of the four threads q that share a row of a tile holds 16 bytes of
 // the result side by side: of 32 columns, thread q has those of the stored rows j * 8 + q * 2 + e (j below 4, e below
-// 2), which are columns q * 8 + j * 2 + e of a result of 16 bits, and j / 2 * 16 + q * 4 + j % 2 * 2 + e of one of
-// float32.
+// 2), which are columns q * 8 + j * 2 + e of a result of 16 bits or of heads, and j / 2 * 16 + q * 4 + j % 2 * 2 + e of
+// one of float32.
 constexpr int64_t stored_weight_row(int64_t column, Format format) {
   const bool wide = format == Format::f32;
   const int64_t q = wide ? column / 4 % 4 : column / 8 % 4, e = column % 2;
@@ -107,6 +114,11 @@ struct Gemm {
   void* y;
   uint16_t* y_low;  // float16 [rows, n] or null: y - float16(y)
   Form y_form;      // if format is operand
+  // Format::heads, of int8 products with a bias and without activation or residual. n is a multiple of head_size, one
+  // that product_gives_heads.
+  int64_t head_size;
+  float* head_scales;         // [n / head_size, head_scale_stride]: a float for each row
+  int64_t head_scale_stride;  // at least the rows
 };
 
 // --- row by row -----------------------------------------------------------------------------------------------------
@@ -119,6 +131,17 @@ struct RowResult {
   float* x = nullptr;  // [rows, cols]
   Operand operand = {};
   RowStats* stats = nullptr;  // [rows] or null, of LayerNorm
+};
+
+// Rows to Format::heads, for heads of which products cannot make it: each head as quantize_rows_s8 has a row.
+struct HeadRows {
+  const int32_t* rows;
+  int64_t most_rows, heads, head_size;
+  const float* x;        // [rows, heads * head_size]
+  int8_t* y;             // [rows, y_stride], zeros behind the last head
+  int64_t y_stride;
+  float* scales;         // [heads, scale_stride]
+  int64_t scale_stride;  // at least the rows
 };
 
 enum class TableForm : int { f32 = 0, f16, bf16, int8 };
@@ -224,6 +247,7 @@ struct KernelTable {
   void (*gemm_bf16)(const Gemm&, Stream);         // bf16 and split
   void (*layer_norm)(const Rows&, Stream);        // in: float32; then quantized or rounded
   void (*quantize_rows_s8)(const Rows&, Stream);  // no norm
+  void (*quantize_heads_s8)(const HeadRows&, Stream);
   // No norm: x = GELU(in) >= -kGeluLowest, in all 255 steps between that and the row's maximum m (0 at least). With
   // z = round(kGeluLowest * 254 / (m + kGeluLowest)), int8 = round(x * 254 / (m + kGeluLowest)) + z - 128, offset
   // 128 - z.
@@ -250,6 +274,7 @@ void add_gemm_s8(KernelTable& table, const Target& target);
 void add_gemm_bf16(KernelTable& table, const Target& target);
 void add_layer_norm(KernelTable& table);
 void add_quantize_rows_s8(KernelTable& table);
+void add_quantize_heads_s8(KernelTable& table);
 void add_quantize_gelu_u8(KernelTable& table);
 void add_convert_f32_bf16(KernelTable& table);
 void add_embedding(KernelTable& table);
@@ -267,6 +292,7 @@ inline KernelTable make_kernel_table(const Target& target) {
   add_gemm_bf16(table, target);
   add_layer_norm(table);
   add_quantize_rows_s8(table);
+  add_quantize_heads_s8(table);
   add_quantize_gelu_u8(table);
   add_convert_f32_bf16(table);
   add_embedding(table);

@@ -72,8 +72,9 @@ struct RowScale {
   float limit;  // of what is no outlier
   bool has_outliers;
   __device__ __forceinline__ bool zeros() const { return limit < 1e-36f; }
-  __device__ __forceinline__ float scale() const { return zeros() ? 0.0f : limit / 127.0f; }
-  __device__ __forceinline__ float inverse() const { return zeros() ? 0.0f : 127.0f / limit; }
+  // 0 for zeros. Without branches, but for the divisions' own out of the ordinary.
+  __device__ __forceinline__ float scale() const { return (zeros() ? 0.0f : limit) / 127.0f; }
+  __device__ __forceinline__ float inverse() const { return 127.0f / (zeros() ? bits_float(0x7f800000u) : limit); }
   __device__ __forceinline__ Outlier outlier(int column, float value) const {
     return {column, round_to_int(multiply(value, inverse())) - (value > 0 ? 127 : -127)};
   }

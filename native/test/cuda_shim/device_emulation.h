@@ -158,6 +158,12 @@ inline float add_exact_product(float a, float b, float c) {
   return a * b + c;
 }
 
+inline uint32_t rounded_bytes(float a, float b, float c, float d) {
+  uint32_t all = 0;
+  for (const float value : {d, c, b, a})
+    all = all << 8 | static_cast<uint8_t>(std::clamp(round_to_int(value), -128, 127));
+  return all;
+}
 inline uint32_t permute_bytes(uint32_t a, uint32_t b, uint32_t order) {
   const uint64_t bytes = a | uint64_t{b} << 32;
   uint32_t result = 0;

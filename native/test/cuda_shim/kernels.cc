@@ -8,5 +8,6 @@
 #include "kernels/cuda/magnitude_mask.cu"
 #include "kernels/cuda/pooling.cu"
 #include "kernels/cuda/quantize_gelu_u8.cu"
+#include "kernels/cuda/quantize_heads_s8.cu"
 #include "kernels/cuda/quantize_rows_s8.cu"
 #include "kernels/cuda/quantize_weight_rows.cu"
