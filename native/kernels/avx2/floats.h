@@ -81,6 +81,48 @@ struct Floats {
     p = _mm256_fmadd_ps(p, f, _mm256_set1_ps(0.999925245f));
     return _mm256_mul_ps(p, avx2::power_of_two(_mm256_cvtps_epi32(whole)));
   }
+  static Register absolute(Register x) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x); }
+  // x where `a` is at least `bound`, else zero.
+  static Register keep_from(Register a, float bound, Register x) {
+    return _mm256_and_ps(_mm256_cmp_ps(a, _mm256_set1_ps(bound), _CMP_GE_OQ), x);
+  }
+  static Register from_int32(const int32_t* p) {
+    return _mm256_cvtepi32_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  }
+  static Register from_int32_first(const int32_t* p, int64_t count) {
+    return _mm256_cvtepi32_ps(_mm256_maskload_epi32(p, first_lanes(count)));
+  }
+  // x * 2^n, n being the lowest bits of r as an integer; x and the result are normal.
+  static Register times_power_of_two(Register x, Register r) {
+    return add_bits(x, _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(r), 23)));
+  }
+  // The sum as integers of what registers hold.
+  static Register add_bits(Register a, Register b) {
+    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a), _mm256_castps_si256(b)));
+  }
+  static Register all_bits(int32_t bits) { return _mm256_castsi256_ps(_mm256_set1_epi32(bits)); }
+  // What a register holds as integers.
+  static Register from_bits(Register x) { return _mm256_cvtepi32_ps(_mm256_castps_si256(x)); }
+  // The lowest bytes of all lanes, whose next bytes are zeros, vector by vector: 32 of the one to four given and what
+  // comes to that.
+  template <int kVectors>
+  static void store_low_bytes(uint8_t* p, const Register (&x)[kVectors]) {
+    const auto words = [&](int v) {  // of vectors v and v + 1 in turns
+      const __m256i even = v < kVectors ? _mm256_castps_si256(x[v < kVectors ? v : 0]) : _mm256_setzero_si256();
+      const __m256i odd = v + 1 < kVectors ? _mm256_castps_si256(x[v + 1 < kVectors ? v + 1 : 0]) : even;
+      return _mm256_blend_epi16(even, _mm256_slli_epi32(odd, 16), 0xaa);
+    };
+    const __m256i in_halves = _mm256_setr_epi8(0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15, 0, 2, 4, 6, 1, 3,
+                                               5, 7, 8, 10, 12, 14, 9, 11, 13, 15);
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    const __m256i bytes = _mm256_shuffle_epi8(_mm256_packus_epi16(words(0), words(2)), in_halves);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permutevar8x32_epi32(bytes, order));
+  }
+  // Lane i: all lanes of x[i] joined by op.
+  template <typename Op>
+  static Register join_lanes(const Register (&x)[width], const Op& op) {
+    return avx2::join_lanes(x, op);
+  }
   static float sum(Register x) {
     __m128 half = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
     half = _mm_add_ps(half, _mm_movehl_ps(half, half));

@@ -74,11 +74,56 @@ struct Floats {
   // Lanes 2 i and 2 i + 1 exchanged.
   static Register swapped_pairs(Register x) { return _mm512_permute_ps(x, 0xb1); }
   static Register power_of_two(Register t) { return power_of_two_ps(t); }
+  static Register absolute(Register x) { return _mm512_abs_ps(x); }
+  // x where `a` is at least `bound`, else zero.
+  static Register keep_from(Register a, float bound, Register x) {
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, _mm512_set1_ps(bound), _CMP_GE_OQ), x);
+  }
+  static Register from_int32(const int32_t* p) { return _mm512_cvtepi32_ps(_mm512_loadu_si512(p)); }
+  static Register from_int32_first(const int32_t* p, int64_t count) {
+    return _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(first(count), p));
+  }
+  // x * 2^n, n being the lowest bits of r as an integer; x and the result are normal.
+  static Register times_power_of_two(Register x, Register r) { return add_bits(x, shifted_bits(r)); }
+  // The sum as integers of what registers hold.
+  static Register add_bits(Register a, Register b) {
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a), _mm512_castps_si512(b)));
+  }
+  static Register all_bits(int32_t bits) { return _mm512_castsi512_ps(_mm512_set1_epi32(bits)); }
+  // What a register holds as integers.
+  static Register from_bits(Register x) { return _mm512_cvtepi32_ps(_mm512_castps_si512(x)); }
+  // The lowest bytes of all lanes, vector by vector: 16 of one, or 64 of the two to four given and what comes to that.
+  template <int kVectors>
+  static void store_low_bytes(uint8_t* p, const Register (&x)[kVectors]) {
+    if constexpr (kVectors == 1) {
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_castps_si512(x[0])));
+    } else {
+      // Vector v fills group v of four bytes in each quarter, then the groups get into order.
+      const __m512i lowest = _mm512_set1_epi32(0x0c080400);
+      const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+      __m512i bytes = _mm512_shuffle_epi8(_mm512_castps_si512(x[0]), lowest);
+#pragma GCC unroll 3
+      for (int v = 1; v < kVectors; ++v) {
+        const __mmask64 group = 0x000f000f000f000full << (4 * v);
+        bytes = _mm512_mask_shuffle_epi8(bytes, group, _mm512_castps_si512(x[v]), lowest);
+      }
+      _mm512_storeu_si512(p, _mm512_permutexvar_epi32(order, bytes));
+    }
+  }
+  // Lane i: all lanes of x[i] joined by op.
+  template <typename Op>
+  static Register join_lanes(const Register (&x)[width], const Op& op) {
+    return avx512::join_lanes(x, op);
+  }
   static float sum(Register x) { return _mm512_reduce_add_ps(x); }
   static float largest(Register x) { return _mm512_reduce_max_ps(x); }
   static double sum_double(Register x) {
     return _mm512_reduce_add_pd(
         _mm512_add_pd(_mm512_cvtps_pd(_mm512_castps512_ps256(x)), _mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1))));
+  }
+
+  static Register shifted_bits(Register r) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(r), 23));
   }
 
   // y[c * y_stride + r] = x[r * x_stride + c] for c < cols and r < width; rows from `rows` on count as zeros.

@@ -41,6 +41,27 @@ inline void transpose_16x16(__m512 (&t)[16]) {
   for (int i = 0; i < 16; ++i) t[i] = s[i];
 }
 
+// Lane i of the result: all lanes of x[i] joined by op, which takes two vectors.
+template <typename Op>
+inline __m512 join_lanes(const __m512 (&x)[16], const Op& op) {
+  // Halves of the vectors i and i + 4, then quarters of four, then lanes within them: the order comes out right.
+  const auto halves = [&](int i) {
+    return op(_mm512_shuffle_f32x4(x[i], x[i + 4], 0x44), _mm512_shuffle_f32x4(x[i], x[i + 4], 0xee));
+  };
+  __m512 quarters[4], pairs[2];
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    const __m512 a = halves(i), b = halves(i + 8);
+    quarters[i] = op(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+  }
+#pragma GCC unroll 2
+  for (int i = 0; i < 2; ++i) {
+    const __m512 a = quarters[2 * i], b = quarters[2 * i + 1];
+    pairs[i] = op(_mm512_shuffle_ps(a, b, 0x44), _mm512_shuffle_ps(a, b, 0xee));
+  }
+  return op(_mm512_shuffle_ps(pairs[0], pairs[1], 0x88), _mm512_shuffle_ps(pairs[0], pairs[1], 0xdd));
+}
+
 // y[c * y_stride + r] = x[r * x_stride + c] for c < cols and all of r < 16; rows from `rows` on count as zeros (rows
 // may be negative). y is 64-byte aligned where y_stride is a multiple of 16.
 inline void transpose_16_rows(const float* x, int64_t x_stride, int64_t rows, int64_t cols, float* y,

@@ -1,0 +1,169 @@
+#pragma once
+
+#include <limits>
+
+#include "kernels/byte_attention.h"
+#include "kernels/kernel_table.h"
+
+namespace whittle::vector {
+
+// What rows of products, a sequence of keys and perhaps a bias make exponents of; see kernels/byte_attention.h.
+template <typename F, bool kBias>
+struct ByteSoftmax {
+  using Register = typename F::Register;
+  const float* key_scales;
+  const float* value_ratios;
+  const float* value_logarithms;
+  int64_t length;
+  // Of one row; shift comes off its exponents, and top goes into its weights.
+  Register row_scale, shift, top;
+  const int32_t* products;
+  const float* bias;
+
+  // Of keys from j on, `lanes` (0 to F::width) of them if kPartial: before the maximum comes off, and without a bias
+  // before the row's scale comes in.
+  template <bool kPartial>
+  Register exponent(int64_t j, int64_t lanes) const {
+    const auto load = [&](const float* p) { return kPartial ? F::load_first(p + j, lanes) : F::load(p + j); };
+    const Register product = kPartial ? F::from_int32_first(products + j, lanes) : F::from_int32(products + j);
+    const Register scaled = F::multiply(product, load(key_scales));
+    if constexpr (!kBias) return scaled;
+    return F::multiply_add(scaled, row_scale, F::multiply(load(bias), F::all(kLog2E)));
+  }
+
+  struct Highest {
+    Register exponent, weight;  // weight: with the logarithm of the value's ratio
+  };
+
+  template <bool kPartial>
+  void raise(Highest& highest, int64_t j, int64_t lanes) const {
+    Register x = exponent<kPartial>(j, lanes);
+    const Register logarithm = kPartial ? F::load_first(value_logarithms + j, lanes) : F::load(value_logarithms + j);
+    Register weight = kBias ? F::add(x, logarithm) : F::multiply_add(x, row_scale, logarithm);
+    if constexpr (kPartial) {
+      x = F::first_of(lanes, x, highest.exponent);
+      weight = F::first_of(lanes, weight, highest.weight);
+    }
+    highest.exponent = F::maximum(highest.exponent, x);
+    highest.weight = F::maximum(highest.weight, weight);
+  }
+
+  Highest highest() const {
+    const Register lowest = F::all(-std::numeric_limits<float>::infinity());
+    Highest first = {lowest, lowest}, second = first;
+    int64_t j = 0;
+    for (; j + 2 * F::width <= length; j += 2 * F::width) {
+      raise<false>(first, j, F::width);
+      raise<false>(second, j + F::width, F::width);
+    }
+    for (; j < length; j += F::width) raise<true>(first, j, length - j < F::width ? length - j : F::width);
+    return {F::maximum(first.exponent, second.exponent), F::maximum(first.weight, second.weight)};
+  }
+
+  static Register power_of_two(Register y) {
+    const Register rounding = F::all(kRounding);
+    y = F::maximum(y, F::all(kLowestExponent));
+    const Register shifted = F::add(y, rounding), f = F::subtract(y, F::subtract(shifted, rounding));
+    Register p = F::multiply_add(F::all(kPowerOfTwo[3]), f, F::all(kPowerOfTwo[2]));
+    p = F::multiply_add(p, f, F::all(kPowerOfTwo[1]));
+    p = F::multiply_add(p, f, F::all(kPowerOfTwo[0]));
+    return F::times_power_of_two(p, shifted);
+  }
+
+  // Weights of keys from j on, the last vector as far as there are keys if kPartial. Adds to the sum of exponentials,
+  // of which each lane brings kRoundingBits along.
+  template <int kVectors, bool kPartial>
+  Register part(int64_t j, uint8_t* weights, Register sum) const {
+    const Register rounding = F::all(kRounding), unit = F::all(kExponentialScale);
+    Register bytes[kVectors];
+    const auto one = [&]<bool kLast>(int v) {
+      const int64_t at = j + v * F::width, lanes = length - at;
+      const Register x = exponent<kLast>(at, lanes);
+      Register e = power_of_two(kBias ? F::subtract(x, shift) : F::multiply_add(x, row_scale, shift));
+      if constexpr (kLast) e = F::first_of(lanes, e, F::zero());
+      sum = F::add_bits(sum, F::multiply_add(e, unit, rounding));
+      const Register ratio = kLast ? F::load_first(value_ratios + at, lanes) : F::load(value_ratios + at);
+      bytes[v] = F::multiply_add(F::multiply(e, top), ratio, rounding);
+    };
+    constexpr int kWhole = kPartial ? kVectors - 1 : kVectors;
+#pragma GCC unroll 4
+    for (int v = 0; v < kWhole; ++v) one.template operator()<false>(v);
+    if constexpr (kPartial) one.template operator()<true>(kWhole);
+    F::template store_low_bytes<kVectors>(weights + j, bytes);
+    return sum;
+  }
+
+  Register row(uint8_t* weights) const {
+    Register sum = F::zero();
+    int64_t j = 0;
+    for (; j + 4 * F::width < length; j += 4 * F::width) sum = part<4, false>(j, weights, sum);
+    const int64_t left = length - j;  // up to four vectors
+    if (left <= F::width) return part<1, true>(j, weights, sum);
+    if (left <= 2 * F::width) return part<2, true>(j, weights, sum);
+    if (left <= 3 * F::width) return part<3, true>(j, weights, sum);
+    return part<4, true>(j, weights, sum);
+  }
+};
+
+template <typename F, bool kBias>
+void softmax_u8(const int32_t* products, int64_t stride, int64_t rows, int64_t length, const float* row_scales,
+                const float* key_scales, const float* value_ratios, const float* value_logarithms,
+                const ScoreBias* bias, uint8_t* weights, int64_t weights_stride, float* factors) {
+  using Register = typename F::Register;
+  using Softmax = ByteSoftmax<F, kBias>;
+  const Register zero = F::zero();
+  Softmax softmax{key_scales, value_ratios, value_logarithms, length, zero, zero, zero, nullptr, nullptr};
+  const auto turn_to = [&](int64_t r) {
+    softmax.products = products + r * stride;
+    softmax.row_scale = F::all(row_scales[r]);
+    if constexpr (kBias) softmax.bias = bias->data + r * bias->stride;
+  };
+  const auto larger = [](Register a, Register b) { return F::maximum(a, b); };
+  const int64_t lanes = (length + F::width - 1) / F::width * F::width;
+  const Register rounding_bits =
+      F::all_bits(static_cast<int32_t>(0u - static_cast<uint32_t>(kRoundingBits) * static_cast<uint32_t>(lanes)));
+  // As many rows together as a vector has lanes, which takes what is left of each in the end. And no row's exponentials
+  // wait for its maxima then.
+  for (int64_t begin = 0; begin < rows; begin += F::width) {
+    const int64_t count = rows - begin < F::width ? rows - begin : F::width;
+    Register exponents[F::width], row_weights[F::width];
+    for (int64_t i = 0; i < count; ++i) {
+      turn_to(begin + i);
+      const typename Softmax::Highest highest = softmax.highest();
+      exponents[i] = highest.exponent;
+      row_weights[i] = highest.weight;
+    }
+    for (int64_t i = count; i < F::width; ++i) exponents[i] = row_weights[i] = zero;
+    Register highest = F::join_lanes(exponents, larger);
+    if constexpr (!kBias) highest = F::multiply(highest, F::load_first(row_scales + begin, count));
+    const Register shift = F::subtract(highest, F::join_lanes(row_weights, larger));
+    const Register top =
+        F::multiply(F::all(kTopWeight), Softmax::power_of_two(F::minimum(shift, F::all(kMostShift))));
+    float highests[F::width], tops[F::width];
+    F::store(highests, highest);
+    F::store(tops, top);
+    Register sums[F::width];
+    for (int64_t i = 0; i < count; ++i) {
+      turn_to(begin + i);
+      softmax.shift = F::all(kBias ? highests[i] : -highests[i]);
+      softmax.top = F::all(tops[i]);
+      sums[i] = softmax.row(weights + (begin + i) * weights_stride);
+    }
+    for (int64_t i = count; i < F::width; ++i) sums[i] = zero;
+    const Register total = F::join_lanes(sums, [](Register a, Register b) { return F::add_bits(a, b); });
+    const Register sum = F::from_bits(F::add_bits(total, rounding_bits));
+    F::store_first(factors + begin, count, F::divide(F::all(kExponentialScale), F::multiply(top, sum)));
+  }
+}
+
+// With a bias and without.
+template <typename F>
+void softmax_u8(const int32_t* products, int64_t stride, int64_t rows, int64_t length, const float* row_scales,
+                const float* key_scales, const float* value_ratios, const float* value_logarithms,
+                const ScoreBias* bias, uint8_t* weights, int64_t weights_stride, float* factors) {
+  const auto kernel = bias ? softmax_u8<F, true> : softmax_u8<F, false>;
+  kernel(products, stride, rows, length, row_scales, key_scales, value_ratios, value_logarithms, bias, weights,
+         weights_stride, factors);
+}
+
+}  // namespace whittle::vector
