@@ -169,17 +169,26 @@ void bench_matmul(Bench& bench, const Kind& kind) {
 void bench_attention(Bench& bench, int64_t head_size, int64_t length) {
   constexpr int64_t kHeads = 12;
   const KernelTable& table = bench.context().kernels;
-  const int64_t sequences = std::max<int64_t>(1, 256 / length), tokens = sequences * length, hidden = kHeads * head_size,
-                width = 3 * hidden;
+  const int64_t sequences = std::max<int64_t>(1, 256 / length), tokens = sequences * length,
+                hidden = kHeads * head_size, width = 3 * hidden;
   std::vector<int32_t> offsets;
   for (int64_t s = 0; s <= sequences; ++s) offsets.push_back(static_cast<int32_t>(s * length));
   const auto x = random_floats(tokens * width);
   std::vector<float> out(static_cast<size_t>(tokens * hidden)), scales(static_cast<size_t>(3 * kHeads * tokens));
   std::vector<bf16> rounded(static_cast<size_t>(tokens * width));
   std::vector<int8_t> bytes(static_cast<size_t>(tokens * width + kPadK));
-  const AttentionRows rows{rounded.data(), rounded.data() + hidden, rounded.data() + 2 * hidden, width,
-                           offsets.data(), sequences,               kHeads,                      head_size,
-                           out.data(),     hidden,                  {nullptr, 0},                false};
+  const AttentionRows rows{rounded.data(),
+                           rounded.data() + hidden,
+                           rounded.data() + 2 * hidden,
+                           width,
+                           offsets.data(),
+                           sequences,
+                           kHeads,
+                           head_size,
+                           out.data(),
+                           hidden,
+                           {nullptr, 0},
+                           false};
   const AttentionBytes in_bytes{bytes.data(),
                                 bytes.data() + hidden,
                                 bytes.data() + 2 * hidden,

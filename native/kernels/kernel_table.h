@@ -43,6 +43,9 @@ struct PackedProduct {
   void (*run_beside)(const TA* a, int64_t a_stride, const void* packed, int64_t m, int64_t n, int64_t k,
                      int64_t n_begin, int64_t n_end, TC* c, int64_t c_stride, void (*beside)(void*),
                      void* context) = nullptr;
+  // As pack(), for bytes of A that stand for themselves, from 0 to 255. Null for other elements than bytes.
+  void (*pack_unsigned)(const TW* w, int64_t row_stride, int64_t column_stride, int64_t n, int64_t k, int64_t n_begin,
+                        int64_t n_end, void* packed) = nullptr;
 };
 
 // Which elements dropout keeps, one bit an element (bit c % 8 of byte c / 8), rows `stride` bytes apart; those kept are

@@ -3,18 +3,14 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <cstring>
 
 namespace whittle {
 
 namespace {
 
-constexpr int64_t kTokensPerTask = 256;  // work of at least this many queries, so that short sequences share a task
+constexpr int64_t kTokensPerTask = 256;    // work of at least this many queries, so that short sequences share a task
 constexpr int64_t kBlockBytes = 24 << 10;  // of products of a block of queries: they stay in the first-level cache
 constexpr int64_t kMostBlockRows = 96;
-// Bytes of a left operand stand for themselves less 128.
-constexpr int32_t kZeroByte = 128;
-constexpr uint8_t kOneByte = 129;
 
 // The memory of one head of one sequence.
 struct HeadBuffers {
@@ -23,12 +19,9 @@ struct HeadBuffers {
   void *keys, *values;   // packed
   float* value_ratios;   // [length]
   float* logarithms;     // [length], of those
-  uint8_t* ones;         // a row whose product with the values is their sum
-  int32_t* value_sums;   // [head_size]
   float* column_scales;  // [head_size]
   float* row_scales;     // [rows]
   float* factors;        // [rows]
-  int32_t* offsets;      // [rows]
   int32_t* products;     // [rows, products_stride]
   uint8_t* weights;      // [rows, weights_stride]
   int32_t* results;      // [rows, head_size]
@@ -44,12 +37,9 @@ struct HeadBuffers {
     values = arena.take<uint8_t>(product.packed_bytes(head_size, length));
     value_ratios = arena.take<float>(length);
     logarithms = arena.take<float>(length);
-    ones = arena.take<uint8_t>(weights_stride);
-    value_sums = arena.take<int32_t>(head_size);
     column_scales = arena.take<float>(head_size);
     row_scales = arena.take<float>(rows);
     factors = arena.take<float>(rows);
-    offsets = arena.take<int32_t>(rows);
     products = arena.take<int32_t>(rows * products_stride);
     weights = arena.take<uint8_t>(rows * weights_stride);
     results = arena.take<int32_t>(rows * head_size);
@@ -72,7 +62,7 @@ void attend(const Head& a, const KernelTable& kernels, Arena& arena) {
   const HeadBuffers t(a.length, a.head_size, kernels, arena);
   const auto& product = kernels.gemm_s8;
   product.pack(a.k, a.stride, 1, a.length, a.head_size, 0, a.length, t.keys);
-  product.pack(a.v, 1, a.stride, a.head_size, a.length, 0, a.head_size, t.values);
+  product.pack_unsigned(a.v, 1, a.stride, a.head_size, a.length, 0, a.head_size, t.values);
 
   const float largest = *std::max_element(a.v_scales, a.v_scales + a.length);
   const float inverse = largest == 0 ? 0.0f : 1 / largest;
@@ -81,11 +71,7 @@ void attend(const Head& a, const KernelTable& kernels, Arena& arena) {
     t.value_ratios[j] = ratio;
     t.logarithms[j] = static_cast<float>(std::bit_cast<int32_t>(ratio) - kOneBits) * kLogarithmUnit;
   }
-  std::memset(t.ones, kOneByte, static_cast<size_t>(t.weights_stride));
-  product.run(t.ones, t.weights_stride, t.values, 1, a.head_size, a.length, 0, a.head_size, t.value_sums, a.head_size,
-              false);
   std::fill_n(t.column_scales, a.head_size, largest);
-  std::fill_n(t.offsets, t.rows, kZeroByte);
 
   const float factor = kLog2E * (1 / std::sqrt(static_cast<float>(a.head_size)));
   const int64_t blocks = (a.queries + t.rows - 1) / t.rows;
@@ -100,10 +86,9 @@ void attend(const Head& a, const KernelTable& kernels, Arena& arena) {
                        t.logarithms, a.bias ? &bias : nullptr, t.weights, t.weights_stride, t.factors);
     product.run(t.weights, t.weights_stride, t.values, rows, a.head_size, a.length, 0, a.head_size, t.results,
                 a.head_size, false);
-    const SumsS8 results = {t.results,    a.head_size, t.factors, t.column_scales, t.offsets,
-                            t.value_sums, nullptr,     nullptr,   0};
-    kernels.epilogue_s8(results, rows, a.head_size, nullptr, Activation::none, nullptr, 0,
-                        a.out + begin * a.out_stride, a.out_stride);
+    const SumsS8 results = {t.results, a.head_size, t.factors, t.column_scales, nullptr, nullptr, nullptr, nullptr, 0};
+    kernels.epilogue_s8(results, rows, a.head_size, nullptr, Activation::none, nullptr, 0, a.out + begin * a.out_stride,
+                        a.out_stride);
   }
 }
 

@@ -1,4 +1,7 @@
 // The products of every ISA against sums in double (floats) or int64 (int8), over all sizes around the block edges.
+#include <algorithm>
+
+#include "cpu/arena.h"
 #include "test/buffers.h"
 #include "test/kernel_variants.h"
 #include "test/test.h"
@@ -140,6 +143,73 @@ void check_all_shapes(uint64_t stream) {
 
 TEST(gemm_s8, every_isa_is_exact) {
   check_all_shapes<Int8>(1);
+}
+
+// W with contiguous rows, with contiguous columns, and with neither: packed memory must be the same, and not more be
+// written than the panels of the range. Left operands that stand for themselves give their own products.
+TEST(gemm_s8, packs_whatever_the_strides) {
+  auto random = generator(4);
+  const auto check = [&](const KernelVariant& variant, int64_t n, int64_t k) {
+    const auto& product = variant.table->gemm_s8;
+    const auto w = random_int8(random, n * k);
+    std::vector<int8_t> rows(static_cast<size_t>(n * (k + 3))), columns(static_cast<size_t>(k * (n + 5))),
+        apart(static_cast<size_t>(n * k * 2));
+    for (int64_t r = 0; r < n; ++r) {
+      for (int64_t c = 0; c < k; ++c) {
+        const int8_t value = w[static_cast<size_t>(r * k + c)];
+        rows[static_cast<size_t>(r * (k + 3) + c)] = value;
+        columns[static_cast<size_t>(c * (n + 5) + r)] = value;
+        apart[static_cast<size_t>((r * k + c) * 2)] = value;
+      }
+    }
+    // The last row or column ends where its memory does.
+    rows.resize(static_cast<size_t>((n - 1) * (k + 3) + k));
+    columns.resize(static_cast<size_t>((k - 1) * (n + 5) + n));
+    const size_t bytes = static_cast<size_t>(product.packed_bytes(n, k));
+    const int64_t middle = n / 2 / product.panel * product.panel;
+    const int64_t ranges[][2] = {{0, n}, {middle, n}, {0, std::max(product.panel, middle)}};
+    std::ostringstream what;
+    what << variant.name << " n=" << n << " k=" << k;
+    std::vector<AlignedBuffer> packed;
+    for (int i = 0; i < 3; ++i) packed.emplace_back(bytes + 64);
+    for (const auto pack : {product.pack, product.pack_unsigned}) {
+      for (const auto& [begin, end] : ranges) {
+        for (const AlignedBuffer& buffer : packed) std::memset(buffer.as<void>(), 0x5a, bytes + 64);
+        pack(apart.data(), 2 * k, 2, n, k, begin, std::min(n, end), packed[0].as<void>());
+        pack(rows.data(), k + 3, 1, n, k, begin, std::min(n, end), packed[1].as<void>());
+        pack(columns.data(), 1, n + 5, n, k, begin, std::min(n, end), packed[2].as<void>());
+        for (int i = 1; i < 3; ++i) {
+          if (std::memcmp(packed[0].as<void>(), packed[static_cast<size_t>(i)].as<void>(), bytes + 64) != 0)
+            WHITTLE_FAIL(what.str() << " [" << begin << ", " << end << "): contiguous " << (i == 1 ? "rows" : "columns")
+                                    << " are packed differently");
+        }
+        for (size_t i = bytes; i < bytes + 64; ++i) CHECK_EQUAL(int{packed[0].as<uint8_t>()[i]}, 0x5a);
+      }
+    }
+    product.pack_unsigned(rows.data(), k + 3, 1, n, k, 0, n, packed[0].as<void>());
+    std::vector<uint8_t> a(static_cast<size_t>(3 * padded_k(k)));
+    for (uint8_t& byte : a) byte = random() % 4 == 0 ? 255 : static_cast<uint8_t>(random());
+    Guarded<int32_t> c(3, n, n + 1);
+    product.run(a.data(), padded_k(k), packed[0].as<void>(), 3, n, k, 0, n, c.data(), n + 1, false);
+    c.check_guards(what.str());
+    for (int64_t i = 0; i < 3; ++i) {
+      for (int64_t j = 0; j < n; ++j) {
+        int32_t sum = 0;
+        for (int64_t l = 0; l < k; ++l)
+          sum += a[static_cast<size_t>(i * padded_k(k) + l)] * w[static_cast<size_t>(j * k + l)];
+        if (c.at(i, j) != sum)
+          WHITTLE_FAIL(what.str() << ": unsigned element (" << i << ", " << j << ") is " << c.at(i, j)
+                                  << " but expected " << sum);
+      }
+    }
+  };
+  for (const KernelVariant& variant : kernel_variants()) {
+    for (const int64_t n : kSizes) {
+      for (const int64_t k : kSizes) check(variant, n, k);
+    }
+    check(variant, 180, 64);
+    check(variant, 64, 1100);
+  }
 }
 
 TEST(gemm_f32, every_isa_is_within_rounding) {

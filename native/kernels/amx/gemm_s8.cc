@@ -1,8 +1,9 @@
-// int8 product with tdpbusd: 16 x 16 sums of 64 products an instruction, exact. A comes as a + 128, and sums begin at
-// -128 times the sum of W's row.
+// int8 product with tdpbusd: 16 x 16 sums of 64 products an instruction, exact. A comes as a + 128, for which sums
+// begin at -128 times the sum of W's row, or as it is.
 // Packed: panels of 32 rows of W; a panel is what sums begin with, int32 [32], then padded_k(k) / 64 steps of two tiles
 // (rows 0 to 15, rows 16 to 31) of 1024 bytes, in which element (r, c) lies at c / 4 * 64 + r * 4 + c % 4.
 #include "kernels/amx/blocks.h"
+#include "kernels/vnni/pack_s8.h"
 
 namespace whittle::amx {
 
@@ -32,19 +33,19 @@ int64_t packed_bytes(int64_t n, int64_t k) {
   return (n + kPanel - 1) / kPanel * (Int8Tiles::header_bytes + kPanel * padded_k(k));
 }
 
+template <bool kUnsigned>
 void pack(const int8_t* w, int64_t row_stride, int64_t column_stride, int64_t n, int64_t k, int64_t n_begin,
           int64_t n_end, void* packed) {
   for (int64_t j = n_begin; j < n_end; j += kPanel) {
-    int32_t* begin = reinterpret_cast<int32_t*>(static_cast<char*>(packed) + packed_bytes(j, k));
-    int8_t* panel = reinterpret_cast<int8_t*>(begin + kPanel);
-    for (int64_t r = 0; r < kPanel; ++r) begin[r] = 0;
-    for (int64_t c = 0; c < padded_k(k); ++c) {
-      for (int64_t r = 0; r < kPanel; ++r) {
-        int8_t* tile = panel + (c / 64 * 2 + r / 16) * kTileBytes;
-        const int8_t value = c < k && j + r < n ? w[(j + r) * row_stride + c * column_stride] : int8_t{0};
-        tile[c % 64 / 4 * 64 + r % 16 * 4 + c % 4] = value;
-        begin[r] -= 128 * value;
-      }
+    char* begin = static_cast<char*>(packed) + packed_bytes(j, k);
+    char* panel = begin + Int8Tiles::header_bytes;
+    for (int64_t half = 0; half < 2; ++half) {
+      const int64_t row = j + half * 16;
+      const __m512i sums =
+          vnni::pack_16_rows(w + row * row_stride, row_stride, column_stride, n - row, k, padded_k(k),
+                             [&](int64_t c) { return panel + (c / 64 * 2 + half) * kTileBytes + c % 64 * 16; });
+      const __m512i times_128 = _mm512_slli_epi32(sums, 7), zero = _mm512_setzero_si512();
+      _mm512_store_si512(begin + half * 64, kUnsigned ? zero : _mm512_sub_epi32(zero, times_128));
     }
   }
 }
@@ -63,7 +64,7 @@ void run_beside(const uint8_t* a, int64_t a_stride, const void* packed, int64_t 
 }  // namespace
 
 void add_gemm_s8(KernelTable& table) {
-  table.gemm_s8 = {kPanel, kRows, packed_bytes, pack, run, kRows, run_beside};
+  table.gemm_s8 = {kPanel, kRows, packed_bytes, pack<false>, run, kRows, run_beside, pack<true>};
 }
 
 }  // namespace whittle::amx

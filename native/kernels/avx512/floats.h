@@ -115,8 +115,12 @@ struct Floats {
   static Register join_lanes(const Register (&x)[width], const Op& op) {
     return avx512::join_lanes(x, op);
   }
-  static float sum(Register x) { return _mm512_reduce_add_ps(x); }
-  static float largest(Register x) { return _mm512_reduce_max_ps(x); }
+  static float sum(Register x) {
+    return _mm512_reduce_add_ps(x);
+  }
+  static float largest(Register x) {
+    return _mm512_reduce_max_ps(x);
+  }
   static double sum_double(Register x) {
     return _mm512_reduce_add_pd(
         _mm512_add_pd(_mm512_cvtps_pd(_mm512_castps512_ps256(x)), _mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1))));

@@ -137,8 +137,7 @@ void softmax_u8(const int32_t* products, int64_t stride, int64_t rows, int64_t l
     Register highest = F::join_lanes(exponents, larger);
     if constexpr (!kBias) highest = F::multiply(highest, F::load_first(row_scales + begin, count));
     const Register shift = F::subtract(highest, F::join_lanes(row_weights, larger));
-    const Register top =
-        F::multiply(F::all(kTopWeight), Softmax::power_of_two(F::minimum(shift, F::all(kMostShift))));
+    const Register top = F::multiply(F::all(kTopWeight), Softmax::power_of_two(F::minimum(shift, F::all(kMostShift))));
     float highests[F::width], tops[F::width];
     F::store(highests, highest);
     F::store(tops, top);

@@ -1,13 +1,14 @@
-// int8 product with vpdpbusd, which multiplies unsigned by signed bytes: A comes as a + 128, and sums begin at -128
-// times the sum of W's row. Exact: dpbusd adds four products into int32 without saturation.
+// int8 product with vpdpbusd, which multiplies unsigned by signed bytes: A comes as a + 128, for which sums begin at
+// -128 times the sum of W's row, or as it is. Exact: dpbusd adds four products into int32 without saturation.
 // Packed: panels of 32 rows of W, 64-byte aligned: what sums begin with, int32 [32], then element (r, c) at
-// c / 4 * 128 + r * 4 + c % 4, with columns up to padded_k(k), which are zero.
+// c / 4 * 128 + r * 4 + c % 4, with columns up to a multiple of 16, which are zero.
 #include <immintrin.h>
 
 #include <cstddef>
 #include <cstdint>
 
 #include "kernels/kernel_table.h"
+#include "kernels/vnni/pack_s8.h"
 
 namespace whittle::vnni {
 
@@ -16,26 +17,30 @@ namespace {
 constexpr int64_t kPanel = 32;
 constexpr int kRows = 12;  // 12 x 2 accumulators, 2 vectors of W and broadcasts in 32 registers
 
+int64_t whole_depth(int64_t k) {
+  return (k + 15) / 16 * 16;
+}
+
 int64_t panel_bytes(int64_t k) {
-  return kPanel * (padded_k(k) + static_cast<int64_t>(sizeof(int32_t)));
+  return kPanel * (whole_depth(k) + static_cast<int64_t>(sizeof(int32_t)));
 }
 
 int64_t packed_bytes(int64_t n, int64_t k) {
   return (n + kPanel - 1) / kPanel * panel_bytes(k);
 }
 
+template <bool kUnsigned>
 void pack(const int8_t* w, int64_t row_stride, int64_t column_stride, int64_t n, int64_t k, int64_t n_begin,
           int64_t n_end, void* packed) {
   for (int64_t j = n_begin; j < n_end; j += kPanel) {
-    int32_t* begin = reinterpret_cast<int32_t*>(static_cast<char*>(packed) + j / kPanel * panel_bytes(k));
-    int8_t* panel = reinterpret_cast<int8_t*>(begin + kPanel);
-    for (int64_t r = 0; r < kPanel; ++r) begin[r] = 0;
-    for (int64_t c = 0; c < padded_k(k); ++c) {
-      for (int64_t r = 0; r < kPanel; ++r) {
-        const int8_t value = c < k && j + r < n ? w[(j + r) * row_stride + c * column_stride] : int8_t{0};
-        panel[c / 4 * (kPanel * 4) + r * 4 + c % 4] = value;
-        begin[r] -= 128 * value;
-      }
+    int8_t* begin = static_cast<int8_t*>(packed) + j / kPanel * panel_bytes(k);
+    int8_t* panel = begin + kPanel * static_cast<int64_t>(sizeof(int32_t));
+    for (int64_t half = 0; half < 2; ++half) {
+      const int64_t row = j + half * 16;
+      const __m512i sums = pack_16_rows(w + row * row_stride, row_stride, column_stride, n - row, k, whole_depth(k),
+                                        [&](int64_t c) { return panel + c * kPanel + half * 64; });
+      const __m512i times_128 = _mm512_slli_epi32(sums, 7), zero = _mm512_setzero_si512();
+      _mm512_store_si512(begin + half * 64, kUnsigned ? zero : _mm512_sub_epi32(zero, times_128));
     }
   }
 }
@@ -100,7 +105,7 @@ constexpr Multiply kFourPanels[kVeryFewRows + 1] = {nullptr, multiply<1, 8>, mul
 void run(const uint8_t* a, int64_t a_stride, const void* packed, int64_t m, int64_t, int64_t k, int64_t n_begin,
          int64_t n_end, int32_t* c, int64_t c_stride, bool accumulate) {
   const int8_t* panels = static_cast<const int8_t*>(packed);
-  const int64_t depth = padded_k(k), panel_stride = panel_bytes(k);
+  const int64_t depth = whole_depth(k), panel_stride = panel_bytes(k);
   int64_t blocks = (m + kRows - 1) / kRows;
   for (int64_t j = n_begin; j < n_end;) {
     int64_t left = (n_end - j + kPanel - 1) / kPanel;
@@ -127,7 +132,7 @@ void run(const uint8_t* a, int64_t a_stride, const void* packed, int64_t m, int6
 }  // namespace
 
 void add_gemm_s8(KernelTable& table) {
-  table.gemm_s8 = {kPanel, kRows, packed_bytes, pack, run};
+  table.gemm_s8 = {kPanel, kRows, packed_bytes, pack<false>, run, 1, nullptr, pack<true>};
 }
 
 }  // namespace whittle::vnni
