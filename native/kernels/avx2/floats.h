@@ -81,7 +81,10 @@ struct Floats {
     p = _mm256_fmadd_ps(p, f, _mm256_set1_ps(0.999925245f));
     return _mm256_mul_ps(p, avx2::power_of_two(_mm256_cvtps_epi32(whole)));
   }
-  static Register absolute(Register x) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x); }
+  // The larger magnitude; a is not negative.
+  static Register larger_magnitude(Register a, Register x) {
+    return _mm256_max_ps(a, _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x));
+  }
   // x where `a` is at least `bound`, else zero.
   static Register keep_from(Register a, float bound, Register x) {
     return _mm256_and_ps(_mm256_cmp_ps(a, _mm256_set1_ps(bound), _CMP_GE_OQ), x);

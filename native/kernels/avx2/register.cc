@@ -4,6 +4,7 @@
 #define WHITTLE_KERNELS(ADD) \
   ADD(gemm_s8)               \
   ADD(gemm_f32)              \
+  ADD(quantize_heads_s8)     \
   ADD(quantize_rows_s8)      \
   ADD(quantize_rows_u8)      \
   ADD(quantize_gelu_u8)      \

@@ -74,7 +74,11 @@ struct Floats {
   // Lanes 2 i and 2 i + 1 exchanged.
   static Register swapped_pairs(Register x) { return _mm512_permute_ps(x, 0xb1); }
   static Register power_of_two(Register t) { return power_of_two_ps(t); }
-  static Register absolute(Register x) { return _mm512_abs_ps(x); }
+  // The larger magnitude; a is not negative.
+  static Register larger_magnitude(Register a, Register x) {
+    constexpr int kLarger = 3, kPositive = 2 << 2;
+    return _mm512_range_ps(a, x, kPositive | kLarger);
+  }
   // x where `a` is at least `bound`, else zero.
   static Register keep_from(Register a, float bound, Register x) {
     return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, _mm512_set1_ps(bound), _CMP_GE_OQ), x);
