@@ -13,9 +13,13 @@ std::string sizes(int64_t rows, int64_t columns) {
   return std::to_string(rows) + " x " + std::to_string(columns);
 }
 
+// Which attention: the CPU's bits by bf16 or by int8, or float16.
+enum class Kind { rows_bf16, s8, half };
+
 void time_lengths(GpuDevice& device, const GpuFacts& facts, const std::string& work,
-                  const std::vector<int64_t>& lengths, int64_t heads, int64_t size, bool exact, const Options& options,
+                  const std::vector<int64_t>& lengths, int64_t heads, int64_t size, Kind kind, const Options& options,
                   Report& report) {
+  const bool exact = kind != Kind::half, bytes = kind == Kind::s8;
   CudaBench bench(device);
   std::mt19937_64 random(2);
   const int64_t hidden = heads * size;
@@ -29,9 +33,31 @@ void time_lengths(GpuDevice& device, const GpuFacts& facts, const std::string& w
       tiles.push_back({static_cast<int32_t>(s), static_cast<int32_t>(q)});
   }
   const int64_t tokens = offsets.back(), out_bytes = exact ? 4 : 2;
-  const int sets = options.quick ? 1 : sets_of(tokens * hidden * (6 + out_bytes), facts);
+  const int sets = options.quick ? 1 : sets_of(tokens * hidden * ((bytes ? 3 : 6) + out_bytes), facts);
   std::vector<cuda::Attention> calls;
+  std::vector<cuda::ByteAttention> byte_calls;
   for (int i = 0; i < sets; ++i) {
+    if (bytes) {
+      // As quantized rows of a normal distribution are.
+      std::vector<int8_t> qkv;
+      qkv.reserve(static_cast<size_t>(tokens * 3 * hidden));
+      for (const float value : many_floats(random, tokens * 3 * hidden, 45))
+        qkv.push_back(static_cast<int8_t>(std::clamp(value, -127.0f, 127.0f)));
+      cuda::ByteAttention call{};
+      call.tile_count = bench.put_one(static_cast<int32_t>(tiles.size()));
+      call.most_tiles = static_cast<int64_t>(tiles.size());
+      call.tiles = bench.put(tiles);
+      call.offsets = bench.put(offsets);
+      call.heads = heads;
+      call.head_size = size;
+      call.qkv = bench.put(qkv);
+      call.stride = 3 * hidden;
+      call.scales = bench.put(std::vector<float>(static_cast<size_t>(3 * heads * tokens), 1 / 45.0f));
+      call.scale_stride = tokens;
+      call.y = bench.take<float>(tokens * hidden);
+      byte_calls.push_back(call);
+      continue;
+    }
     std::vector<uint16_t> qkv;
     qkv.reserve(static_cast<size_t>(tokens * 3 * hidden));
     for (const float value : many_floats(random, tokens * 3 * hidden, 1))
@@ -49,11 +75,18 @@ void time_lengths(GpuDevice& device, const GpuFacts& facts, const std::string& w
     calls.push_back(call);
   }
   const auto kernel = exact ? bench.kernels().attention_rows_bf16 : bench.kernels().attention;
-  const double us =
-      median_us(bench, options, sets, [&](int set) { kernel(calls[static_cast<size_t>(set)], bench.stream()); });
+  const double us = median_us(bench, options, sets, [&](int set) {
+    if (bytes)
+      bench.kernels().attention_s8(byte_calls[static_cast<size_t>(set)], bench.stream());
+    else
+      kernel(calls[static_cast<size_t>(set)], bench.stream());
+  });
   const double operations = 4.0 * squares * static_cast<double>(hidden);
   report.add({"attention",
-              std::string(exact ? "attention, CPU's bits, " : "attention, ") + work + ", " + std::to_string(heads) +
+              std::string(bytes   ? "attention, int8, "
+                          : exact ? "attention, CPU's bits, "
+                                  : "attention, ") +
+                  work + ", " + std::to_string(heads) +
                   " heads of " + std::to_string(size),
               "TFLOP/s", operations / us / 1e6, {{"us", us}}});
 }
@@ -124,12 +157,12 @@ void time_attention(GpuDevice& device, const GpuFacts& facts, const Options& opt
                                    {"512 of 32", std::vector<int64_t>(512, 32), 12, 64},
                                    {"128 of 128", std::vector<int64_t>(128, 128), 12, 32},
                                    {"32 of 512", std::vector<int64_t>(32, 512), 12, 64}};
-  for (const bool exact : {true, false}) {
-    if (!options.wants_mode(exact ? "exact" : "fast")) continue;
+  for (const Kind kind : {Kind::s8, Kind::rows_bf16, Kind::half}) {
+    if (!options.wants_mode(kind != Kind::half ? "exact" : "fast")) continue;
     for (const auto& [name, all, heads, size] : works) {
       const std::vector<int64_t> lengths(all.begin(), options.quick ? all.begin() + 1 : all.end());
       if (report.has_time(name))
-        time_lengths(device, facts, name, lengths, options.quick ? 2 : heads, size, exact, options, report);
+        time_lengths(device, facts, name, lengths, options.quick ? 2 : heads, size, kind, options, report);
     }
   }
 }

@@ -50,7 +50,7 @@ function(whittle_cuda_check)
   find_program(COMPUTE_SANITIZER compute-sanitizer HINTS ${CUDAToolkit_BIN_DIR})
   if(COMPUTE_SANITIZER)
     set(sanitize ${COMPUTE_SANITIZER} --error-exitcode 1 $<TARGET_FILE:whittle_cuda_tests> cuda_rows cuda_gemm
-                 cuda_attention)
+                 cuda_attention cuda_attention_s8)
   else()
     set(sanitize ${CMAKE_COMMAND} -E echo "SKIPPED: compute-sanitizer is not installed")
   endif()

@@ -194,6 +194,23 @@ struct Attention {
   Form y_form;
 };
 
+// The same over int8 with a scale a token and head, at most 8,191 tokens a sequence (kernels/byte_attention.h).
+struct ByteAttention {
+  const int32_t* tile_count;
+  int64_t most_tiles;
+  const AttentionTile* tiles;  // [tile_count]
+  const int32_t* offsets;      // [sequences + 1]
+  int64_t heads, head_size;    // head_size at most kWidestHead
+  const int8_t* qkv;           // [tokens, stride] q's heads, k's heads, v's heads; 16-byte aligned
+  int64_t stride;              // bytes, a multiple of 16
+  const float* scales;         // [3 * heads, scale_stride] q's, k's, v's: a float a token
+  int64_t scale_stride;
+  const float* bias;  // as Attention has it
+  int64_t max_distance;
+  bool first_only;  // as Attention has it
+  float* y;         // [rows, heads * head_size]
+};
+
 // [sequences, cols] float32 from x [tokens, cols]: the first row of each sequence, or the mean of its rows, summed from
 // the first to the last.
 struct Pooling {
@@ -260,6 +277,8 @@ struct KernelTable {
   // bf16 factors, y float32: the CPU's kernel of this name bit for bit, which matrix units, whose sums have an order of
   // their own, cannot give.
   void (*attention_rows_bf16)(const Attention&, Stream);
+  // int8 factors and weights of 8 bits on the matrix units, with the bits of the CPU's ops/attention_bytes.h.
+  void (*attention_s8)(const ByteAttention&, Stream);
   void (*pooling)(const Pooling&, Stream);
   void (*magnitude_histogram)(const MagnitudeHistogram&, Stream);
   void (*magnitude_mask)(const MagnitudeMask&, Stream);
@@ -280,6 +299,7 @@ void add_convert_f32_bf16(KernelTable& table);
 void add_embedding(KernelTable& table);
 void add_attention(KernelTable& table);
 void add_attention_rows_bf16(KernelTable& table);
+void add_attention_s8(KernelTable& table);
 void add_pooling(KernelTable& table);
 void add_magnitude_histogram(KernelTable& table, const Target& target);
 void add_magnitude_mask(KernelTable& table);
@@ -298,6 +318,7 @@ inline KernelTable make_kernel_table(const Target& target) {
   add_embedding(table);
   add_attention(table);
   add_attention_rows_bf16(table);
+  add_attention_s8(table);
   add_pooling(table);
   add_magnitude_histogram(table, target);
   add_magnitude_mask(table);

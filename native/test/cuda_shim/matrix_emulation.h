@@ -34,7 +34,8 @@ inline void load_matrix_transposed(uint32_t (&r)[4], const void* row) {
 }
 
 // Sums of products of rows of 32 bytes, in the order of k: sums[j] += a . row j, for N rows.
-struct S8Rows {
+template <typename Left>
+struct ByteRows {
   using Sum = int32_t;
   template <int N>
   struct Operand {
@@ -43,12 +44,14 @@ struct S8Rows {
     void multiply(const uint8_t* a, int32_t* sums) const {
       for (int j = 0; j < N; ++j) {
         int32_t sum = 0;
-        for (int i = 0; i < 32; ++i) sum += static_cast<int8_t>(a[i]) * rows[j][i];
+        for (int i = 0; i < 32; ++i) sum += static_cast<Left>(a[i]) * rows[j][i];
         sums[j] += sum;
       }
     }
   };
 };
+using S8Rows = ByteRows<int8_t>;
+using U8S8Rows = ByteRows<uint8_t>;
 // The float32 nearest to x that is not larger. Matrix units add the products of an instruction as if exactly and cut
 // the sum so (Fasi et al. 2021, Numerical behavior of NVIDIA tensor cores); that they cut addends too is left out.
 inline float toward_zero(double x) {
@@ -115,6 +118,14 @@ struct Mma {
 inline void mma_s8(int32_t (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
   Mma<S8Rows> argument{d, a, {b0, b1}};
   shim::together(shim::Scope::warp, "mma_s8", &argument, Mma<S8Rows>::act);
+}
+inline void mma_s8_from(int32_t start, int32_t (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+  for (int32_t& sum : d) sum = start;
+  mma_s8(d, a, b0, b1);
+}
+inline void mma_u8_s8(int32_t (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+  Mma<U8S8Rows> argument{d, a, {b0, b1}};
+  shim::together(shim::Scope::warp, "mma_u8_s8", &argument, Mma<U8S8Rows>::act);
 }
 inline void mma_bf16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
   Mma<Bf16Rows> argument{d, a, {b0, b1}};
