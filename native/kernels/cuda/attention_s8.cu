@@ -14,48 +14,11 @@
 // - values are turned to the order of the right operand once for all warps.
 #include <cmath>
 
-#include "kernels/byte_attention.h"
-#include "kernels/cuda/attention_tiles.cuh"
+#include "kernels/cuda/attention_byte_tiles.cuh"
 
 namespace whittle::cuda {
 
 namespace {
-
-constexpr int kByteThreads = 128;
-constexpr int kUnit = 32;               // keys of one product of weights and values; 4 tiles of 8
-
-// A chunk of keys and values of one head in shared memory, and what belongs to them.
-template <int kHead>
-struct ByteChunk {
-  static constexpr int kKeys = kHead > 64 ? 128 : 192, kUnits = kKeys / kUnit;
-  static constexpr int kBytes = kKeys * kHead;
-  static constexpr int kSharedBytes = 2 * kBytes + 3 * kKeys * 4 + kByteThreads / 32 * 4;
-
-  uint8_t* shared;
-  // A row each. Of heads of 128, odd rows have their halves exchanged, so that two rows lie in different banks.
-  __device__ __forceinline__ uint8_t* keys() const { return shared; }
-  // 32 rows of 16 columns, one after the other, each at its row_place; then the next columns, then the next rows.
-  __device__ __forceinline__ uint8_t* values() const { return shared + kBytes; }
-  __device__ __forceinline__ float* key_scales() const { return reinterpret_cast<float*>(shared + 2 * kBytes); }
-  // Scales of the values over the sequence's largest, and their logarithms.
-  __device__ __forceinline__ float* value_ratios() const { return key_scales() + kKeys; }
-  __device__ __forceinline__ float* logarithms() const { return key_scales() + 2 * kKeys; }
-  __device__ __forceinline__ uint32_t* largest_scales() const {  // of v, a warp's share
-    return reinterpret_cast<uint32_t*>(key_scales() + 3 * kKeys);
-  }
-
-  static __device__ __forceinline__ int key_offset(int key, int column) {
-    return key * kHead + (kHead > 64 ? column ^ (key & 1) << 6 : column);
-  }
-  static __device__ __forceinline__ int value_offset(int key, int column) {
-    return (key / kUnit * (kHead / 16) + column / 16) * (kUnit * 16) + row_place(key % kUnit) * 16 + column % 16;
-  }
-  // Column 2 q + e of tile t of a unit is key 16 (t / 2) + 4 q + 2 (t % 2) + e, so that thread q of a row has four
-  // neighbours of each 16.
-  static __device__ __forceinline__ int row_place(int key) {
-    return (key & 16) | (key & 2) << 2 | (key & 12) >> 1 | (key & 1);
-  }
-};
 
 // 2^y, as the CPU has it. NaN counts as -100.
 __device__ __forceinline__ float byte_power(float y) {
@@ -69,143 +32,6 @@ __device__ __forceinline__ float byte_power(float y) {
 // The lowest bytes of four words.
 __device__ __forceinline__ uint32_t low_bytes(const uint32_t (&words)[4]) {
   return permute_bytes(permute_bytes(words[0], words[1], 0x0040), permute_bytes(words[2], words[3], 0x0040), 0x5410);
-}
-
-// Bytes of one head of q, k or v: rows of a sequence, `stride` bytes apart.
-struct ByteRows {
-  const int8_t* from;
-  int64_t stride;
-  int head_size;
-};
-
-// Rows [first, first + rows) of keys, and of values if kValues, which lie `values_off` bytes behind, into a chunk: 16
-// bytes a copy, or single ones where heads do not begin at multiples of 16.
-template <int kHead, bool kPlain, bool kValues>
-__device__ __forceinline__ void fetch_bytes(const ByteChunk<kHead>& chunk, const ByteRows& keys, int values_off,
-                                            int first, int rows) {
-  using Chunk = ByteChunk<kHead>;
-  constexpr int kPieces = kHead / 16, kStep = kByteThreads / kPieces;
-  const int thread = static_cast<int>(threadIdx.x);
-  if (kPlain || keys.head_size % 16 == 0) {
-    const int row = thread / kPieces, column = thread % kPieces * 16;
-    const int8_t* from = keys.from + (first + row) * keys.stride + column;
-    uint8_t* key = chunk.keys() + Chunk::key_offset(row, column);
-    uint8_t* value = chunk.values() + Chunk::value_offset(row, column);
-#pragma unroll
-    for (int i = 0; i < Chunk::kKeys / kStep; ++i, from += kStep * keys.stride) {
-      if (row + i * kStep >= rows || (!kPlain && column >= keys.head_size)) continue;
-      copy_async(key + i * kStep * kHead, from);
-      if (kValues) copy_async(value + i * kStep / kUnit * (kUnit * kHead) + i * kStep % kUnit * 16, from + values_off);
-    }
-    copy_async_commit();
-  } else {
-    for (int row = thread / 32; row < rows; row += kByteThreads / 32)
-      for (int column = thread % 32; column < keys.head_size; column += 32) {
-        const int8_t* from = keys.from + (first + row) * keys.stride + column;
-        chunk.keys()[Chunk::key_offset(row, column)] = static_cast<uint8_t>(from[0]);
-        if (kValues) chunk.values()[Chunk::value_offset(row, column)] = static_cast<uint8_t>(from[values_off]);
-      }
-  }
-}
-
-// What belongs to a thread's share of the keys of a chunk: the scales of keys and values.
-template <int kHead>
-struct OwnScales {
-  static constexpr int kKeys = ByteChunk<kHead>::kKeys, kCount = (kKeys + kByteThreads - 1) / kByteThreads;
-  float keys[kCount], values[kCount];
-
-  // of_keys, of_values: of the chunk's first key.
-  __device__ __forceinline__ OwnScales(const float* of_keys, const float* of_values, int count) {
-#pragma unroll
-    for (int i = 0; i < kCount; ++i) {
-      const int key = static_cast<int>(threadIdx.x) + i * kByteThreads;
-      keys[i] = key < count ? of_keys[key] : NAN;
-      values[i] = key < count ? of_values[key] : 0.0f;
-    }
-  }
-  // inverse: 1 over the largest scale of the sequence's values, or 0.
-  __device__ __forceinline__ void store(const ByteChunk<kHead>& chunk, float inverse) const {
-#pragma unroll
-    for (int i = 0; i < kCount; ++i) {
-      const int key = static_cast<int>(threadIdx.x) + i * kByteThreads;
-      if ((i + 1) * kByteThreads > kKeys && key >= kKeys) continue;
-      const float ratio = multiply(values[i], inverse);
-      chunk.key_scales()[key] = keys[i];
-      chunk.value_ratios()[key] = ratio;
-      const int32_t bits = static_cast<int32_t>(float_bits(ratio)) - kOneBits;
-      chunk.logarithms()[key] = multiply(static_cast<float>(bits), kLogarithmUnit);
-    }
-  }
-};
-
-// The queries of lane l, rows l / 4 and l / 4 + 8 of the warp's 16, as left operands. Of each 64 columns a thread has
-// 16 neighbours, and the same of each key: the order of columns in a product does not matter.
-template <int kHead, bool kPlain>
-__device__ __forceinline__ void load_byte_queries(const ByteRows& source, const int (&rows)[2], int lane,
-                                                  uint32_t (&queries)[kHead / 32][4]) {
-  constexpr int kPiece = kHead < 64 ? 8 : 16, kWords = kPiece / 4;
-#pragma unroll
-  for (int half = 0; half < 2; ++half)
-#pragma unroll
-    for (int piece = 0; piece < kHead / 4 / kPiece; ++piece) {
-      const int column = piece * 64 + lane % 4 * kPiece;
-      const int8_t* from = source.from + rows[half] * source.stride + column;
-      uint32_t words[kWords];
-      if constexpr (kPlain) {
-        if constexpr (kWords == 4) {
-          const uint4 four = *reinterpret_cast<const uint4*>(from);
-          words[0] = four.x, words[1] = four.y, words[2] = four.z, words[3] = four.w;
-        } else {
-          const uint2 two = *reinterpret_cast<const uint2*>(from);
-          words[0] = two.x, words[1] = two.y;
-        }
-      } else {
-#pragma unroll
-        for (int word = 0; word < kWords; ++word) {
-          words[word] = 0;
-#pragma unroll
-          for (int byte = 0; byte < 4; ++byte)
-            if (column + word * 4 + byte < source.head_size)
-              words[word] |= static_cast<uint32_t>(static_cast<uint8_t>(from[word * 4 + byte])) << 8 * byte;
-        }
-      }
-#pragma unroll
-      for (int word = 0; word < kWords; ++word)
-        queries[piece * (kWords / 2) + word / 2][word % 2 * 2 + half] = words[word];
-    }
-}
-
-// scores [16, 8] + 1.5 * 2^23, as bits of float32, of the tile whose first key's row is `keys` for this lane.
-template <int kHead>
-__device__ __forceinline__ void multiply_byte_keys(const uint32_t (&queries)[kHead / 32][4], const uint8_t* keys,
-                                                   const uint8_t* other_keys, int32_t (&scores)[4]) {
-  if constexpr (kHead < 64) {
-    const uint2 k = *reinterpret_cast<const uint2*>(keys);
-    mma_s8_from(kRoundingBits, scores, queries[0], k.x, k.y);
-  } else {
-#pragma unroll
-    for (int piece = 0; piece < kHead / 64; ++piece) {
-      const uint4 k = *reinterpret_cast<const uint4*>(piece == 0 ? keys : other_keys);
-      if (piece == 0)
-        mma_s8_from(kRoundingBits, scores, queries[0], k.x, k.y);
-      else
-        mma_s8(scores, queries[2 * piece], k.x, k.y);
-      mma_s8(scores, queries[2 * piece + 1], k.z, k.w);
-    }
-  }
-}
-
-// Values of `units` groups of 32 keys as right operands, in their place: of 16 columns, lane l then has 16 bytes side
-// by side, keys 0 to 15 and 16 to 31 of column 2 (l / 4), then of the next.
-template <int kHead>
-__device__ __forceinline__ void turn_values(uint8_t* values, int units, int warp, int lane) {
-  for (int i = warp; i < units * (kHead / 16); i += kByteThreads / 32) {
-    uint8_t* own = values + i * (kUnit * 16) + lane * 16;
-    uint32_t r[4];
-    load_matrix_transposed(r, own);
-    *reinterpret_cast<uint4*>(own) = {permute_bytes(r[0], r[1], 0x6420), permute_bytes(r[2], r[3], 0x6420),
-                                      permute_bytes(r[0], r[1], 0x7531), permute_bytes(r[2], r[3], 0x7531)};
-  }
 }
 
 // What a warp carries over the keys: of its 16 queries, lane l has l / 4 and l / 4 + 8, half 0 and 1.
@@ -252,72 +78,53 @@ __device__ __forceinline__ void weigh_unit(const float (&x)[4][4], const ByteSof
   }
 }
 
-// kPlain: heads are kHead wide and there is no bias.
+// A block's part of the work, and a lane's of that. kPlain: heads are kHead wide and there is no bias.
 template <int kHead, bool kPlain>
-__global__ void __launch_bounds__(kByteThreads, kPlain && kHead <= 64 ? 3 : 2)
-    attention_s8_kernel(const ByteAttention a, float factor) {
-  using Chunk = ByteChunk<kHead>;
-  using Scales = OwnScales<kHead>;
-  constexpr int kKeys = Chunk::kKeys, kUnits = Chunk::kUnits;
-  if (static_cast<int64_t>(blockIdx.x) >= *a.tile_count) return;
-  const AttentionTile tile = a.tiles[blockIdx.x];
-  const int head = static_cast<int>(blockIdx.y), head_size = kPlain ? kHead : static_cast<int>(a.head_size);
-  const int heads = static_cast<int>(a.heads), hidden = heads * head_size;
-  const int begin = a.offsets[tile.sequence], length = a.offsets[tile.sequence + 1] - begin;
-  const ByteRows q{a.qkv + begin * a.stride + head * head_size, a.stride, head_size};
-  const ByteRows k{q.from + hidden, a.stride, head_size};
-  const float* q_scales = a.scales + head * a.scale_stride + begin;
-  const float* k_scales = q_scales + heads * a.scale_stride;
-  const float* v_scales = k_scales + heads * a.scale_stride;
-  const Chunk chunk{dynamic_shared()};
-  const int lane = static_cast<int>(threadIdx.x) % 32, warp = shuffle(static_cast<int>(threadIdx.x) / 32, 0);
-  const int rows = a.first_only ? 1 : length - tile.first;  // of this tile; more than 64: all
-  const bool works = warp * 16 < rows;
-  const int left = length < kKeys ? length : kKeys;  // keys of the first chunk
+struct ByteTask {
+  AttentionTile tile;
+  int begin, length;  // of the sequence
+  int head, head_size, hidden;
+  int rows;    // of the tile; more than 64: all
+  int own[2];  // the lane's of them, below rows or not
+  HeadBytes q, k;
+  const float *q_scales, *k_scales, *v_scales;
+  const float* bias;  // from the lane's first query on, or null
 
-  const int own[2] = {warp * 16 + lane / 4, warp * 16 + lane / 4 + 8};  // rows of the tile
-  const float* bias = nullptr;  // from the lane's first query on
-  if (!kPlain && a.bias) bias = a.bias + head * (2 * a.max_distance - 1) + a.max_distance - 1 - (tile.first + own[0]);
-
-  fetch_bytes<kHead, kPlain, true>(chunk, k, hidden, 0, left);
-  const Scales own_scales(k_scales, v_scales, left);
-  uint32_t queries[kHead / 32][4];
-  float row_scales[2];
-  if (works) {
-    int at[2];
-#pragma unroll
-    for (int half = 0; half < 2; ++half) at[half] = tile.first + (own[half] < rows ? own[half] : 0);
-    load_byte_queries<kHead, kPlain>(q, at, lane, queries);
-#pragma unroll
-    for (int half = 0; half < 2; ++half) row_scales[half] = multiply(q_scales[at[half]], factor);
+  __device__ __forceinline__ ByteTask(const ByteAttention& a, int warp, int lane) {
+    tile = a.tiles[blockIdx.x];
+    begin = a.offsets[tile.sequence];
+    length = a.offsets[tile.sequence + 1] - begin;
+    head = static_cast<int>(blockIdx.y);
+    head_size = kPlain ? kHead : static_cast<int>(a.head_size);
+    hidden = static_cast<int>(a.heads) * head_size;
+    rows = a.first_only ? 1 : length - tile.first;
+    own[0] = warp * 16 + lane / 4;
+    own[1] = own[0] + 8;
+    const uint32_t stride = static_cast<uint32_t>(a.stride);
+    q = {a.qkv + begin * a.stride + head * head_size, stride, head_size};
+    k = {q.from + hidden, stride, head_size};
+    q_scales = a.scales + head * a.scale_stride + begin;
+    k_scales = q_scales + a.heads * a.scale_stride;
+    v_scales = k_scales + a.heads * a.scale_stride;
+    bias = nullptr;
+    if (!kPlain && a.bias) bias = a.bias + head * (2 * a.max_distance - 1) + a.max_distance - 1 - (tile.first + own[0]);
   }
-  uint32_t largest = 0;  // bits of floats that are not negative: they have the same order
-#pragma unroll
-  for (int i = 0; i < Scales::kCount; ++i) {
-    const uint32_t bits = float_bits(own_scales.values[i]);
-    largest = bits > largest ? bits : largest;
+  // One of the tile's queries where the lane has none.
+  __device__ __forceinline__ int query(int half) const { return tile.first + (own[half] < rows ? own[half] : 0); }
+  __device__ __forceinline__ void load_queries(int lane, uint32_t (&queries)[kHead / 32][4]) const {
+    const int own_queries[2] = {query(0), query(1)};
+    load_byte_queries<kHead, kPlain>(q, own_queries, lane, queries);
   }
-#pragma unroll 1
-  for (int key = kKeys + static_cast<int>(threadIdx.x); key < length; key += kByteThreads) {
-    const uint32_t bits = float_bits(v_scales[key]);
-    largest = bits > largest ? bits : largest;
+  __device__ __forceinline__ int keys_from(int first) const {
+    return length - first < ByteChunk<kHead>::kKeys ? length - first : ByteChunk<kHead>::kKeys;
   }
-  largest = warp_max(largest);
-  if (lane == 0) chunk.largest_scales()[warp] = largest;
-  copy_async_wait<0>();
-  sync_block();
-#pragma unroll
-  for (int i = 0; i < kByteThreads / 32; ++i) {
-    const uint32_t bits = chunk.largest_scales()[i];
-    largest = bits > largest ? bits : largest;
-  }
-  const float largest_scale = bits_float(largest), inverse = largest == 0 ? 0.0f : 1.0f / largest_scale;
 
   // Scores of keys [at, at + 32) of the chunk that begins with key `first`, times their keys' scales, or with the bias.
-  const int own_key = lane / 8 * 4 + lane / 4 % 2, own_column = lane % 4 * (kHead < 64 ? 8 : 16);
-  const uint8_t* own_keys = chunk.keys() + Chunk::key_offset(own_key, own_column);
-  const uint8_t* other_keys = chunk.keys() + Chunk::key_offset(own_key, own_column + 64);
-  const auto score = [&](int first, int at, float (&x)[4][4]) {
+  __device__ __forceinline__ void score(const ByteChunk<kHead>& chunk, const uint32_t (&queries)[kHead / 32][4],
+                                        const float (&scale)[2], int lane, int first, int at, float (&x)[4][4]) const {
+    const int own_key = lane / 8 * 4 + lane / 4 % 2, own_column = lane % 4 * (kHead < 64 ? 8 : 16);
+    const uint8_t* own_keys = chunk.keys() + ByteChunk<kHead>::key_offset(own_key, own_column);
+    const uint8_t* other_keys = chunk.keys() + ByteChunk<kHead>::key_offset(own_key, own_column + 64);
     int32_t scores[4][4];
 #pragma unroll
     for (int t = 0; t < 4; ++t) {
@@ -337,107 +144,174 @@ __global__ void __launch_bounds__(kByteThreads, kPlain && kHead <= 64 ? 3 : 2)
           if (!kPlain && bias) {
             const int key = first + at + pair * 16 + lane % 4 * 4 + i;
             const bool has = key < length && own[half] < rows;
-            x[t][e] = multiply_add(x[t][e], row_scales[half], multiply(has ? bias[key - half * 8] : 0.0f, kLog2E));
+            x[t][e] = multiply_add(x[t][e], scale[half], multiply(has ? bias[key - half * 8] : 0.0f, kLog2E));
           }
         }
     }
-  };
-  ByteSoftmax softmax;
-#pragma unroll
-  for (int half = 0; half < 2; ++half) softmax.scale[half] = !kPlain && bias ? 1.0f : row_scales[half];
-  float most[2] = {-INFINITY, -INFINITY}, most_weight[2] = {-INFINITY, -INFINITY};
-  const auto raise_maxima = [&](int at, const float (&x)[4][4]) {
+  }
+};
+
+// Of a lane's two rows the largest x and the largest x * scale + logarithm, so far.
+struct ByteMaxima {
+  float score[2], weight[2];
+
+  __device__ __forceinline__ void raise(const float (&x)[4][4], const float (&scale)[2], const float* logarithms) {
 #pragma unroll
     for (int pair = 0; pair < 2; ++pair) {
-      const float4 four = *reinterpret_cast<const float4*>(chunk.logarithms() + lane % 4 * 4 + at + pair * 16);
-      const float logarithms[4] = {four.x, four.y, four.z, four.w};
+      const float4 four = *reinterpret_cast<const float4*>(logarithms + pair * 16);
+      const float own_logarithms[4] = {four.x, four.y, four.z, four.w};
 #pragma unroll
       for (int i = 0; i < 4; ++i)
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
           const float one = x[2 * pair + i / 2][2 * half + i % 2];
-          most[half] = fmaxf(most[half], one);
-          most_weight[half] = fmaxf(most_weight[half], multiply_add(one, softmax.scale[half], logarithms[i]));
+          score[half] = fmaxf(score[half], one);
+          weight[half] = fmaxf(weight[half], multiply_add(one, scale[half], own_logarithms[i]));
         }
     }
-  };
+  }
+  static __device__ __forceinline__ float over_row(float value) {
+    value = fmaxf(value, shuffle_xor(value, 1));
+    return fmaxf(value, shuffle_xor(value, 2));
+  }
+  __device__ __forceinline__ void finish(ByteSoftmax& softmax) const {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const float highest = multiply(over_row(score[half]), softmax.scale[half]);
+      softmax.shift[half] = -highest;
+      softmax.top[half] = multiply(kTopWeight, byte_power(fminf(add(highest, -over_row(weight[half])), kMostShift)));
+    }
+  }
+};
 
-  // Maxima of all chunks but the first, and then the first, whose bytes may have to come again.
+template <int kHead, bool kPlain>
+__global__ void __launch_bounds__(kByteThreads, kPlain && kHead <= 64 ? 3 : 2)
+    attention_s8_kernel(const ByteAttention a, float factor) {
+  using Chunk = ByteChunk<kHead>;
+  using Scales = OwnScales<kHead>;
+  using Task = ByteTask<kHead, kPlain>;
+  constexpr int kKeys = Chunk::kKeys, kUnits = Chunk::kUnits;
+  if (static_cast<int64_t>(blockIdx.x) >= *a.tile_count) return;
+  const int thread = byte_thread(), lane = thread % 32, warp = shuffle(thread / 32, 0);
+  const Chunk chunk{dynamic_shared()};
+  const float* logarithms = chunk.logarithms() + lane % 4 * 4;
+  const float* ratios = chunk.value_ratios() + lane % 4 * 4;
+  const uint8_t* values = chunk.values() + lane * 16;
+  const Task task(a, warp, lane);
+  const int length = task.length, left = task.keys_from(0);  // left: keys of the first chunk
+  const bool works = warp * 16 < task.rows;
+
+  fetch_bytes<kHead, kPlain, true>(chunk, task.k, task.hidden, 0, left);
+  const Scales own_scales(task.k_scales, task.v_scales, left);
+  uint32_t queries[kHead / 32][4];
+  float row_scales[2];
+  task.load_queries(lane, queries);
+#pragma unroll
+  for (int half = 0; half < 2; ++half) row_scales[half] = multiply(task.q_scales[task.query(half)], factor);
+
+  // The largest scale of the values. Bits of floats that are not negative have their order.
+  uint32_t largest = 0;
+#pragma unroll
+  for (int i = 0; i < Scales::kCount; ++i) {
+    const uint32_t bits = float_bits(own_scales.values[i]);
+    largest = bits > largest ? bits : largest;
+  }
+  if (length > kKeys)
+#pragma unroll 1
+    for (int key = kKeys + thread; key < length; key += kByteThreads) {
+      const uint32_t bits = float_bits(task.v_scales[key]);
+      largest = bits > largest ? bits : largest;
+    }
+  largest = warp_max(largest);
+  if (lane == 0) chunk.largest_scales()[warp] = largest;
+  copy_async_wait<0>();
+  sync_block();
+#pragma unroll
+  for (int i = 0; i < kByteThreads / 32; ++i) {
+    const uint32_t bits = chunk.largest_scales()[i];
+    largest = bits > largest ? bits : largest;
+  }
+  const float largest_scale = bits_float(largest), inverse = largest == 0 ? 0.0f : 1.0f / largest_scale;
+
+  ByteSoftmax softmax;
+#pragma unroll
+  for (int half = 0; half < 2; ++half) softmax.scale[half] = !kPlain && task.bias ? 1.0f : row_scales[half];
+  ByteMaxima maxima{{-INFINITY, -INFINITY}, {-INFINITY, -INFINITY}};
   if (length > kKeys) {
+    // Those of all chunks but the first, whose keys then have to come again.
     for (int first = (length - 1) / kKeys * kKeys; first > 0; first -= kKeys) {
-      const int count = length - first < kKeys ? length - first : kKeys;
+      const int count = task.keys_from(first);
       sync_block();
-      fetch_bytes<kHead, kPlain, false>(chunk, k, hidden, first, count);
-      Scales(k_scales + first, v_scales + first, count).store(chunk, inverse);
+      fetch_bytes<kHead, kPlain, false>(chunk, task.k, 0, first, count);
+      Scales(task.k_scales + first, task.v_scales + first, count).store(chunk, inverse);
       copy_async_wait<0>();
       sync_block();
       if (works)
 #pragma unroll 1
         for (int at = 0; at < count; at += kUnit) {
           float x[4][4];
-          score(first, at, x);
-          raise_maxima(at, x);
+          task.score(chunk, queries, row_scales, lane, first, at, x);
+          maxima.raise(x, softmax.scale, logarithms + at);
         }
     }
     sync_block();
-    fetch_bytes<kHead, kPlain, false>(chunk, k, hidden, 0, left);
+    fetch_bytes<kHead, kPlain, false>(chunk, task.k, 0, 0, left);
     copy_async_wait<0>();
   }
   own_scales.store(chunk, inverse);
-  turn_values<kHead>(chunk.values(), (left + kUnit - 1) / kUnit, warp, lane);
+  turn_values<kHead>(chunk.values(), left, warp, lane);
   sync_block();
-  float kept[kUnits][4][4];
-  ByteCarried<kHead> carried{};
-  const uint8_t* values = chunk.values() + lane * 16;
-  const float* ratios = chunk.value_ratios() + lane % 4 * 4;
+
+  ByteCarried<kHead> carried;
   if (works) {
-#pragma unroll
-    for (int unit = 0; unit < kUnits; ++unit) {
-      if (unit * kUnit >= left) break;
-      score(0, unit * kUnit, kept[unit]);
-      raise_maxima(unit * kUnit, kept[unit]);
-    }
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const auto over_row = [](float value) {
-        value = fmaxf(value, shuffle_xor(value, 1));
-        return fmaxf(value, shuffle_xor(value, 2));
-      };
-      const float highest = multiply(over_row(most[half]), softmax.scale[half]);
-      softmax.shift[half] = -highest;
-      softmax.top[half] =
-          multiply(kTopWeight, byte_power(fminf(add(highest, -over_row(most_weight[half])), kMostShift)));
-    }
+    float kept[kUnits][4][4];
 #pragma unroll
     for (int unit = 0; unit < kUnits; ++unit) {
       const int at = unit * kUnit;
-      if (at >= left) break;
+      if (unit > 0 && at >= left) break;
+      task.score(chunk, queries, row_scales, lane, 0, at, kept[unit]);
+      maxima.raise(kept[unit], softmax.scale, logarithms + at);
+    }
+    maxima.finish(softmax);
+    carried = {};
+#pragma unroll
+    for (int unit = 0; unit < kUnits; ++unit) {
+      const int at = unit * kUnit;
+      if (unit > 0 && at >= left) break;
       weigh_unit<kHead>(kept[unit], softmax, ratios + at, values + at * kHead, left - at, carried);
     }
   }
 
-  for (int first = kKeys; first < length; first += kKeys) {
-    const int count = length - first < kKeys ? length - first : kKeys;
-    sync_block();
-    fetch_bytes<kHead, kPlain, true>(chunk, k, hidden, first, count);
-    Scales(k_scales + first, v_scales + first, count).store(chunk, inverse);
-    copy_async_wait<0>();
-    sync_block();
-    turn_values<kHead>(chunk.values(), (count + kUnit - 1) / kUnit, warp, lane);
-    sync_block();
-    if (works)
+  if (length > kKeys) {
+    // Read anew: registers are scarce above.
+    const Task again(a, warp, lane);
+    again.load_queries(lane, queries);
+#pragma unroll
+    for (int half = 0; half < 2; ++half) row_scales[half] = multiply(again.q_scales[again.query(half)], factor);
+    for (int first = kKeys; first < again.length; first += kKeys) {
+      const int count = again.keys_from(first);
+      sync_block();
+      fetch_bytes<kHead, kPlain, true>(chunk, again.k, again.hidden, first, count);
+      Scales(again.k_scales + first, again.v_scales + first, count).store(chunk, inverse);
+      copy_async_wait<0>();
+      sync_block();
+      turn_values<kHead>(chunk.values(), count, warp, lane);
+      sync_block();
+      if (works)
 #pragma unroll 1
-      for (int at = 0; at < count; at += kUnit) {
-        float x[4][4];
-        score(first, at, x);
-        weigh_unit<kHead>(x, softmax, ratios + at, values + at * kHead, count - at, carried);
-      }
+        for (int at = 0; at < count; at += kUnit) {
+          float x[4][4];
+          again.score(chunk, queries, row_scales, lane, first, at, x);
+          weigh_unit<kHead>(x, softmax, ratios + at, values + at * kHead, count - at, carried);
+        }
+    }
   }
   if (!works) return;
 
   // Of 16 columns lane l has 4 (l % 4) and the next three.
   const uint32_t added = static_cast<uint32_t>((length + 15) / 16 * 16) * static_cast<uint32_t>(kRoundingBits);
-  const int64_t first_row = a.first_only ? tile.sequence : begin + tile.first;
+  const int64_t first_row = a.first_only ? task.tile.sequence : task.begin + task.tile.first;
+  const int head_size = task.head_size;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     carried.total[half] += shuffle_xor(carried.total[half], 1);
@@ -445,8 +319,8 @@ __global__ void __launch_bounds__(kByteThreads, kPlain && kHead <= 64 ? 3 : 2)
     const float total = static_cast<float>(static_cast<int32_t>(carried.total[half] - added));
     const float f = kExponentialScale / multiply(softmax.top[half], total);
     const auto result = [&](int32_t sum) { return multiply(multiply(static_cast<float>(sum), f), largest_scale); };
-    if (own[half] >= rows) continue;
-    float* y = a.y + (first_row + own[half]) * hidden + head * head_size + lane % 4 * 4;
+    if (task.own[half] >= task.rows) continue;
+    float* y = a.y + (first_row + task.own[half]) * task.hidden + task.head * head_size + lane % 4 * 4;
 #pragma unroll
     for (int i = 0; i < kHead / 16; ++i) {
       const float four[4] = {result(carried.sums[2 * i][2 * half]), result(carried.sums[2 * i + 1][2 * half]),

@@ -39,6 +39,19 @@ __device__ __forceinline__ uint32_t shared_address(const void* pointer) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
 }
 
+// The address, in global or in shared memory, which the compiler then computes once rather than anew from its parts
+// wherever it is used.
+template <typename T>
+__device__ __forceinline__ const T* settled(const T* address) {
+  asm volatile("" : "+l"(address));
+  __builtin_assume(__isGlobal(address));
+  return address;
+}
+__device__ __forceinline__ uint32_t settled(uint32_t address) {
+  asm volatile("" : "+r"(address));
+  return address;
+}
+
 // --- warps and blocks ---
 __device__ __forceinline__ void sync_block() {
   __syncthreads();
@@ -172,6 +185,10 @@ __device__ __forceinline__ void copy_async(void* shared, const void* global, boo
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)), "l"(global),
                "r"(valid ? 16 : 0)
                : "memory");
+}
+// The same to what shared_address gave.
+__device__ __forceinline__ void copy_async(uint32_t shared, const void* global) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared), "l"(global) : "memory");
 }
 __device__ __forceinline__ void copy_async_commit() {
   asm volatile("cp.async.commit_group;" ::: "memory");

@@ -52,6 +52,11 @@ inline uint32_t shared_address(const void* pointer) {
   return static_cast<uint32_t>(static_cast<const uint8_t*>(pointer) - shim::shared_memory());
 }
 
+template <typename T>
+T settled(T address) {
+  return address;
+}
+
 // --- warps and blocks ---
 inline void sync_block() {
   shim::together(shim::Scope::barrier, "sync_block", nullptr, nullptr, 0, static_cast<int>(blockDim.x));
@@ -190,6 +195,9 @@ inline void add_atomically(uint64_t* to, uint64_t value) {
 inline void copy_async(void* shared, const void* global, bool valid = true) {
   if ((reinterpret_cast<uintptr_t>(shared) | reinterpret_cast<uintptr_t>(global)) % 16) shim::fault("misaligned copy");
   shim::defer_copy(shared, global, 16, valid ? 16 : 0);
+}
+inline void copy_async(uint32_t shared, const void* global) {
+  copy_async(shim::shared_memory() + shared, global);
 }
 inline void copy_async_commit() {
   shim::commit_copies();
