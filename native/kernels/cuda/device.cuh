@@ -143,6 +143,13 @@ __device__ __forceinline__ float add_exact_product(float a, float b, float c) {
   return __fmaf_rn(a, b, c);
 }
 
+// 1 / x within an ulp or two, for x up to 2^126.
+__device__ __forceinline__ float reciprocal_approximate(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 // The bytes of a (0 to 3) and b (4 to 7) that the digits of `order` name, the lowest first.
 __device__ __forceinline__ uint32_t permute_bytes(uint32_t a, uint32_t b, uint32_t order) {
   return __byte_perm(a, b, order);
@@ -177,6 +184,23 @@ __device__ __forceinline__ void add_atomically(uint32_t* to, uint32_t value) {
 }
 __device__ __forceinline__ void add_atomically(uint64_t* to, uint64_t value) {
   atomicAdd(reinterpret_cast<unsigned long long*>(to), static_cast<unsigned long long>(value));
+}
+
+// --- memory through which the blocks of a grid tell each other something, number by number ---
+__device__ __forceinline__ uint4 load_told(const uint32_t* from) {
+  uint4 four;
+  asm volatile("ld.relaxed.gpu.global.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(four.x), "=r"(four.y), "=r"(four.z), "=r"(four.w)
+               : "l"(from)
+               : "memory");
+  return four;
+}
+__device__ __forceinline__ void tell(uint32_t* to, uint32_t value) {
+  asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(to), "r"(value) : "memory");
+}
+// Between one look and the next; true.
+__device__ __forceinline__ bool look_again() {
+  return true;
 }
 
 // --- copies to shared memory ---
@@ -340,6 +364,12 @@ template <int kCount>
 __device__ __forceinline__ void hold_accumulators(float (&d)[kCount]) {
 #pragma unroll
   for (int i = 0; i < kCount; ++i) asm volatile("" : "+f"(d[i])::"memory");
+}
+// Registers for accumulators that the first product writes without reading them.
+template <int kCount>
+__device__ __forceinline__ void begin_accumulators(int32_t (&d)[kCount]) {
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) asm volatile("" : "=r"(d[i])::"memory");
 }
 template <int kCount>
 __device__ __forceinline__ void take_registers() {

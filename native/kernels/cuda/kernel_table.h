@@ -40,9 +40,9 @@ constexpr int64_t operand_offset(int64_t row, int64_t byte, int64_t blocks) {
          byte % 16;
 }
 
-// Of a result: float32, float16, bf16, the operand of the next product (bf16 or split), or heads: int8, with a scale
-// for each head of each row.
-enum class Format : int { f32 = 0, f16, bf16, operand, heads };
+// Of a result: float32, float16, bf16, the operand of the next product (bf16 or split; operand_s8: int8, of
+// gemm_gelu_s8), or heads: int8, with a scale for each head of each row.
+enum class Format : int { f32 = 0, f16, bf16, operand, heads, operand_s8 };
 
 // Whether products give Format::heads for heads of this size: a tile holds whole ones.
 inline constexpr int64_t kMostHeadSize = 128;
@@ -53,8 +53,12 @@ constexpr bool product_gives_heads(int64_t head_size) {
 // Weight rows are stored in an order in which each of the four threads q that share a row of a tile holds 16 bytes of
 // the result side by side: of 32 columns, thread q has those of the stored rows j * 8 + q * 2 + e (j below 4, e below
 // 2), which are columns q * 8 + j * 2 + e of a result of 16 bits or of heads, and j / 2 * 16 + q * 4 + j % 2 * 2 + e of
-// one of float32.
+// one of float32. Of operand_s8 it has those of the stored rows p * 32 + j * 8 + q * 2 + e (p below 4) of 128, which are
+// columns p / 2 * 64 + q * 16 + p % 2 * 8 + j * 2 + e.
 constexpr int64_t stored_weight_row(int64_t column, Format format) {
+  if (format == Format::operand_s8)
+    return column / 128 * 128 + column / 64 % 2 * 64 + column / 8 % 2 * 32 + column / 2 % 4 * 8 + column / 16 % 4 * 2 +
+           column % 2;
   const bool wide = format == Format::f32;
   const int64_t q = wide ? column / 4 % 4 : column / 8 % 4, e = column % 2;
   const int64_t j = wide ? column / 16 % 2 * 2 + column / 2 % 2 : column / 2 % 4;
@@ -119,6 +123,36 @@ struct Gemm {
   int64_t head_size;
   float* head_scales;         // [n / head_size, head_scale_stride]: a float for each row
   int64_t head_scale_stride;  // at least the rows
+};
+
+// A launch of gemm_gelu_s8: group g has the row tiles g, g + groups, ... of 64, a block each panel of 128 columns.
+struct GeluGrid {
+  int panels = 0, groups = 0, cluster = 1;  // panels side by side in a cluster
+  bool possible() const { return groups > 0; }
+};
+// Where the blocks of a launch tell each other the maxima of their rows: zeros before the first launch, and used by one
+// launch at a time, all of the same grid or of fewer groups.
+inline constexpr int kGeluTurns = 4, kGeluRing = 2 * 3 * 64;  // words and rows of a group
+constexpr int gelu_slots(int panels) {                        // of a row
+  return (panels + 3) / 4 * 4;
+}
+constexpr int64_t gelu_exchange_words(const GeluGrid& grid) {
+  return int64_t{grid.groups} * (kGeluTurns + kGeluRing * gelu_slots(grid.panels));
+}
+
+// y = what quantize_gelu_u8 makes of A W^T * scales + bias.
+struct GemmGelu {
+  const int32_t* rows;
+  int64_t most_rows;
+  int64_t n;              // a multiple of 128
+  Operand a;              // [rows, k], int8, k at most 1024
+  const uint8_t* w;       // rows stored for Format::operand_s8
+  const float* w_scales;  // [n]
+  const int8_t* columns;  // [k, n] W^T as it is, if rows of A may have outliers
+  const float* bias;      // [n]
+  Operand y;              // [rows, n]
+  GeluGrid grid;          // gelu_grid's, for this n and k
+  uint32_t* exchange;     // gelu_exchange_words
 };
 
 // --- row by row -----------------------------------------------------------------------------------------------------
@@ -262,6 +296,10 @@ struct KernelTable {
   int capability;  // 10 * major + minor; 0: not set
   void (*gemm_s8)(const Gemm&, Stream);
   void (*gemm_bf16)(const Gemm&, Stream);         // bf16 and split
+  // gemm_s8 and quantize_gelu_u8 in one, bit for bit, where gelu_grid says that it is possible. Its blocks wait for each
+  // other: all of them must be at work at the same time.
+  void (*gemm_gelu_s8)(const GemmGelu&, Stream);
+  int gelu_blocks[3];  // of gemm_gelu_s8 that this GPU has at work at once, in clusters of 1, 2 and 4; 0: none
   void (*layer_norm)(const Rows&, Stream);        // in: float32; then quantized or rounded
   void (*quantize_rows_s8)(const Rows&, Stream);  // no norm
   void (*quantize_heads_s8)(const HeadRows&, Stream);
@@ -291,6 +329,7 @@ struct Target {
 };
 void add_gemm_s8(KernelTable& table, const Target& target);
 void add_gemm_bf16(KernelTable& table, const Target& target);
+void add_gemm_gelu_s8(KernelTable& table, const Target& target);  // asks the current GPU
 void add_layer_norm(KernelTable& table);
 void add_quantize_rows_s8(KernelTable& table);
 void add_quantize_heads_s8(KernelTable& table);
@@ -310,6 +349,7 @@ inline KernelTable make_kernel_table(const Target& target) {
   table.capability = target.capability;
   add_gemm_s8(table, target);
   add_gemm_bf16(table, target);
+  add_gemm_gelu_s8(table, target);
   add_layer_norm(table);
   add_quantize_rows_s8(table);
   add_quantize_heads_s8(table);
@@ -324,6 +364,18 @@ inline KernelTable make_kernel_table(const Target& target) {
   add_magnitude_mask(table);
   add_quantize_weight_rows(table);
   return table;
+}
+
+// How gemm_gelu_s8 multiplies n columns of k bytes: as many groups as there are blocks for; of such grids the one with
+// the largest clusters, whose blocks fetch A once for all of them.
+inline GeluGrid gelu_grid(const KernelTable& table, int64_t n, int64_t k) {
+  GeluGrid best;
+  if (n % kBlockRows != 0 || k > 8 * kRowBytes) return best;
+  best.panels = static_cast<int>(n / kBlockRows);
+  for (int size = 0; size < 3; ++size)
+    if (const int groups = table.gelu_blocks[size] / best.panels; best.panels % (1 << size) == 0 && groups > 0)
+      if (groups >= best.groups) best.groups = groups, best.cluster = 1 << size;
+  return best;
 }
 
 }  // namespace whittle::cuda

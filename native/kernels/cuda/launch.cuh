@@ -19,6 +19,7 @@ namespace whittle::cuda {
 struct Grid {
   int64_t x, y = 1;
   int cluster = 1;  // so many blocks side by side run together and reach each other's shared memory; divides x
+  bool together = false;  // all blocks are at work at the same time, so that they may wait for each other
 };
 
 #if !defined(WHITTLE_CUDA_SHIM)
@@ -40,6 +41,7 @@ struct Grid {
     case cudaErrorInvalidConfiguration:
     case cudaErrorInvalidResourceHandle:
     case cudaErrorLaunchOutOfResources:
+    case cudaErrorCooperativeLaunchTooLarge:
     case cudaErrorStreamCaptureUnsupported:
     case cudaErrorStreamCaptureInvalidated:
       throw LaunchError("INTERNAL", "A CUDA kernel could not be launched" + found);
@@ -73,7 +75,7 @@ void launch(void (*kernel)(Parameters...), Grid grid, int threads, int shared_by
 #if defined(WHITTLE_CUDA_SHIM)
   const shim::Dim3 dimension{static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y), 1};
   shim::enqueue(stream, [=] {
-    shim::run_grid(dimension, threads, shared_bytes, [=] { kernel(arguments...); }, grid.cluster);
+    shim::run_grid(dimension, threads, shared_bytes, [=] { kernel(arguments...); }, grid.cluster, grid.together);
   });
 #else
   if (shared_bytes > 48 * 1024) allow_shared_memory(reinterpret_cast<const void*>(kernel), shared_bytes);
@@ -85,12 +87,19 @@ void launch(void (*kernel)(Parameters...), Grid grid, int threads, int shared_by
     config.blockDim = dim3(static_cast<unsigned>(threads));
     config.dynamicSmemBytes = static_cast<size_t>(shared_bytes);
     config.stream = static_cast<cudaStream_t>(stream);
-    cudaLaunchAttribute clusters{};
-    clusters.id = cudaLaunchAttributeClusterDimension;
-    clusters.val.clusterDim.x = static_cast<unsigned>(grid.cluster);
-    clusters.val.clusterDim.y = clusters.val.clusterDim.z = 1;
-    config.attrs = &clusters;
-    config.numAttrs = grid.cluster > 1 ? 1 : 0;
+    cudaLaunchAttribute attributes[2] = {};
+    config.attrs = attributes;
+    if (grid.cluster > 1) {
+      cudaLaunchAttribute& clusters = attributes[config.numAttrs++];
+      clusters.id = cudaLaunchAttributeClusterDimension;
+      clusters.val.clusterDim.x = static_cast<unsigned>(grid.cluster);
+      clusters.val.clusterDim.y = clusters.val.clusterDim.z = 1;
+    }
+    if (grid.together) {
+      cudaLaunchAttribute& together = attributes[config.numAttrs++];
+      together.id = cudaLaunchAttributeCooperative;
+      together.val.cooperative = 1;
+    }
     return cudaLaunchKernelExC(&config, reinterpret_cast<const void*>(kernel), pointers);
   };
   if (const cudaError_t error = call(arguments...); error != cudaSuccess) refuse_launch(error);

@@ -169,6 +169,12 @@ inline uint32_t rounded_bytes(float a, float b, float c, float d) {
     all = all << 8 | static_cast<uint8_t>(std::clamp(round_to_int(value), -128, 127));
   return all;
 }
+// Up to an ulp off, by turns in one way and the other.
+inline float reciprocal_approximate(float x) {
+  static int turn = 0;
+  turn = (turn + 1) % 3;
+  return bits_float(float_bits(1.0f / x) + static_cast<uint32_t>(turn) - 1);
+}
 inline uint32_t permute_bytes(uint32_t a, uint32_t b, uint32_t order) {
   const uint64_t bytes = a | uint64_t{b} << 32;
   uint32_t result = 0;
@@ -181,6 +187,20 @@ inline int32_t dot_pair_low(uint32_t a, uint32_t b, int32_t sum) {
 }
 inline int32_t dot_pair_high(uint32_t a, uint32_t b, int32_t sum) {
   return dot_pair_low(a, b >> 16, sum);
+}
+
+// --- memory through which the blocks of a grid tell each other something ---
+inline uint4 load_told(const uint32_t* from) {
+  if (reinterpret_cast<uintptr_t>(from) % 16) shim::fault("misaligned load");
+  return {from[0], from[1], from[2], from[3]};
+}
+inline void tell(uint32_t* to, uint32_t value) {
+  *to = value;
+  shim::progress();
+}
+inline bool look_again() {
+  shim::poll();
+  return true;
 }
 
 // --- counting in memory that threads share --- (fibers change places at collective instructions only)

@@ -25,7 +25,7 @@ namespace {
 
 constexpr size_t kStackBytes = size_t{256} << 10;  // touched pages only cost memory
 constexpr int kWarp = 32, kWarpgroup = 128, kBarriers = 16;
-constexpr int kMostPolls = 1 << 20;
+constexpr int kMostPolls = 1 << 20, kMostThreads = 8192;
 constexpr int64_t kLargestShared = 227 << 10;  // sm_90
 
 // Saves the callee-saved registers of the System V ABI on this stack and goes on with another.
@@ -86,17 +86,17 @@ struct Warpgroup {
   std::deque<std::vector<MatrixOperation>> groups;
 };
 
-// A block, or those of a cluster, one's threads after the other's.
+// The blocks that are at work, one's threads after the other's: one, those of a cluster, or those of a grid.
 struct Block {
   std::vector<Fiber> fibers;
   int threads = 0, cluster = 1;  // of a block; blocks
   Ready ready;
   int running = -1, alive = 0;
-  std::vector<int> alive_in;  // each block of the cluster
+  std::vector<int> alive_in;  // each block
   int64_t polls = 0;
   std::vector<Meeting> warps, warpgroups;
   std::vector<Meeting> barriers;  // kBarriers a block
-  Meeting whole_cluster;
+  std::vector<Meeting> whole_clusters;
   std::vector<Warpgroup> matrix_queues;
   std::multimap<const void*, std::function<void()>> bulk;
   Dim3 index, dimension, grid;
@@ -111,6 +111,11 @@ struct Block {
 
 Block* current = nullptr;
 int64_t most_shared = kLargestShared;
+
+// Which of the blocks at work the running thread belongs to.
+int own_block() {
+  return current->running / current->threads;
+}
 
 Fiber& self() {
   return current->fibers[static_cast<size_t>(current->running)];
@@ -163,7 +168,7 @@ void fiber_main() {
   if (!fiber.open_copies.empty() || !fiber.copy_groups.empty()) wait_copies(0);
   fiber.done = true;
   --current->alive;
-  --current->alive_in[static_cast<size_t>(cluster_rank())];
+  --current->alive_in[static_cast<size_t>(own_block())];
   progress();
   leave();
   fault("a thread that has ended was woken");
@@ -231,11 +236,13 @@ void limit_shared_memory(int64_t bytes) {
   most_shared = bytes;
 }
 
-void run_grid(Dim3 grid, int threads, int64_t shared_bytes, const std::function<void()>& body, int cluster) {
+void run_grid(Dim3 grid, int threads, int64_t shared_bytes, const std::function<void()>& body, int cluster,
+              bool together) {
   if (threads < 1 || threads > 1024 || threads % kWarp != 0) fault("blocks have 32 to 1024 threads, whole warps");
   if (cluster < 1 || grid.x % static_cast<unsigned>(cluster) != 0) fault("a grid consists of whole clusters");
-  if (cluster > 1 && (threads % kWarpgroup != 0 || threads * cluster > 1024))
-    fault("the shim knows clusters of 1024 threads at most, in blocks of whole warpgroups");
+  const int blocks = together ? static_cast<int>(grid.x * grid.y) : cluster;  // at work at the same time
+  if (blocks > 1 && (threads % kWarpgroup != 0 || threads * blocks > kMostThreads))
+    fault("the shim knows 8192 threads at most side by side, in blocks of whole warpgroups");
   if (shared_bytes > most_shared) fault("more shared memory than a block of this kind of GPU has");
   // Blocks of a grid, and single ones from launch to launch, take turns in what the hardware leaves open: the order of
   // the threads, and whether a copy is there at once, where a stage that is filled too soon shows, or as late as its
@@ -248,31 +255,31 @@ void run_grid(Dim3 grid, int threads, int64_t shared_bytes, const std::function<
   block.body = &body;
   block.threads = threads;
   block.cluster = cluster;
-  const int all_threads = threads * cluster;
+  const int all_threads = threads * blocks;
   block.fibers.resize(static_cast<size_t>(all_threads));
   block.shared_bytes = static_cast<size_t>(shared_bytes);
   // Ends where the allocation ends, as nearly as its alignment allows, so that sanitizers see what lies behind it.
   block.shared_stride = (block.shared_bytes + 1023) / 1024 * 1024 + 1024;
-  const size_t allocated = block.shared_stride * static_cast<size_t>(cluster);
+  const size_t allocated = block.shared_stride * static_cast<size_t>(blocks);
   std::unique_ptr<void, void (*)(void*)> memory(std::aligned_alloc(1024, allocated), std::free);
   block.shared = static_cast<uint8_t*>(memory.get());
   Block* const outer = current;
   current = &block;
-  for (unsigned y = 0; y < grid.y; ++y)
-    for (unsigned x = 0; x < grid.x; x += static_cast<unsigned>(cluster)) {
+  for (unsigned y = 0; y < (together ? 1 : grid.y); ++y)
+    for (unsigned x = 0; x < grid.x; x += static_cast<unsigned>(together ? grid.x : blocks)) {
       block.index = {x, y, 0};
       std::memset(block.shared, 0x7f, allocated);  // int8 127, and NaN as half, bf16 and float pairs
       block.warps.assign(static_cast<size_t>(all_threads / kWarp), {});
       block.warpgroups.assign(static_cast<size_t>((all_threads + kWarpgroup - 1) / kWarpgroup), {});
       block.matrix_queues.assign(block.warpgroups.size(), {});
-      block.barriers.assign(static_cast<size_t>(kBarriers * cluster), {});
-      block.whole_cluster = {};
+      block.barriers.assign(static_cast<size_t>(kBarriers * blocks), {});
+      block.whole_clusters.assign(static_cast<size_t>(blocks / cluster), {});
       block.bulk.clear();
       block.polls = 0;
       block.alive = all_threads;
-      block.alive_in.assign(static_cast<size_t>(cluster), threads);
+      block.alive_in.assign(static_cast<size_t>(blocks), threads);
       const unsigned turn = launch + x + y;
-      block.ready.clear(static_cast<Order>(turn % kOrders), turn);
+      block.ready.clear(static_cast<Order>(turn % kOrders), turn, all_threads);
       block.early = turn / kOrders % 2;
       for (int i = 0; i < all_threads; ++i) {
         Fiber& fiber = block.fibers[static_cast<size_t>(i)];
@@ -298,10 +305,11 @@ Dim3 thread_index() {
   return {static_cast<unsigned>(current->running % current->threads), 0, 0};
 }
 int cluster_rank() {
-  return current->running / current->threads;
+  return own_block() % current->cluster;
 }
 Dim3 block_index() {
-  return {current->index.x + static_cast<unsigned>(cluster_rank()), current->index.y, 0};
+  const unsigned x = current->index.x + static_cast<unsigned>(own_block());
+  return {x % current->grid.x, current->index.y + x / current->grid.x, 0};
 }
 Dim3 block_dimension() {
   return current->dimension;
@@ -314,8 +322,9 @@ uint8_t* shared_memory() {
 }
 void* shared_of(int64_t offset, int rank) {
   if (rank < 0 || rank >= current->cluster) fault("the cluster has no such block");
-  if (current->alive_in[static_cast<size_t>(rank)] == 0) fault("a block reaches for the memory of one that has ended");
-  return current->shared + static_cast<size_t>(rank) * current->shared_stride + offset;
+  const size_t block = static_cast<size_t>(own_block() / current->cluster * current->cluster + rank);
+  if (current->alive_in[block] == 0) fault("a block reaches for the memory of one that has ended");
+  return current->shared + block * current->shared_stride + offset;
 }
 
 void together(Scope scope, const char* operation, void* argument, void (*act)(void* const*, int), int barrier_id,
@@ -326,10 +335,10 @@ void together(Scope scope, const char* operation, void* argument, void (*act)(vo
   int slot;
   if (scope == Scope::barrier) {
     if (barrier_id < 0 || barrier_id >= kBarriers || barrier_threads % kWarp != 0) fault("no such barrier");
-    meeting = &block.barriers[static_cast<size_t>(cluster_rank() * kBarriers + barrier_id)];
+    meeting = &block.barriers[static_cast<size_t>(own_block() * kBarriers + barrier_id)];
     slot = meeting->arrived;
   } else if (scope == Scope::cluster) {
-    meeting = &block.whole_cluster;
+    meeting = &block.whole_clusters[static_cast<size_t>(own_block() / block.cluster)];
     slot = meeting->arrived;
     barrier_threads = block.threads * block.cluster;
   } else {

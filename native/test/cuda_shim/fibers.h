@@ -11,9 +11,10 @@ struct Dim3 {
   unsigned x = 1, y = 1, z = 1;
 };
 
-// Runs `body` once a thread of every block, cluster by cluster of so many blocks side by side. Shared memory of a block
-// is poisoned before it starts.
-void run_grid(Dim3 grid, int threads, int64_t shared_bytes, const std::function<void()>& body, int cluster = 1);
+// Runs `body` once a thread of every block, cluster by cluster of so many blocks side by side, or all blocks together.
+// Shared memory of a block is poisoned before it starts.
+void run_grid(Dim3 grid, int threads, int64_t shared_bytes, const std::function<void()>& body, int cluster = 1,
+              bool together = false);
 // What a block may have of shared memory from now on.
 void limit_shared_memory(int64_t bytes);
 
@@ -36,7 +37,7 @@ enum class Scope : int { warp, warpgroup, barrier, cluster };
 void together(Scope scope, const char* operation, void* argument, void (*act)(void* const* arguments, int count),
               int barrier_id = 0, int barrier_threads = 0);
 
-// Lets other threads run; for polling. A block in which nobody does anything but poll ends the program.
+// Lets other threads run; for polling. Blocks in which nobody does anything but poll end the program.
 void poll();
 // Something happened that polling threads may wait for.
 void progress();

@@ -216,5 +216,9 @@ void wgmma_wait() {
 }
 template <typename Sum, int kCount>
 void hold_accumulators(Sum (&)[kCount]) {}
+template <int kCount>
+void begin_accumulators(int32_t (&d)[kCount]) {
+  for (int32_t& one : d) one = 0x7f7f7f7f;
+}
 
 }  // namespace whittle::cuda

@@ -1,0 +1,378 @@
+// The product before GELU, with GELU and the quantization behind it in its epilogue (sm_90a). A row's scale needs all of
+// its columns, which many blocks have: so all blocks of a launch are at work at the same time and tell each other the
+// maxima of their parts. Float32 rows never leave the registers.
+//
+// A block keeps one panel of W (see gemm_panels.cuh) for the whole launch; the blocks of a group, one a panel, go over
+// the same row tiles. A cluster has panels side by side, each of whose blocks fetches a part of A for all of them. A
+// warpgroup computes GELU of a tile, tells the maxima, and quantizes when it multiplies its next tile, by which time the
+// others have told theirs.
+//
+// Nobody waits in a circle: a tile is multiplied and told without waiting for the maxima of later ones, and stages are
+// filled in the order of tiles, each as soon as the products before it are done in all blocks of the cluster.
+#pragma once
+
+#include "kernels/cuda/gemm_panels.cuh"
+#include "kernels/cuda/rows.cuh"
+
+namespace whittle::cuda {
+
+// The block's panel is blockIdx.x, its group blockIdx.y, whose row tiles these are.
+__device__ __forceinline__ int gelu_tiles(int rows) {
+  const int all = (rows + kPanelRows - 1) / kPanelRows, groups = static_cast<int>(gridDim.y);
+  return (all - static_cast<int>(blockIdx.y) + groups - 1) / groups;
+}
+__device__ __forceinline__ int gelu_row_tile(int tile) {
+  return static_cast<int>(blockIdx.y + tile * gridDim.y);
+}
+
+// Where the blocks of a group tell each other what one of their warpgroups has. Maxima are not below 0, so that bit 31 of
+// their bits is free: it says in which round through the ring of two tiles they were told, and a number from the last
+// round is known by it. A ring of two is enough: who tells of tile t has seen tile t - 1 of all others, so that they have
+// seen tile t - 2. How many tiles there were stays for the next launch.
+struct GeluExchange {
+  const GemmGelu& g;
+  int warpgroup;
+  uint32_t turn;
+
+  __device__ __forceinline__ GeluExchange(const GemmGelu& product, int of_warpgroup)
+      : g(product), warpgroup(of_warpgroup), turn(shuffle(*turns(), 0)) {}
+  __device__ __forceinline__ int slots() const { return gelu_slots(g.grid.panels); }  // of a row
+  // How many tiles there were before this launch.
+  __device__ __forceinline__ uint32_t* turns() const {
+    return g.exchange + int64_t{g.grid.groups} * kGeluRing * slots() + blockIdx.y * kGeluTurns + warpgroup;
+  }
+  __device__ __forceinline__ uint32_t round() const { return (~turn >> 1 & 1) << 31; }
+  __device__ __forceinline__ uint32_t* row(int row) const {
+    const int tile = warpgroup * 2 + static_cast<int>(turn & 1);
+    return g.exchange + static_cast<int>(blockIdx.y * kGeluRing + tile * kPanelRows + row) * slots();
+  }
+  // The largest that the thread's row and the one 8 behind have in this panel. The last one speaks for all slots behind.
+  __device__ __forceinline__ void tell_maxima(int first, const float (&maxima)[2]) const {
+    const int panel = static_cast<int>(blockIdx.x);
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      uint32_t* to = row(first + 8 * half);
+      const uint32_t told = (float_bits(maxima[half]) & 0x7fffffffu) | round();
+      tell(to + panel, told);
+      if (panel + 1 == g.grid.panels)
+#pragma unroll 1
+        for (int slot = panel + 1; slot < slots(); ++slot) tell(to + slot, told);
+    }
+  }
+  // Waits until all panels have told of these two rows; for whole warps, four lanes a row.
+  __device__ __forceinline__ void see_maxima(int first, int lane, float (&maxima)[2]) const {
+    uint32_t largest[2];
+    do {
+      largest[0] = largest[1] = 0;
+      const uint32_t* of_row = row(first);
+#pragma unroll 1
+      for (int slot = lane % 4 * 4; slot < slots(); slot += 16) {
+        const uint4 one = load_told(of_row + slot), other = load_told(of_row + 8 * slots() + slot);
+        largest[0] = larger(largest[0], one);
+        largest[1] = larger(largest[1], other);
+      }
+    } while (ballot(((largest[0] | largest[1]) & 0x80000000u) != 0) != 0 && look_again());
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      largest[half] = larger(largest[half], shuffle_xor(largest[half], 1));
+      largest[half] = larger(largest[half], shuffle_xor(largest[half], 2));
+      maxima[half] = bits_float(largest[half]);
+    }
+  }
+
+ private:
+  static __device__ __forceinline__ uint32_t larger(uint32_t a, uint32_t b) { return a > b ? a : b; }
+  // With bit 31 where one is from another round.
+  __device__ __forceinline__ uint32_t larger(uint32_t largest, const uint4& told) const {
+    const uint32_t now = round();
+    largest = larger(larger(largest, told.x ^ now), told.y ^ now);
+    return larger(larger(largest, told.z ^ now), told.w ^ now);
+  }
+};
+
+// a / b, correctly rounded, by the instructions that nvcc has for it too; but its others, for quotients or numbers near
+// the ends of float32, are a call, which may not be where products are under way.
+__device__ __forceinline__ float divide_without_call(float a, float b) {
+  float reciprocal = reciprocal_approximate(b);
+  reciprocal = multiply_add(reciprocal, multiply_add(-b, reciprocal, 1.0f), reciprocal);
+  const float quotient = multiply(a, reciprocal);
+  return multiply_add(reciprocal, multiply_add(-b, quotient, a), quotient);
+}
+
+// How a row of GELU's results becomes bytes: those of start + x * factor, flipped where flips says so. With inverse and
+// zero of GeluScale and s = zero - 128 a byte is round(x * inverse) + s, and s may come before rounding, ties to even, if
+// it is even; otherwise it is ~(-s - 1 - round(x * inverse)), where -s - 1 is even.
+struct GeluBytes {
+  float range, factor, start;
+  uint32_t flips;
+  int zero;
+
+  __device__ __forceinline__ explicit GeluBytes(float largest) : range(largest + kGeluLowest) {
+    const float down = range > 0x1p64f ? 0x1p-64f : 1.0f;
+    const float inverse = multiply(divide_without_call(254.0f, multiply(range, down)), down);
+    zero = round_to_int(multiply(kGeluLowest, inverse));
+    const bool odd = zero % 2 != 0;
+    factor = odd ? -inverse : inverse;
+    start = kRounding + static_cast<float>(odd ? 127 - zero : zero - 128);
+    flips = odd ? 0xffffffffu : 0;
+  }
+  __device__ __forceinline__ void store(const Operand& y, int row) const {
+    y.scales[row] = divide_without_call(range, 254.0f);
+    y.offsets[row] = 128 - zero;
+  }
+  __device__ __forceinline__ uint32_t word(float a, float b, float c, float d) const {
+    const auto sum = [&](float x) { return add(multiply(x, factor), start); };
+    return last_bytes(sum(a), sum(b), sum(c), sum(d)) ^ flips;
+  }
+};
+
+// A thread has, of two rows 8 apart, the columns column + c and column + 64 + c of its panel, c below 16: which of its
+// sums or values that of column i, below 32, is.
+constexpr int gelu_sum(int i, int half) {
+  return i / 8 * 16 + i / 2 % 4 * 4 + half * 2 + i % 2;
+}
+
+#if WHITTLE_HAS_WGMMA
+template <int kCluster>
+__device__ __forceinline__ void fill_gelu_panel(const GemmGelu& g, int tiles, const PanelShared& shared) {
+  constexpr int kPart = kPanelStageBytes / kCluster;
+  const uint8_t* w = g.w + int64_t{blockIdx.x} * shared.blocks * kBlockBytes;
+  PanelTurn turn;
+  for (int tile = 0; tile < tiles; ++tile) {
+    const int row_tile = gelu_row_tile(tile);
+    const uint8_t* a = g.a.data + int64_t{row_tile / 2} * shared.blocks * kBlockBytes + row_tile % 2 * kPanelStageBytes;
+    for (int block = 0; block < shared.blocks; ++block, turn.next(), a += kBlockBytes) {
+      if (tile == 0) {
+        barrier_arrive_expect(shared.panel_full(block), kBlockBytes);
+        copy_bulk(shared.panel(block), w + block * kBlockBytes, kBlockBytes, shared.panel_full(block));
+      }
+      uint8_t* stage = shared.stage(turn.of_stage.stage);
+      uint64_t* full = shared.full(turn.of_full.stage);
+      barrier_wait(shared.empty(turn.of_stage.stage), turn.of_stage.parity ^ 1);
+      barrier_arrive_expect(full, kPanelStageBytes);
+      if constexpr (kCluster == 1) {
+        copy_bulk(stage, a, kPanelStageBytes, full);
+      } else {
+        const int part = cluster_rank() * kPart;
+        copy_bulk_to(stage + part, a + part, kPart, full, (1 << kCluster) - 1);
+      }
+    }
+  }
+}
+
+// What a thread knows of its two rows when their product begins.
+struct GeluRows {
+  float scales[2];
+  int both_outliers = 0;  // the second row's above the first's, in a register
+
+  __device__ __forceinline__ GeluRows(const GemmGelu& g, int row, int rows) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int at = row + 8 * half;
+      const bool valid = at < rows;
+      scales[half] = valid ? g.a.scales[at] : 0.0f;
+      if (valid && g.a.most_outliers > 0) both_outliers += g.a.outlier_counts[at] << 16 * half;
+    }
+  }
+  __device__ __forceinline__ int outliers(int half) const { return half == 0 ? both_outliers & 0xffff : both_outliers >> 16; }
+};
+
+// Adds what outliers have beyond int8, two of a row at once: their values, which are int16, times two bytes for each
+// column.
+__device__ __forceinline__ void add_gelu_outliers(const GemmGelu& g, const GeluRows& of, int row, int column,
+                                                  int32_t (&sums)[kPanelColumns / 2]) {
+#pragma unroll
+  for (int half = 0; half < 2; ++half)
+    for (int i = 0; i < of.outliers(half); i += 2) {
+      const Outlier* outliers = g.a.outliers + int64_t{row + 8 * half} * g.a.most_outliers + i;
+      const Outlier one = outliers[0], other = i + 1 < of.outliers(half) ? outliers[1] : Outlier{one.column, 0};
+      const uint32_t values = permute_bytes(static_cast<uint32_t>(one.value), static_cast<uint32_t>(other.value), 0x5410);
+      const int8_t* of_one = g.columns + one.column * g.n + column;
+      const int8_t* of_other = g.columns + other.column * g.n + column;
+#pragma unroll
+      for (int part = 0; part < 2; ++part) {
+        const uint4 a = *reinterpret_cast<const uint4*>(of_one + part * 64);
+        const uint4 b = *reinterpret_cast<const uint4*>(of_other + part * 64);
+        const uint32_t of_a[4] = {a.x, a.y, a.z, a.w}, of_b[4] = {b.x, b.y, b.z, b.w};
+#pragma unroll
+        for (int c = 0; c < 16; ++c) {
+          const uint32_t pairs = permute_bytes(of_a[c / 4], of_b[c / 4], c % 4 < 2 ? 0x5140 : 0x7362);
+          int32_t& sum = sums[gelu_sum(part * 16 + c, half)];
+          sum = c % 2 == 0 ? dot_pair_low(values, pairs, sum) : dot_pair_high(values, pairs, sum);
+        }
+      }
+    }
+}
+
+// values = GELU of the completed sums; maxima: the largest of the two rows in this panel, 0 at least.
+__device__ __forceinline__ void gelu_of_sums(const GemmGelu& g, const GeluRows& of, int column,
+                                             const int32_t (&sums)[kPanelColumns / 2],
+                                             float (&values)[kPanelColumns / 2], float (&maxima)[2]) {
+  const NormalTailOfLanes table;
+        maxima[0] = maxima[1] = 0;
+#pragma unroll
+  for (int half = 0; half < 2; ++half)
+#pragma unroll
+  for (int four = 0; four < 8; ++four) {
+    float scales[4], bias[4];
+    load_piece<float4>(g.w_scales + column + four / 4 * 64 + four % 4 * 4, scales);
+    load_piece<float4>(g.bias + column + four / 4 * 64 + four % 4 * 4, bias);
+#pragma unroll
+      for (int c = 0; c < 4; ++c) {
+        const int at = gelu_sum(four * 4 + c, half);
+        const float x = add(multiply(multiply(static_cast<float>(sums[at]), of.scales[half]), scales[c]), bias[c]);
+        values[at] = table.gelu(x);
+        maxima[half] = fmaxf(maxima[half], values[at]);
+      }
+  }
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    maxima[half] = fmaxf(maxima[half], shuffle_xor(maxima[half], 1));
+    maxima[half] = fmaxf(maxima[half], shuffle_xor(maxima[half], 2));
+  }
+}
+
+template <int kHalf>
+__device__ __forceinline__ void store_gelu_row(const GemmGelu& g, const GeluBytes& bytes, int row, int lane,
+                                               const float (&values)[kPanelColumns / 2]) {
+  const uint32_t at = static_cast<uint32_t>(row), chunk = (static_cast<uint32_t>(lane % 4) ^ (at & 7)) * 16;
+  uint8_t* to = g.y.data + uint64_t{at / kBlockRows * static_cast<uint32_t>(g.grid.panels) + blockIdx.x} * kBlockBytes +
+                at % kBlockRows * kRowBytes;
+#pragma unroll
+  for (int part = 0; part < 2; ++part) {
+    uint32_t words[4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const auto value = [&](int c) { return values[gelu_sum(part * 16 + i * 4 + c, kHalf)]; };
+      words[i] = bytes.word(value(0), value(1), value(2), value(3));
+    }
+    *reinterpret_cast<uint4*>(to + (chunk ^ part * 64u)) = {words[0], words[1], words[2], words[3]};
+  }
+}
+
+template <int kCluster>
+__device__ __forceinline__ void free_panel_stage(uint64_t* empty, int lane) {
+  if (kCluster == 1) {
+    if (lane == 0) barrier_arrive(empty);
+  } else {
+    if (lane < kCluster) barrier_arrive_at(empty, lane);
+  }
+}
+
+template <int kCluster>
+__device__ __forceinline__ void multiply_and_gelu(const GemmGelu& g, int tiles, int rows, const PanelShared& shared) {
+  // The same number in all lanes, as the compiler knows of what a lane is asked for.
+  const int warpgroup = shuffle(static_cast<int>(threadIdx.x) / 128, 0);
+  const int first_row = shuffle(static_cast<int>(threadIdx.x) % 128 / 32 * 16, 0);  // of the warp, in a tile
+  if (warpgroup >= tiles) return;
+  const int lane = static_cast<int>(threadIdx.x) % 32, within = first_row + lane / 4;  // the thread's row in a tile
+  GeluExchange exchange(g, warpgroup);
+  float values[kPanelColumns / 2];
+  // Once more than there are tiles, to quantize the last one.
+  for (int tile = warpgroup;; tile += kPanelGroups) {
+    const bool is_first = tile == warpgroup, is_over = tile >= tiles;
+    const GeluRows of(g, gelu_row_tile(tile) * kPanelRows + within, rows);  // read meanwhile
+    const int blocks = is_over ? 0 : shared.blocks, steps = blocks < 3 ? 3 : blocks;
+    int32_t sums[kPanelColumns / 2];
+    begin_accumulators(sums);
+    int turn = tile * shared.blocks, stage = turn % kPanelStages;
+    float maxima[2] = {0, 0};
+    // While products are under way, the last tile's bytes, beside the last three steps.
+#pragma unroll 1
+    for (int step = 0; step < steps; ++step, ++turn) {
+      if (step < blocks) {
+        if (is_first) barrier_wait(shared.panel_full(step), 0);
+        barrier_wait(shared.full(turn & (kPanelFull - 1)), static_cast<uint32_t>(turn) / kPanelFull & 1);
+        start_products(shared.stage(stage), shared.panel(step), step > 0, sums);
+      }
+      if (!is_first && step >= steps - 3) {
+        if (step == steps - 3) {
+          exchange.see_maxima(within, lane, maxima);
+          ++exchange.turn;
+        } else {
+          const int half = step - (steps - 2);
+          const GeluBytes bytes(half == 0 ? maxima[0] : maxima[1]);
+          const int at = gelu_row_tile(tile - kPanelGroups) * kPanelRows + within + 8 * half;
+          if (at < rows) {
+            if (half == 0)
+              store_gelu_row<0>(g, bytes, at, lane, values);
+            else
+              store_gelu_row<1>(g, bytes, at, lane, values);
+            if (blockIdx.x == 0 && lane % 4 == 0) bytes.store(g.y, at);
+          }
+        }
+      }
+      if (step < blocks) {
+        if (step > 0) {
+          wgmma_wait<1>();
+          free_panel_stage<kCluster>(shared.empty(stage == 0 ? kPanelStages - 1 : stage - 1), lane);
+        }
+        stage = stage + 1 == kPanelStages ? 0 : stage + 1;
+      }
+    }
+    wgmma_wait<0>();
+    hold_accumulators(sums);
+    if (is_over) break;
+    free_panel_stage<kCluster>(shared.empty(stage == 0 ? kPanelStages - 1 : stage - 1), lane);
+    const int column = static_cast<int>(blockIdx.x) * kPanelColumns + lane % 4 * 16;
+    add_gelu_outliers(g, of, gelu_row_tile(tile) * kPanelRows + within, column, sums);
+    gelu_of_sums(g, of, column, sums, values, maxima);
+    if (lane % 4 == 0) exchange.tell_maxima(within, maxima);
+  }
+  // All others of the group have begun, since they told of their last tiles, and read how many turns there were.
+  if (blockIdx.x == 0 && threadIdx.x % 128 == 0) *exchange.turns() = exchange.turn;
+}
+#endif
+
+template <int kCluster>
+__global__ void __launch_bounds__(kPanelThreads, 1) gemm_gelu_panels_kernel(const GemmGelu g) {
+#if WHITTLE_HAS_WGMMA
+  const int rows = *g.rows;
+  const int thread = static_cast<int>(threadIdx.x), blocks = static_cast<int>(part_blocks(Form::int8, g.a.k));
+  const int tiles = gelu_tiles(rows);
+  const PanelShared shared{dynamic_shared(), blocks};
+  if (thread == 0) {
+    for (int i = 0; i < kPanelFull; ++i) barrier_init(shared.full(i), 1);
+    for (int i = 0; i < kPanelStages; ++i) barrier_init(shared.empty(i), 4 * kCluster);  // a warp of each block
+    for (int i = 0; i < kMostPanelBlocks; ++i) barrier_init(shared.panel_full(i), 1);
+    barrier_init_fence();
+  }
+  if (kCluster > 1)
+    sync_cluster();
+  else
+    sync_block();
+  if (thread >= kPanelGroups * 128) {
+    give_registers<24>();
+    if (thread == kPanelGroups * 128) fill_gelu_panel<kCluster>(g, tiles, shared);
+  } else {
+    take_registers<160>();
+    multiply_and_gelu<kCluster>(g, tiles, rows, shared);
+  }
+  if (kCluster > 1) sync_cluster();  // Nobody's shared memory goes while others may still arrive there.
+#else
+  fail_kernel();
+#endif
+}
+
+inline int gelu_panels_shared_bytes(int64_t k) {
+  return static_cast<int>(PanelShared::bytes(part_blocks(Form::int8, k)));
+}
+
+template <int kCluster>
+void launch_gemm_gelu_panels(const GemmGelu& g, Stream stream) {
+  const int64_t row_tiles = (g.most_rows + kPanelRows - 1) / kPanelRows;
+  const int64_t groups = row_tiles < g.grid.groups ? row_tiles : g.grid.groups;
+  launch(gemm_gelu_panels_kernel<kCluster>, {g.grid.panels, groups, kCluster, true}, kPanelThreads,
+         gelu_panels_shared_bytes(g.a.k), stream, g);
+}
+
+inline void run_gemm_gelu_panels(const GemmGelu& g, Stream stream) {
+  if (g.grid.cluster == 4)
+    launch_gemm_gelu_panels<4>(g, stream);
+  else if (g.grid.cluster == 2)
+    launch_gemm_gelu_panels<2>(g, stream);
+  else
+    launch_gemm_gelu_panels<1>(g, stream);
+}
+
+}  // namespace whittle::cuda

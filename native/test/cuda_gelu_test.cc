@@ -1,0 +1,218 @@
+// The product with GELU and quantization in its epilogue, bit for bit against the CPU's kernels and against the product
+// and the quantization one after the other.
+#include <algorithm>
+
+#include "kernels/kernel_table.h"
+#include "test/cuda_devices.h"
+
+using namespace whittle;
+using namespace whittle::test;
+
+namespace {
+
+struct Shape {
+  int64_t m, n, k;
+};
+
+struct Result {
+  std::vector<uint8_t> data;
+  std::vector<float> scales;
+  std::vector<int32_t> offsets;
+};
+
+// A product with outliers, and what the CPU makes of it.
+struct GeluProduct {
+  Shape shape;
+  std::vector<int8_t> w;
+  cuda::GemmGelu call{};
+  std::vector<float> row_scales, bias;
+  Result expected;  // data [m, n]
+
+  GeluProduct(CudaBench& bench, std::mt19937_64& random, const Shape& s, int most) : shape(s) {
+    const auto [m, n, k] = s;
+    const auto a = random_int8(random, m * k);
+    w = random_int8(random, n * k);
+    row_scales = random_floats(random, m, 0.01f);
+    const auto scales = random_floats(random, n, 0.02f);
+    bias = random_floats(random, n);
+    // Rows whose maximum is in any panel, and one without a positive result.
+    for (float& scale : row_scales) scale = std::abs(scale) * std::exp2(static_cast<float>(random() % 12) - 9);
+    if (m > 2) row_scales[2] = 0;
+    if (m > 3) row_scales[3] = 1e30f;
+    std::vector<int32_t> sums(static_cast<size_t>(m * n)), counts;
+    for (int64_t i = 0; i < m; ++i)
+      for (int64_t j = 0; j < n; ++j) {
+        int32_t sum = 0;
+        for (int64_t l = 0; l < k; ++l)
+          sum += a[static_cast<size_t>(i * k + l)] * w[static_cast<size_t>(j * k + l)];
+        sums[static_cast<size_t>(i * n + j)] = sum;
+      }
+    std::vector<cuda::Outlier> outliers;
+    for (int64_t r = 0; r < m; ++r) {
+      counts.push_back(static_cast<int32_t>(random() % static_cast<uint64_t>(most + 1)));
+      for (int i = 0; i < most; ++i) {
+        const cuda::Outlier outlier{static_cast<int32_t>(random() % static_cast<uint64_t>(k)),
+                                    static_cast<int32_t>(random() % 4001) - 2000};
+        outliers.push_back(outlier);
+        if (i >= counts.back()) continue;
+        for (int64_t j = 0; j < n; ++j)
+          sums[static_cast<size_t>(r * n + j)] += outlier.value * w[static_cast<size_t>(j * k + outlier.column)];
+      }
+    }
+    std::vector<int8_t> columns(w.size());
+    for (int64_t j = 0; j < n; ++j)
+      for (int64_t l = 0; l < k; ++l)
+        columns[static_cast<size_t>(l * n + j)] = w[static_cast<size_t>(j * k + l)];
+    call.rows = bench.put_one(static_cast<int32_t>(m));
+    call.most_rows = m + 150;
+    call.n = n;
+    call.a.k = k;
+    call.a.data = bench.put(to_blocks(a, m, k, m, [](int64_t r) { return r; }));
+    call.a.scales = bench.put(row_scales);
+    call.a.most_outliers = most;
+    call.a.outlier_counts = bench.put(counts);
+    call.a.outliers = bench.put(outliers);
+    call.w = stored(bench, cuda::Format::operand_s8);
+    call.w_scales = bench.put(scales);
+    call.columns = bench.put(columns);
+    call.bias = bench.put(bias);
+
+    std::vector<float> gelu(sums.size());
+    const SumsS8 of_cpu{sums.data(), n, row_scales.data(), scales.data(), nullptr, nullptr, nullptr, nullptr, 0};
+    kernels_for(Isa::ref)->epilogue_s8(of_cpu, m, n, bias.data(), Activation::gelu, nullptr, 0, gelu.data(), n);
+    expected = {std::vector<uint8_t>(gelu.size()), std::vector<float>(static_cast<size_t>(m)),
+                std::vector<int32_t>(static_cast<size_t>(m))};
+    std::vector<uint8_t> padded(static_cast<size_t>(m * padded_k(n)));
+    kernels_for(Isa::ref)->quantize_gelu_u8(gelu.data(), n, m, n, padded.data(), padded_k(n), expected.scales.data(),
+                                            expected.offsets.data());
+    for (int64_t r = 0; r < m; ++r)
+      for (int64_t c = 0; c < n; ++c)
+        expected.data[static_cast<size_t>(r * n + c)] =
+            static_cast<uint8_t>(padded[static_cast<size_t>(r * padded_k(n) + c)] - 128);
+  }
+
+  const uint8_t* stored(CudaBench& bench, cuda::Format format) const {
+    const int64_t rows = (shape.n + cuda::kWeightRows - 1) / cuda::kWeightRows * cuda::kWeightRows;
+    return bench.put(
+        to_blocks(w, shape.n, shape.k, rows, [&](int64_t r) { return cuda::stored_weight_row(r, format); }));
+  }
+
+  cuda::Operand result_memory(CudaBench& bench) const {
+    cuda::Operand y;
+    y.k = shape.n;
+    y.data = bench.take<uint8_t>(cuda::operand_bytes(cuda::Form::int8, shape.m, shape.n));
+    y.scales = bench.take<float>(shape.m);
+    y.offsets = bench.take<int32_t>(shape.m);
+    return y;
+  }
+
+  void check(CudaBench& bench, const cuda::Operand& y, const std::string& name) const {
+    const auto [m, n, k] = shape;
+    const auto stored = bench.get(y.data, cuda::operand_bytes(cuda::Form::int8, m, n));
+    const auto scales = bench.get(y.scales, m);
+    const auto offsets = bench.get(y.offsets, m);
+    const std::string what = std::to_string(m) + " x " + std::to_string(n) + " x " + std::to_string(k) + ", " + name;
+    for (int64_t r = 0; r < m; ++r) {
+      const size_t row = static_cast<size_t>(r);
+      if (scales[row] != expected.scales[row] || offsets[row] != expected.offsets[row])
+        WHITTLE_FAIL(what << ": row " << r << " has scale " << scales[row] << " and offset " << offsets[row] << ", not "
+                          << expected.scales[row] << " and " << expected.offsets[row]);
+      for (int64_t c = 0; c < n; ++c) {
+        const uint8_t found = stored[static_cast<size_t>(cuda::operand_offset(r, c, cuda::part_blocks(y.form, n)))];
+        const uint8_t wanted = expected.data[static_cast<size_t>(r * n + c)];
+        if (found != wanted)
+          WHITTLE_FAIL(what << ": row " << r << ", column " << c << " is " << int{found} << ", not " << int{wanted});
+      }
+    }
+    // Rows behind the last stay as they were.
+    const int64_t rows = (m + cuda::kBlockRows - 1) / cuda::kBlockRows * cuda::kBlockRows;
+    for (int64_t r = m; r < rows; ++r)
+      for (int64_t c = 0; c < n; ++c)
+        CHECK_EQUAL(int{stored[static_cast<size_t>(cuda::operand_offset(r, c, cuda::part_blocks(y.form, n)))]}, 0x7f);
+  }
+};
+
+uint32_t* put_exchange(CudaBench& bench, const cuda::GeluGrid& grid) {
+  return bench.put(std::vector<uint32_t>(static_cast<size_t>(cuda::gelu_exchange_words(grid)), 0));
+}
+
+// Grids of this many panels that the device can have at work at once.
+std::vector<cuda::GeluGrid> grids(const cuda::KernelTable& kernels, int64_t n, int64_t k) {
+  std::vector<cuda::GeluGrid> all;
+  const int panels = static_cast<int>(n / 128);
+  for (int size = 0; size < 3; ++size)
+    for (const int groups : {1, 2, std::min(kernels.gelu_blocks[size] / panels, 3)})
+      if (panels % (1 << size) == 0 && groups > 0 && groups * panels <= kernels.gelu_blocks[size])
+        all.push_back({panels, groups, 1 << size});
+  return all;
+}
+
+}  // namespace
+
+// Again and again with the same exchange, in the shim's orders of threads, with numbers of rows that leave each
+// warpgroup with another number of tiles.
+TEST(cuda_gelu, bit_for_bit_the_cpu) {
+  std::mt19937_64 random = generator(1);
+  for (GpuDevice* device : cuda_devices()) {
+    CudaBench bench(*device);
+    const auto kernels = device->kernels();
+    if (!kernels.gemm_gelu_s8) continue;
+    for (const auto& [n, k] : std::vector<std::pair<int64_t, int64_t>>{{128, 64}, {256, 320}, {384, 130}, {512, 200}})
+      for (const cuda::GeluGrid& grid : grids(kernels, n, k)) {
+        uint32_t* exchange = put_exchange(bench, grid);
+        for (const int64_t m : {1, 64, 200, 63, 500, 65, 200}) {
+          GeluProduct product(bench, random, {m, n, k}, m % 2 == 0 ? 0 : static_cast<int>(m % 4));
+          product.call.grid = grid;
+          product.call.exchange = exchange;
+          product.call.y = product.result_memory(bench);
+          kernels.gemm_gelu_s8(product.call, bench.stream());
+          product.check(bench, product.call.y, "groups " + std::to_string(grid.groups) + ", clusters of " +
+                                                   std::to_string(grid.cluster));
+        }
+      }
+  }
+}
+
+TEST(cuda_gelu, the_same_as_two_kernels) {
+  std::mt19937_64 random = generator(2);
+  for (GpuDevice* device : cuda_devices()) {
+    CudaBench bench(*device);
+    const cuda::KernelTable& kernels = device->kernels();
+    GeluProduct product(bench, random, {130, 256, 192}, 2);
+    const cuda::GemmGelu& fused = product.call;
+    cuda::Gemm call{};
+    call.rows = fused.rows;
+    call.most_rows = fused.most_rows;
+    call.n = fused.n;
+    call.a = fused.a;
+    call.w = product.stored(bench, cuda::Format::f32);
+    call.w_scales = fused.w_scales;
+    call.columns = fused.columns;
+    call.bias = fused.bias;
+    call.format = cuda::Format::f32;
+    call.y = bench.take<float>(130 * 256);
+    kernels.gemm_s8(call, bench.stream());
+    cuda::Rows rows{fused.rows, fused.most_rows, fused.n, call.y, cuda::Format::f32, {}};
+    rows.result.operand = product.result_memory(bench);
+    kernels.quantize_gelu_u8(rows, bench.stream());
+    product.check(bench, rows.result.operand, "two kernels");
+  }
+}
+
+TEST(cuda_gelu, grids_fit_and_are_as_many_as_can_be) {
+  cuda::KernelTable table{};
+  CHECK(!cuda::gelu_grid(table, 1024, 256).possible());
+  table.gelu_blocks[0] = 132, table.gelu_blocks[1] = 132, table.gelu_blocks[2] = 128;
+  const auto expect = [&](int64_t n, int64_t k, int groups, int cluster) {
+    const cuda::GeluGrid grid = cuda::gelu_grid(table, n, k);
+    CHECK_EQUAL(grid.groups, groups);
+    if (groups > 0) CHECK_EQUAL(grid.cluster, cluster);
+  };
+  expect(4096, 1024, 4, 4);   // BERT-large
+  expect(3072, 768, 5, 4);    // BERT-base
+  expect(1536, 384, 11, 2);   // MiniLM: clusters of 4 would leave out a group
+  expect(128 * 131, 64, 1, 1);
+  expect(128 * 133, 64, 0, 0);
+  expect(1000, 256, 0, 0);
+  expect(1024, 1025, 0, 0);
+}
