@@ -25,8 +25,8 @@ void keep_code_loaded() {
 class CudaDevice : public GpuDevice {
  public:
   explicit CudaDevice(const GpuInfo& info) : info_(info) {
-    kernels_ = cuda::make_kernel_table({info.capability, info.multiprocessors});
     free_memory();  // creates the context, so that a GPU that does not answer is told here
+    kernels_ = cuda::make_kernel_table({info.capability, info.multiprocessors});
   }
   const GpuInfo& info() const override { return info_; }
   const cuda::KernelTable& kernels() const override { return kernels_; }

@@ -1,6 +1,7 @@
 #include "engine/cuda_lane.h"
 
 #include <cstring>
+#include <vector>
 
 namespace whittle {
 
@@ -34,6 +35,12 @@ void CudaLane::reserve(int64_t tokens) {
   capacity_ = 0;
   workspace_ = {};
   workspace_ = GpuBuffer(device_, workspace_bytes(model_, tokens));
+  const std::vector<uint32_t> zeros(static_cast<size_t>(cuda::gelu_exchange_words(model_.gelu)));
+  if (!zeros.empty()) {
+    uint32_t* exchange = lay_out_workspace(workspace_.as<void>(), model_, {tokens, tokens, tokens}).exchange;
+    device_.upload(exchange, zeros.data(), static_cast<int64_t>(zeros.size() * sizeof(uint32_t)), stream_);
+    device_.synchronize(stream_);
+  }
   capacity_ = bucket_size(tokens);
 }
 
@@ -163,6 +170,24 @@ void CudaLane::product(const CudaLinear& linear, const cuda::Operand& a, const i
   (linear.form == cuda::Form::int8 ? kernels.gemm_s8 : kernels.gemm_bf16)(call, stream_);
 }
 
+cuda::Operand CudaLane::gelu_product(const CudaLinear& linear, const cuda::Operand& a, const int32_t* rows,
+                                     int64_t most_rows, cuda::Operand to, uint32_t* exchange) const {
+  cuda::GemmGelu call{};
+  call.rows = rows;
+  call.most_rows = most_rows;
+  call.n = linear.n;
+  call.a = a;
+  call.w = linear.w.as<uint8_t>();
+  call.w_scales = linear.scales.as<float>();
+  call.columns = linear.columns.as<int8_t>();
+  call.bias = linear.bias.as<float>();
+  call.y = to;
+  call.grid = model_.gelu;
+  call.exchange = exchange;
+  device_.kernels().gemm_gelu_s8(call, stream_);
+  return to;
+}
+
 // Rows [rows, linear.k] in the form that the layer multiplies, in the memory of `to`.
 cuda::Operand CudaLane::prepare(const CudaLinear& linear, const void* x, cuda::Format format, const int32_t* rows,
                                 int64_t most_rows, cuda::Operand to) const {
@@ -242,10 +267,14 @@ void CudaLane::run_layer(size_t index, bool first_rows, const CudaBucket& bucket
   normalize(layer.attention_norm, memory.sum, false, normalized);
 
   cuda::Operand inner = memory.inner;
-  // GELU of what is quantized comes with its quantization.
-  product(layer.intermediate, normalized, rows, most_rows, int8 ? cuda::Activation::none : cuda::Activation::gelu,
-          {}, int8 ? memory.widened : inner.data);
-  if (int8) inner = prepare(layer.output, memory.widened, model_.unquantized(), rows, most_rows, inner);
+  if (model_.gelu.possible()) {
+    inner = gelu_product(layer.intermediate, normalized, rows, most_rows, inner, memory.exchange);
+  } else {
+    // GELU of what is quantized comes with its quantization.
+    product(layer.intermediate, normalized, rows, most_rows, int8 ? cuda::Activation::none : cuda::Activation::gelu, {},
+            int8 ? memory.widened : inner.data);
+    if (int8) inner = prepare(layer.output, memory.widened, model_.unquantized(), rows, most_rows, inner);
+  }
   product(layer.output, inner, rows, most_rows, cuda::Activation::none,
           {memory.sum, &layer.attention_norm, memory.stats}, memory.x);
   normalize(layer.output_norm, memory.x, normalizes_x,

@@ -47,6 +47,9 @@ class CudaLane {
   };
   void product(const CudaLinear& linear, const cuda::Operand& a, const int32_t* rows, int64_t most_rows,
                cuda::Activation activation, const Residual& residual, void* y, uint16_t* y_low = nullptr) const;
+  // GELU of the product, quantized, in the memory of `to`; as model.gelu says.
+  cuda::Operand gelu_product(const CudaLinear& linear, const cuda::Operand& a, const int32_t* rows, int64_t most_rows,
+                             cuda::Operand to, uint32_t* exchange) const;
   cuda::Operand prepare(const CudaLinear& linear, const void* x, cuda::Format format, const int32_t* rows,
                         int64_t most_rows, cuda::Operand to) const;
   bool first_rows_only(Output output) const;

@@ -234,6 +234,12 @@ bool int8_is_exact() {
   return mode == "exact";
 }
 
+// One kernel for the intermediate product, GELU and quantization where that is possible. bench/gpu compares with two.
+static cuda::GeluGrid gelu_grid_of(const GpuDevice& device, const ModelSpec& spec) {
+  if (spec.precision != Precision::int8 || std::getenv("WHITTLE_BENCH_SEPARATE_GELU")) return {};
+  return cuda::gelu_grid(device.kernels(), spec.intermediate, spec.hidden);
+}
+
 CudaModel::CudaModel(GpuDevice& gpu, const ModelSpec& spec, const KernelTable& table, int threads,
                      const std::function<void()>& check)
     : device(gpu),
@@ -250,7 +256,8 @@ CudaModel::CudaModel(GpuDevice& gpu, const ModelSpec& spec, const KernelTable& t
       pooler_activation(spec.pooler_activation),
       labels(spec.labels),
       precision(spec.precision),
-      exact(precision == Precision::int8 && int8_is_exact()) {
+      exact(precision == Precision::int8 && int8_is_exact()),
+      gelu(gelu_grid_of(gpu, spec)) {
   const int64_t widest = precision == Precision::float32 ? cuda::kWidestSplitHead : cuda::kWidestHead;
   if (head_size > widest)
     throw Error("UNSUPPORTED", "Expected attention heads of at most " + std::to_string(widest) +
@@ -268,8 +275,10 @@ CudaModel::CudaModel(GpuDevice& gpu, const ModelSpec& spec, const KernelTable& t
                                 precision, exact ? cuda::Format::bf16 : cuda::Format::f16, Uploader::Input::norm);
     layer.attention_output = uploader.linear({attention + ".output"}, hidden, hidden, precision);
     layer.attention_norm = uploader.norm(attention + ".norm");
-    layer.intermediate = uploader.linear({name + ".intermediate"}, intermediate, hidden, precision,
-                                         precision == Precision::int8 ? unquantized() : cuda::Format::operand,
+    const cuda::Format widened = gelu.possible()                ? cuda::Format::operand_s8
+                                 : precision == Precision::int8 ? unquantized()
+                                                                : cuda::Format::operand;
+    layer.intermediate = uploader.linear({name + ".intermediate"}, intermediate, hidden, precision, widened,
                                          Uploader::Input::norm);
     layer.output = uploader.linear({name + ".output"}, hidden, intermediate, precision, cuda::Format::f32,
                                    Uploader::Input::gelu);

@@ -58,6 +58,9 @@ struct CudaModel {
   // What int8 rows are before they are quantized.
   cuda::Format unquantized() const { return exact ? cuda::Format::f32 : cuda::Format::f16; }
 
+  // How GELU and the quantization of its results come with the product before them; not possible: after it.
+  const cuda::GeluGrid gelu;
+
   cuda::TableForm word_form = cuda::TableForm::f32;
   GpuBuffer word, word_scales;
   GpuBuffer position;       // [positions, hidden]

@@ -81,6 +81,7 @@ CudaWorkspace lay_out_workspace(void* start, const CudaModel& model, const CudaB
   const int64_t rows = bucket.tokens, hidden = model.hidden, inner = model.intermediate;
   const cuda::Form form = form_of(model.precision);
   CudaWorkspace space{};
+  space.exchange = layout.take<uint32_t>(cuda::gelu_exchange_words(model.gelu));
   space.batch = lay_out_batch(layout.take<char>(lay_out_batch(nullptr, bucket).bytes), bucket);
   space.x = layout.take<float>(rows * hidden);
   space.sum = layout.take<float>(rows * hidden);
@@ -94,7 +95,7 @@ CudaWorkspace lay_out_workspace(void* start, const CudaModel& model, const CudaB
   if (form == cuda::Form::split) space.qkv_low = layout.take<uint16_t>(rows * 3 * hidden);
   if (form == cuda::Form::int8) {
     space.attended = take_unquantized(layout, model, rows * hidden);
-    space.widened = take_unquantized(layout, model, rows * inner);
+    if (!model.gelu.possible()) space.widened = take_unquantized(layout, model, rows * inner);
   }
   space.head_a = take_operand(layout, cuda::Form::split, rows, hidden, 0);
   space.head_a.scales = layout.take<float>(rows);

@@ -26,6 +26,7 @@ struct CudaBatchArrays {
 };
 
 struct CudaWorkspace {
+  uint32_t* exchange;  // of products with GELU, at the same place for all buckets: zeros when the memory is new
   CudaBatchArrays batch;
   // [tokens, hidden]: a layer's input and result; and between attention and what follows. LayerNorm of them is stored
   // only as operands of products; who adds it takes it from them and from what it took of their rows.
@@ -34,7 +35,7 @@ struct CudaWorkspace {
   float *first, *pooled, *out;  // [sequences, hidden] twice, [tokens, labels]
   cuda::Operand a, inner;       // inputs of products: hidden wide, intermediate wide
   uint16_t *qkv, *qkv_low;      // [tokens, 3 * hidden]
-  void *attended, *widened;     // int8 only: [tokens, hidden], [tokens, intermediate]
+  void *attended, *widened;     // int8 only: [tokens, hidden], [tokens, intermediate] if GELU comes after its product
   cuda::Operand head_a;         // of pooler and classifier
   int64_t bytes;
 };

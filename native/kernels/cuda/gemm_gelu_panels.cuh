@@ -1,11 +1,11 @@
-// The product before GELU, with GELU and the quantization behind it in its epilogue (sm_90a). A row's scale needs all of
-// its columns, which many blocks have: so all blocks of a launch are at work at the same time and tell each other the
-// maxima of their parts. Float32 rows never leave the registers.
+// The product before GELU, with GELU and the quantization behind it in its epilogue (sm_90a). A row's scale needs all
+// of its columns, which many blocks have: so all blocks of a launch are at work at the same time and tell each other
+// the maxima of their parts. Float32 rows never leave the registers.
 //
 // A block keeps one panel of W (see gemm_panels.cuh) for the whole launch; the blocks of a group, one a panel, go over
 // the same row tiles. A cluster has panels side by side, each of whose blocks fetches a part of A for all of them. A
-// warpgroup computes GELU of a tile, tells the maxima, and quantizes when it multiplies its next tile, by which time the
-// others have told theirs.
+// warpgroup computes GELU of a tile, tells the maxima, and quantizes when it multiplies its next tile, by which time
+// the others have told theirs.
 //
 // Nobody waits in a circle: a tile is multiplied and told without waiting for the maxima of later ones, and stages are
 // filled in the order of tiles, each as soon as the products before it are done in all blocks of the cluster.
@@ -25,10 +25,10 @@ __device__ __forceinline__ int gelu_row_tile(int tile) {
   return static_cast<int>(blockIdx.y + tile * gridDim.y);
 }
 
-// Where the blocks of a group tell each other what one of their warpgroups has. Maxima are not below 0, so that bit 31 of
-// their bits is free: it says in which round through the ring of two tiles they were told, and a number from the last
-// round is known by it. A ring of two is enough: who tells of tile t has seen tile t - 1 of all others, so that they have
-// seen tile t - 2. How many tiles there were stays for the next launch.
+// Where the blocks of a group tell each other what one of their warpgroups has. Maxima are not below 0, so that bit 31
+// of their bits is free: it says in which round through the ring of two tiles they were told, and a number from the
+// last round is known by it. A ring of two is enough: who tells of tile t has seen tile t - 1 of all others, so that
+// they have seen tile t - 2. How many tiles there were stays for the next launch.
 struct GeluExchange {
   const GemmGelu& g;
   int warpgroup;
@@ -46,7 +46,8 @@ struct GeluExchange {
     const int tile = warpgroup * 2 + static_cast<int>(turn & 1);
     return g.exchange + static_cast<int>(blockIdx.y * kGeluRing + tile * kPanelRows + row) * slots();
   }
-  // The largest that the thread's row and the one 8 behind have in this panel. The last one speaks for all slots behind.
+  // The largest that the thread's row and the one 8 behind have in this panel. The last one speaks for all slots
+  // behind.
   __device__ __forceinline__ void tell_maxima(int first, const float (&maxima)[2]) const {
     const int panel = static_cast<int>(blockIdx.x);
 #pragma unroll
@@ -99,29 +100,27 @@ __device__ __forceinline__ float divide_without_call(float a, float b) {
   return multiply_add(reciprocal, multiply_add(-b, quotient, a), quotient);
 }
 
-// How a row of GELU's results becomes bytes: those of start + x * factor, flipped where flips says so. With inverse and
-// zero of GeluScale and s = zero - 128 a byte is round(x * inverse) + s, and s may come before rounding, ties to even, if
-// it is even; otherwise it is ~(-s - 1 - round(x * inverse)), where -s - 1 is even.
+// How a row of GELU's results becomes bytes: those of start + x * factor, flipped where the factor is negative. With
+// inverse and zero of GeluScale and s = zero - 128 a byte is round(x * inverse) + s, and s may come before rounding,
+// ties to even, if it is even; otherwise it is ~(-s - 1 - round(x * inverse)), where -s - 1 is even.
 struct GeluBytes {
-  float range, factor, start;
-  uint32_t flips;
-  int zero;
+  float factor = 0, start = 0;
 
-  __device__ __forceinline__ explicit GeluBytes(float largest) : range(largest + kGeluLowest) {
-    const float down = range > 0x1p64f ? 0x1p-64f : 1.0f;
+  // Of the row with this largest result, whose scale and offset are stored if asked.
+  __device__ __forceinline__ void set(float largest, const Operand& y, int row, bool stores) {
+    const float range = largest + kGeluLowest, down = range > 0x1p64f ? 0x1p-64f : 1.0f;
     const float inverse = multiply(divide_without_call(254.0f, multiply(range, down)), down);
-    zero = round_to_int(multiply(kGeluLowest, inverse));
+    const int zero = round_to_int(multiply(kGeluLowest, inverse));
     const bool odd = zero % 2 != 0;
     factor = odd ? -inverse : inverse;
     start = kRounding + static_cast<float>(odd ? 127 - zero : zero - 128);
-    flips = odd ? 0xffffffffu : 0;
-  }
-  __device__ __forceinline__ void store(const Operand& y, int row) const {
+    if (!stores) return;
     y.scales[row] = divide_without_call(range, 254.0f);
     y.offsets[row] = 128 - zero;
   }
   __device__ __forceinline__ uint32_t word(float a, float b, float c, float d) const {
     const auto sum = [&](float x) { return add(multiply(x, factor), start); };
+    const uint32_t flips = static_cast<uint32_t>(static_cast<int32_t>(float_bits(factor)) >> 31);
     return last_bytes(sum(a), sum(b), sum(c), sum(d)) ^ flips;
   }
 };
@@ -174,7 +173,9 @@ struct GeluRows {
       if (valid && g.a.most_outliers > 0) both_outliers += g.a.outlier_counts[at] << 16 * half;
     }
   }
-  __device__ __forceinline__ int outliers(int half) const { return half == 0 ? both_outliers & 0xffff : both_outliers >> 16; }
+  __device__ __forceinline__ int outliers(int half) const {
+    return half == 0 ? both_outliers & 0xffff : both_outliers >> 16;
+  }
 };
 
 // Adds what outliers have beyond int8, two of a row at once: their values, which are int16, times two bytes for each
@@ -186,7 +187,7 @@ __device__ __forceinline__ void add_gelu_outliers(const GemmGelu& g, const GeluR
     for (int i = 0; i < of.outliers(half); i += 2) {
       const Outlier* outliers = g.a.outliers + int64_t{row + 8 * half} * g.a.most_outliers + i;
       const Outlier one = outliers[0], other = i + 1 < of.outliers(half) ? outliers[1] : Outlier{one.column, 0};
-      const uint32_t values = permute_bytes(static_cast<uint32_t>(one.value), static_cast<uint32_t>(other.value), 0x5410);
+      const uint32_t values = (static_cast<uint32_t>(one.value) & 0xffffu) | static_cast<uint32_t>(other.value) << 16;
       const int8_t* of_one = g.columns + one.column * g.n + column;
       const int8_t* of_other = g.columns + other.column * g.n + column;
 #pragma unroll
@@ -213,10 +214,10 @@ __device__ __forceinline__ void gelu_of_sums(const GemmGelu& g, const GeluRows& 
 #pragma unroll
   for (int half = 0; half < 2; ++half)
 #pragma unroll
-  for (int four = 0; four < 8; ++four) {
-    float scales[4], bias[4];
-    load_piece<float4>(g.w_scales + column + four / 4 * 64 + four % 4 * 4, scales);
-    load_piece<float4>(g.bias + column + four / 4 * 64 + four % 4 * 4, bias);
+    for (int four = 0; four < 8; ++four) {
+      float scales[4], bias[4];
+      load_piece<float4>(g.w_scales + column + four / 4 * 64 + four % 4 * 4, scales);
+      load_piece<float4>(g.bias + column + four / 4 * 64 + four % 4 * 4, bias);
 #pragma unroll
       for (int c = 0; c < 4; ++c) {
         const int at = gelu_sum(four * 4 + c, half);
@@ -224,7 +225,7 @@ __device__ __forceinline__ void gelu_of_sums(const GemmGelu& g, const GeluRows& 
         values[at] = table.gelu(x);
         maxima[half] = fmaxf(maxima[half], values[at]);
       }
-  }
+    }
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     maxima[half] = fmaxf(maxima[half], shuffle_xor(maxima[half], 1));
@@ -276,7 +277,8 @@ __device__ __forceinline__ void multiply_and_gelu(const GemmGelu& g, int tiles, 
     int32_t sums[kPanelColumns / 2];
     begin_accumulators(sums);
     int turn = tile * shared.blocks, stage = turn % kPanelStages;
-    float maxima[2] = {0, 0};
+    const auto last_row = [&] { return gelu_row_tile(tile - kPanelGroups) * kPanelRows + within; };
+    GeluBytes bytes[2];
     // While products are under way, the last tile's bytes, beside the last three steps.
 #pragma unroll 1
     for (int step = 0; step < steps; ++step, ++turn) {
@@ -287,19 +289,18 @@ __device__ __forceinline__ void multiply_and_gelu(const GemmGelu& g, int tiles, 
       }
       if (!is_first && step >= steps - 3) {
         if (step == steps - 3) {
+          float maxima[2];
           exchange.see_maxima(within, lane, maxima);
           ++exchange.turn;
-        } else {
-          const int half = step - (steps - 2);
-          const GeluBytes bytes(half == 0 ? maxima[0] : maxima[1]);
-          const int at = gelu_row_tile(tile - kPanelGroups) * kPanelRows + within + 8 * half;
-          if (at < rows) {
-            if (half == 0)
-              store_gelu_row<0>(g, bytes, at, lane, values);
-            else
-              store_gelu_row<1>(g, bytes, at, lane, values);
-            if (blockIdx.x == 0 && lane % 4 == 0) bytes.store(g.y, at);
+#pragma unroll
+          for (int half = 0; half < 2; ++half) {
+            const int at = last_row() + 8 * half;
+            bytes[half].set(maxima[half], g.y, at, blockIdx.x == 0 && lane % 4 == 0 && at < rows);
           }
+        } else if (step == steps - 2) {
+          if (last_row() < rows) store_gelu_row<0>(g, bytes[0], last_row(), lane, values);
+        } else {
+          if (last_row() + 8 < rows) store_gelu_row<1>(g, bytes[1], last_row() + 8, lane, values);
         }
       }
       if (step < blocks) {
@@ -316,6 +317,7 @@ __device__ __forceinline__ void multiply_and_gelu(const GemmGelu& g, int tiles, 
     free_panel_stage<kCluster>(shared.empty(stage == 0 ? kPanelStages - 1 : stage - 1), lane);
     const int column = static_cast<int>(blockIdx.x) * kPanelColumns + lane % 4 * 16;
     add_gelu_outliers(g, of, gelu_row_tile(tile) * kPanelRows + within, column, sums);
+    float maxima[2];
     gelu_of_sums(g, of, column, sums, values, maxima);
     if (lane % 4 == 0) exchange.tell_maxima(within, maxima);
   }

@@ -1,5 +1,5 @@
-// The int8 product before GELU, with GELU and the quantization for the next product: gemm_s8 and quantize_gelu_u8 in one
-// where Hopper's matrix instructions are and all blocks fit onto the GPU at the same time.
+// The int8 product before GELU, with GELU and the quantization for the next product: gemm_s8 and quantize_gelu_u8 in
+// one where Hopper's matrix instructions are and all blocks fit onto the GPU at the same time.
 #include "kernels/cuda/gemm_gelu_panels.cuh"
 
 namespace whittle::cuda {

@@ -53,8 +53,8 @@ constexpr bool product_gives_heads(int64_t head_size) {
 // Weight rows are stored in an order in which each of the four threads q that share a row of a tile holds 16 bytes of
 // the result side by side: of 32 columns, thread q has those of the stored rows j * 8 + q * 2 + e (j below 4, e below
 // 2), which are columns q * 8 + j * 2 + e of a result of 16 bits or of heads, and j / 2 * 16 + q * 4 + j % 2 * 2 + e of
-// one of float32. Of operand_s8 it has those of the stored rows p * 32 + j * 8 + q * 2 + e (p below 4) of 128, which are
-// columns p / 2 * 64 + q * 16 + p % 2 * 8 + j * 2 + e.
+// one of float32. Of operand_s8 it has those of the stored rows p * 32 + j * 8 + q * 2 + e (p below 4) of 128, columns
+// p / 2 * 64 + q * 16 + p % 2 * 8 + j * 2 + e.
 constexpr int64_t stored_weight_row(int64_t column, Format format) {
   if (format == Format::operand_s8)
     return column / 128 * 128 + column / 64 % 2 * 64 + column / 8 % 2 * 32 + column / 2 % 4 * 8 + column / 16 % 4 * 2 +
@@ -296,8 +296,8 @@ struct KernelTable {
   int capability;  // 10 * major + minor; 0: not set
   void (*gemm_s8)(const Gemm&, Stream);
   void (*gemm_bf16)(const Gemm&, Stream);         // bf16 and split
-  // gemm_s8 and quantize_gelu_u8 in one, bit for bit, where gelu_grid says that it is possible. Its blocks wait for each
-  // other: all of them must be at work at the same time.
+  // gemm_s8 and quantize_gelu_u8 in one, bit for bit, where gelu_grid says that it is possible. Its blocks wait for
+  // each other: all of them must be at work at the same time.
   void (*gemm_gelu_s8)(const GemmGelu&, Stream);
   int gelu_blocks[3];  // of gemm_gelu_s8 that this GPU has at work at once, in clusters of 1, 2 and 4; 0: none
   void (*layer_norm)(const Rows&, Stream);        // in: float32; then quantized or rounded
