@@ -308,6 +308,11 @@ __device__ __forceinline__ void copy_bulk(void* shared, const void* global, uint
                : "memory");
 }
 
+// Fetches `bytes` into the second-level cache. Address and bytes are multiples of 16.
+__device__ __forceinline__ void prefetch_bulk(const void* global, uint32_t bytes) {
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(global), "r"(bytes) : "memory");
+}
+
 // --- clusters: blocks whose shared memory all of them reach ---
 __device__ __forceinline__ int cluster_rank() {
   uint32_t rank;

@@ -39,6 +39,9 @@ constexpr bool is_general(Finish finish) {
 constexpr bool has_gelu(Finish finish) {
   return finish == Finish::general_gelu || finish == Finish::operand_gelu;
 }
+constexpr bool has_residual(Finish finish) {
+  return finish == Finish::f32_residual || finish == Finish::f32_normalized;
+}
 constexpr bool is_f32(Finish finish) {
   return finish == Finish::f32 || finish == Finish::f32_residual || finish == Finish::f32_normalized;
 }
@@ -220,11 +223,36 @@ struct Result {
   }
 };
 
+#if WHITTLE_HAS_WGMMA
+// Fetches rows of a tile's residual into the second-level cache, a few at each step of the tile's multiplication:
+// memory has little to do then, and much when the tile is finished.
+template <Finish kFinish>
+struct ResidualRows {
+  const float* next = nullptr;
+  int left = 0, each = 0;  // rows, in all and a step
+  uint32_t bytes = 0;      // of a row
+
+  __device__ __forceinline__ ResidualRows(const Gemm& g, int64_t all_rows, int64_t row, int rows, int64_t column,
+                                          int columns, int steps) {
+    if constexpr (has_residual(kFinish)) {
+      next = g.residual + row * g.n + column;
+      left = static_cast<int>(all_rows - row < rows ? all_rows - row : rows);
+      each = (rows + steps - 1) / steps;
+      bytes = static_cast<uint32_t>(g.n - column < columns ? g.n - column : columns) * 4;
+    }
+  }
+  __device__ __forceinline__ void prefetch(const Gemm& g) {
+    if constexpr (has_residual(kFinish))
+      for (int i = 0; i < each && left > 0; ++i, --left, next += g.n) prefetch_bulk(next, bytes);
+  }
+};
+#endif
+
 template <Finish kFinish, int kCount, typename Sum>
 __device__ __forceinline__ void finish_as_compiled(const Gemm& g, const TileRow (&rows)[2], int64_t first_column,
                                                    int lane, Sum (&sums)[kCount]) {
   using P = Pieces<is_f32(kFinish)>;
-  constexpr bool kResidual = kFinish == Finish::f32_residual || kFinish == Finish::f32_normalized;
+  constexpr bool kResidual = has_residual(kFinish);
   constexpr int kPieces = kCount / 2 / P::kColumns, kAhead = 2;
   const int first = tile_columns(is_f32(kFinish), first_column, lane).first, n = static_cast<int>(g.n);
   if (first >= n) return;

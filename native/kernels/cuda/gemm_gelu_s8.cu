@@ -12,31 +12,13 @@ int blocks_at_once(int, int) {
   return 12;
 }
 #else
-// Blocks of the kernel, in clusters, that the current GPU has at work at the same time; a block takes most of a
-// multiprocessor's shared memory. 0 if it cannot be told: the two kernels remain.
 template <int kCluster>
 int most_blocks_at_once(int multiprocessors) {
-  const void* kernel = reinterpret_cast<const void*>(gemm_gelu_panels_kernel<kCluster>);
-  const int bytes = gelu_panels_shared_bytes(kMostPanelBlocks * kRowBytes);
-  if (kCluster == 1) return multiprocessors;
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<unsigned>(multiprocessors / kCluster * kCluster));
-  config.blockDim = dim3(kPanelThreads);
-  config.dynamicSmemBytes = static_cast<size_t>(bytes);
-  cudaLaunchAttribute attribute{};
-  attribute.id = cudaLaunchAttributeClusterDimension;
-  attribute.val.clusterDim.x = kCluster;
-  attribute.val.clusterDim.y = attribute.val.clusterDim.z = 1;
-  config.attrs = &attribute;
-  config.numAttrs = 1;
-  int clusters = 0;
-  cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
-  if (error == cudaSuccess) error = cudaOccupancyMaxActiveClusters(&clusters, kernel, &config);
-  if (error == cudaSuccess) return clusters * kCluster;
-  cudaGetLastError();  // Else the next one who asks takes it for an error of its own.
-  return 0;
+  return blocks_at_once(gemm_gelu_panels_kernel<kCluster>, kCluster, kPanelThreads,
+                        gelu_panels_shared_bytes(kMostPanelBlocks * kRowBytes), multiprocessors);
 }
 
+// 0: the two kernels remain.
 int blocks_at_once(int cluster, int multiprocessors) {
   int device = 0, cooperative = 0;
   if (cudaGetDevice(&device) != cudaSuccess ||

@@ -75,7 +75,9 @@ struct PanelWalk {
 };
 
 #if WHITTLE_HAS_WGMMA
-__device__ __forceinline__ void fill_panels(const Gemm& g, const PanelWalk& walk, const PanelShared& shared) {
+template <Finish kFinish>
+__device__ __forceinline__ void fill_panels(const Gemm& g, const PanelWalk& walk, int64_t rows,
+                                            const PanelShared& shared) {
   PanelTurn turn;
   uint32_t parity = 1;
   walk.pieces([&](int panel, int first, int count) {
@@ -89,6 +91,10 @@ __device__ __forceinline__ void fill_panels(const Gemm& g, const PanelWalk& walk
         barrier_wait(shared.empty(stage), turn.of_stage.parity ^ 1);
         barrier_arrive_expect(full, kPanelStageBytes);
         copy_bulk(shared.stage(stage), g.a.data + at, kPanelStageBytes, full);
+        const int row = block * kPanelRows / shared.blocks, end = (block + 1) * kPanelRows / shared.blocks;
+        ResidualRows<kFinish>(g, rows, int64_t{tile} * kPanelRows + row, end - row, int64_t{panel} * kPanelColumns,
+                              kPanelColumns, 1)
+            .prefetch(g);
       }
     };
     // Stages of the last panel's tiles become free without this one: they are filled before it may be.
@@ -172,7 +178,7 @@ __global__ void __launch_bounds__(kPanelThreads, 1) gemm_panels_kernel(const Gem
   sync_block();
   if (thread >= kPanelGroups * 128) {
     give_registers<24>();
-    if (thread == kPanelGroups * 128) fill_panels(g, walk, shared);
+    if (thread == kPanelGroups * 128) fill_panels<kFinish>(g, walk, rows, shared);
   } else {
     take_registers<160>();
     multiply_panels<Sum, kFinish>(g, walk, rows, shared);

@@ -2,8 +2,8 @@
 // of shared memory in bulk; two warpgroups multiply 64 rows each. Blocks are persistent and take tile after tile, so
 // that the first stages of a tile are on their way while the last one is stored.
 //
-// Wide tiles are multiplied by clusters of two blocks, which have tiles one below the other: each fetches half of the W
-// that both need, for both, since the second-level cache cannot feed every block with operands of its own.
+// Wide tiles are multiplied by clusters of two or four blocks, which have tiles one below the other: each fetches its
+// part of the W that all need, for all, since the second-level cache cannot feed every block with operands of its own.
 #pragma once
 
 #include "kernels/cuda/gemm_panels.cuh"
@@ -39,9 +39,9 @@ struct TileWalk {
   }
 };
 
-template <typename Shape>
-__device__ __forceinline__ void fill_stages(const Gemm& g, const TileWalk<Shape::kCluster>& walk, uint8_t* shared,
-                                            uint64_t* full, uint64_t* empty) {
+template <typename Shape, Finish kFinish>
+__device__ __forceinline__ void fill_stages(const Gemm& g, const TileWalk<Shape::kCluster>& walk, int64_t rows,
+                                            uint8_t* shared, uint64_t* full, uint64_t* empty) {
   constexpr int kParts = Shape::kColumns / kBlockRows, kCluster = Shape::kCluster;
   const Steps steps = steps_of(g.a);
   StageTurn<Shape::kStages> turn;
@@ -50,6 +50,8 @@ __device__ __forceinline__ void fill_stages(const Gemm& g, const TileWalk<Shape:
     const int there = row_tile < walk.row_tiles ? row_tile : walk.row_tiles - 1;
     const uint8_t* a = g.a.data + int64_t{there} * steps.stored() * kBlockBytes;
     const uint8_t* w = g.w + int64_t{column_tile} * kParts * steps.stored() * kBlockBytes;
+    ResidualRows<kFinish> residual(g, rows, int64_t{row_tile} * kBlockRows, kBlockRows,
+                                   int64_t{column_tile} * Shape::kColumns, Shape::kColumns, steps.count());
     for (int step = 0; step < steps.count(); ++step, turn.next()) {
       uint8_t* stage = shared + turn.stage * Shape::kStageBytes;
       uint64_t* barrier = full + turn.stage;
@@ -64,10 +66,13 @@ __device__ __forceinline__ void fill_stages(const Gemm& g, const TileWalk<Shape:
         for (int part = 0; part < kParts; ++part)
           copy_bulk(stage + (part + 1) * kBlockBytes, part_of_w(part), kBlockBytes, barrier);
       } else {
-        static_assert(kCluster == kParts);
-        const int part = cluster_rank();
-        copy_bulk_to(stage + (part + 1) * kBlockBytes, part_of_w(part), kBlockBytes, barrier, (1 << kCluster) - 1);
+        constexpr int kShare = kParts * kBlockBytes / kCluster;
+        static_assert(kBlockBytes % kShare == 0);
+        const int at = cluster_rank() * kShare, part = at / kBlockBytes;
+        copy_bulk_to(stage + kBlockBytes + at, part_of_w(part) + at % kBlockBytes, kShare, barrier,
+                     (1 << kCluster) - 1);
       }
+      residual.prefetch(g);
     }
   });
 }
@@ -137,7 +142,7 @@ __global__ void __launch_bounds__(kWgmmaThreads, 1) gemm_wgmma_kernel(const Gemm
     sync_block();
   if (threadIdx.x < 128) {
     give_registers<40>();
-    if (threadIdx.x == 0) fill_stages<Shape>(g, walk, shared, full, empty);
+    if (threadIdx.x == 0) fill_stages<Shape, kFinish>(g, walk, rows, shared, full, empty);
   } else {
     take_registers<232>();
     multiply_tiles<Shape, Sum, kFinish>(g, walk, rows, shared, full, empty);
@@ -148,20 +153,56 @@ __global__ void __launch_bounds__(kWgmmaThreads, 1) gemm_wgmma_kernel(const Gemm
 #endif
 }
 
+// Clusters of tiles one below the other.
+template <typename Shape>
+int64_t cluster_tiles(const Gemm& g) {
+  const int64_t rows = kBlockRows * Shape::kCluster;
+  return (g.most_rows + rows - 1) / rows * ((g.n + Shape::kColumns - 1) / Shape::kColumns);
+}
+
 template <typename Shape, typename Sum, Finish kFinish>
-void launch_gemm_wgmma(const Gemm& g, int multiprocessors, Stream stream) {
-  constexpr int kCluster = Shape::kCluster;
-  const int64_t row_tiles = (g.most_rows + kBlockRows - 1) / kBlockRows;
-  const int64_t tiles = (row_tiles + kCluster - 1) / kCluster * ((g.n + Shape::kColumns - 1) / Shape::kColumns);
-  const int64_t clusters = multiprocessors < kCluster ? 1 : multiprocessors / kCluster;
-  launch(gemm_wgmma_kernel<Shape, Sum, kFinish>, {(tiles < clusters ? tiles : clusters) * kCluster, 1, kCluster},
-         kWgmmaThreads, Shape::kSharedBytes, stream, g);
+void launch_gemm_wgmma(const Gemm& g, int64_t clusters, Stream stream) {
+  const int64_t tiles = cluster_tiles<Shape>(g);
+  launch(gemm_wgmma_kernel<Shape, Sum, kFinish>,
+         {(tiles < clusters ? tiles : clusters) * Shape::kCluster, 1, Shape::kCluster}, kWgmmaThreads,
+         Shape::kSharedBytes, stream, g);
+}
+
+// Clusters of four read less of W. A GPU may have fewer of them at work than half of those of two, and then a block more
+// tiles: as many as are asked of it when the kernels are chosen.
+struct WideClusters {
+  int twos = 1, fours = 0;
+};
+
+template <typename Sum>
+WideClusters wide_clusters(int multiprocessors) {
+#if defined(WHITTLE_CUDA_SHIM)
+  return {multiprocessors < 2 ? 1 : multiprocessors / 2, multiprocessors < 4 ? 1 : multiprocessors / 4};
+#else
+  using Four = WgmmaShape<256, 4>;
+  return {multiprocessors < 2 ? 1 : multiprocessors / 2,
+          blocks_at_once(gemm_wgmma_kernel<Four, Sum, Finish::f32_normalized>, 4, kWgmmaThreads, Four::kSharedBytes,
+                         multiprocessors) / 4};
+#endif
+}
+
+template <typename Sum, Finish kFinish>
+void launch_wide_tiles(const Gemm& g, const WideClusters& clusters, Stream stream) {
+  using Two = WgmmaShape<256, 2>;
+  if constexpr (has_residual(kFinish)) {
+    using Four = WgmmaShape<256, 4>;
+    const auto rounds = [](int64_t tiles, int64_t at_once) { return (tiles + at_once - 1) / at_once; };
+    if (clusters.fours > 0 &&
+        rounds(cluster_tiles<Four>(g), clusters.fours) <= rounds(cluster_tiles<Two>(g), clusters.twos))
+      return launch_gemm_wgmma<Four, Sum, kFinish>(g, clusters.fours, stream);
+  }
+  launch_gemm_wgmma<Two, Sum, kFinish>(g, clusters.twos, stream);
 }
 
 // Wide tiles read less per product; narrow ones waste less where n is no multiple of 256, and keep more multiprocessors
 // busy where there are few.
 template <typename Sum>
-void run_gemm_wgmma(const Gemm& g, int multiprocessors, Stream stream) {
+void run_gemm_wgmma(const Gemm& g, int multiprocessors, const WideClusters& clusters, Stream stream) {
   const int64_t row_tiles = (g.most_rows + kBlockRows - 1) / kBlockRows, wide_columns = (g.n + 255) / 256 * 256;
   const bool wide = g.n > 128 && row_tiles * (wide_columns / 256) >= multiprocessors && wide_columns * 10 <= g.n * 11;
   with_finish<Sum>(g, [&](auto tag) {
@@ -172,7 +213,7 @@ void run_gemm_wgmma(const Gemm& g, int multiprocessors, Stream stream) {
       if (panels_fit(g))
         launch_gemm_panels<Sum, kFinish>(g, multiprocessors, stream);
       else if (wide)
-        launch_gemm_wgmma<WgmmaShape<256, 2>, Sum, kFinish>(g, multiprocessors, stream);
+        launch_wide_tiles<Sum, kFinish>(g, clusters, stream);
       else
         launch_gemm_wgmma<WgmmaShape<128, 1>, Sum, kFinish>(g, multiprocessors, stream);
     }

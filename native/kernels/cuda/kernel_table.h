@@ -327,9 +327,10 @@ struct KernelTable {
 struct Target {
   int capability, multiprocessors;
 };
+// These three ask the current GPU how many blocks it has at work at once.
 void add_gemm_s8(KernelTable& table, const Target& target);
 void add_gemm_bf16(KernelTable& table, const Target& target);
-void add_gemm_gelu_s8(KernelTable& table, const Target& target);  // asks the current GPU
+void add_gemm_gelu_s8(KernelTable& table, const Target& target);
 void add_layer_norm(KernelTable& table);
 void add_quantize_rows_s8(KernelTable& table);
 void add_quantize_heads_s8(KernelTable& table);

@@ -66,6 +66,33 @@ inline void allow_shared_memory(const void* kernel, int bytes) {
 }
 #endif
 
+#if !defined(WHITTLE_CUDA_SHIM)
+// Blocks of the kernel, `most` or fewer, that the current GPU has at work at the same time in clusters of so many,
+// if one takes most of a multiprocessor's shared memory; 0 if it cannot be told. A cluster lies within a part of the
+// GPU whose multiprocessors need not be a multiple of its blocks.
+template <typename... Parameters>
+int blocks_at_once(void (*kernel)(Parameters...), int cluster, int threads, int shared_bytes, int most) {
+  if (cluster == 1) return most;
+  const void* pointer = reinterpret_cast<const void*>(kernel);
+  cudaLaunchAttribute clusters{};
+  clusters.id = cudaLaunchAttributeClusterDimension;
+  clusters.val.clusterDim.x = static_cast<unsigned>(cluster);
+  clusters.val.clusterDim.y = clusters.val.clusterDim.z = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(static_cast<unsigned>(most / cluster * cluster));
+  config.blockDim = dim3(static_cast<unsigned>(threads));
+  config.dynamicSmemBytes = static_cast<size_t>(shared_bytes);
+  config.attrs = &clusters;
+  config.numAttrs = 1;
+  int found = 0;
+  cudaError_t error = cudaFuncSetAttribute(pointer, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
+  if (error == cudaSuccess) error = cudaOccupancyMaxActiveClusters(&found, pointer, &config);
+  if (error == cudaSuccess) return found * cluster < most ? found * cluster : most;
+  cudaGetLastError();  // Else the next one who asks takes it for an error of its own.
+  return 0;
+}
+#endif
+
 // kernel(arguments...) with dynamic shared memory, on the current GPU. Nothing if the grid is empty. Throws LaunchError
 // DEVICE, UNSUPPORTED or INTERNAL.
 template <typename... Parameters, typename... Arguments>

@@ -296,6 +296,13 @@ inline void copy_bulk(void* shared, const void* global, uint32_t bytes, uint64_t
   });
 }
 
+// Reads the bytes, so that sanitizers see addresses beyond an array.
+inline void prefetch_bulk(const void* global, uint32_t bytes) {
+  if ((reinterpret_cast<uintptr_t>(global) | bytes) % 16) shim::fault("misaligned bulk prefetch");
+  const volatile uint8_t* from = static_cast<const uint8_t*>(global);
+  for (uint32_t i = 0; i < bytes; i += 16) static_cast<void>(from[i]);
+}
+
 inline void copy_bulk_to(void* shared, const void* global, uint32_t bytes, uint64_t* barrier, uint16_t blocks) {
   for (int rank = 0; rank < 16; ++rank)
     if (blocks >> rank & 1)
