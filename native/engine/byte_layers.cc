@@ -4,7 +4,7 @@
 #include <cstring>
 #include <numeric>
 
-#include "ops/attention_rows.h"
+#include "ops/attention_bytes.h"
 
 namespace whittle {
 
@@ -52,8 +52,14 @@ ByteLayers::ByteLayers(const PackedModel& model, const ChunkRows& chunk, bool fi
       x_(x) {
   const int64_t tokens = chunk.tokens(), hidden = model.hidden;
   bytes_ = ByteRows::take(context.arena, tokens, hidden, false, true);
-  qkv_stride_ = (padded_k(3 * hidden) / 32 | 1) * 32;  // an odd number of cache lines
-  qkv_ = context.arena.take<bf16>(tokens * qkv_stride_);
+  // An odd number of cache lines, as rows of bytes everywhere.
+  const int64_t stride = (padded_k(3 * hidden) / 64 | 1) * 64;
+  qkv_ = {context.arena.take<int8_t>(tokens * stride),
+          stride,
+          context.arena.take<float>(3 * model.heads * tokens),
+          tokens,
+          model.head_size,
+          hidden};
   attended_ = context.arena.take<float>(tokens * hidden);
   context.arena.expect(Buffers::bytes(model, std::min(tokens, few_rows)));
 }
@@ -111,7 +117,7 @@ void ByteLayers::begin() {
 void ByteLayers::query_key_value(size_t index, int64_t row, int64_t rows) {
   const PackedLinear& linear = model_.layers[index].qkv;
   const LinearBytes g = {bytes_.from(row), rows, &linear.weight, linear.bias.data(), 0, linear.weight.n};
-  linear_bytes(g, qkv_ + row * qkv_stride_, qkv_stride_, model_.kernels, thread_arena());
+  linear_bytes(g, qkv_.from(row), model_.kernels, thread_arena());
 }
 
 void ByteLayers::attend(size_t index, int64_t first_head, int64_t heads, const Context& context) {
@@ -121,11 +127,14 @@ void ByteLayers::attend(size_t index, int64_t first_head, int64_t heads, const C
     bias = {model_.position_bias.data(), model_.positions - model_.position_offset};
     bias.data += first_head * bias.width();
   }
-  const bf16* q = qkv_ + column;
+  const int8_t* q = qkv_.data + column;
+  const float* scales = qkv_.scales + first_head * qkv_.scale_stride;
+  const int64_t part = model_.heads * qkv_.scale_stride;  // of the scales: q, k or v
   const bool first_only = first_rows_only_ && index + 1 == model_.layers.size();
-  attention_rows({q, q + hidden, q + 2 * hidden, qkv_stride_, chunk_.offsets, chunk_.sequences, heads,
-                  model_.head_size, attended_ + column, hidden, bias, first_only},
-                 context);
+  attention_bytes({q, q + hidden, q + 2 * hidden, qkv_.stride, scales, scales + part, scales + 2 * part,
+                   qkv_.scale_stride, chunk_.offsets, chunk_.sequences, heads, model_.head_size, attended_ + column,
+                   hidden, bias, first_only},
+                  context);
 }
 
 void ChunkRows::keep_first_rows(float* x, int64_t width) const {
@@ -169,7 +178,7 @@ void ByteLayers::attend_by_columns(size_t index) {
       const int64_t column = part * model_.hidden + first * model_.head_size;
       linear_bytes({bytes_, chunk_.tokens(), &linear.weight, linear.bias.data(), column,
                     column + heads * model_.head_size},
-                   qkv_ + column, qkv_stride_, model_.kernels, arena);
+                   qkv_, model_.kernels, arena);
     }
     attend(index, first, heads, {model_.kernels, context_.pool, 1, arena});
   });

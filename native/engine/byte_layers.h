@@ -70,8 +70,7 @@ class ByteLayers {
   const bool by_columns_;     // all layers; the last one may be finished by columns even if not
   float* x_;
   ByteRows bytes_;  // of x_
-  int64_t qkv_stride_;
-  bf16* qkv_;        // [tokens, 3 * hidden]
+  HeadRows qkv_;     // [tokens, 3 * hidden]
   float* attended_;  // [tokens, hidden]
 };
 

@@ -262,6 +262,7 @@ CudaModel::CudaModel(GpuDevice& gpu, const ModelSpec& spec, const KernelTable& t
   if (head_size > widest)
     throw Error("UNSUPPORTED", "Expected attention heads of at most " + std::to_string(widest) +
                                    " on a GPU at this precision but the model's have " + std::to_string(head_size));
+  spec.expect_attention_fits();
   Uploader uploader(device, spec, table, threads, check);
   uploader.table("embeddings.word", vocabulary, hidden, *this);
   position = uploader.upload(uploader.floats("embeddings.position", {positions, hidden}));

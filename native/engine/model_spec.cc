@@ -1,6 +1,7 @@
 #include "engine/model_spec.h"
 
 #include "cpu/error.h"
+#include "kernels/byte_attention.h"
 
 namespace whittle {
 
@@ -13,6 +14,13 @@ std::string format(const std::vector<int64_t>& shape) {
 }
 
 }  // namespace
+
+void ModelSpec::expect_attention_fits() const {
+  if (precision != Precision::int8 || longest() <= kMostByteKeys) return;
+  throw Error("UNSUPPORTED", "Expected a model of at most " + std::to_string(kMostByteKeys) +
+                                 " positions at precision int8 but this one has " + std::to_string(longest()) +
+                                 "; use float32 or bfloat16");
+}
 
 const StoredParameter& ModelSpec::at(const std::string& name, const std::vector<int64_t>& shape) const {
   const auto found = parameters.find(name);

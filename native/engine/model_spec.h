@@ -33,6 +33,8 @@ struct ModelSpec {
   int64_t longest() const { return positions - position_offset; }  // tokens of a sequence, at most
   int64_t head_size() const { return hidden / heads; }
   bool has(const std::string& name) const { return parameters.count(name) > 0; }
+  // Throws Error UNSUPPORTED if sequences may be longer than int8 attention can sum up.
+  void expect_attention_fits() const;
   // Throws Error BAD_CHECKPOINT naming the parameter if it is missing or not of this shape.
   const StoredParameter& at(const std::string& name, const std::vector<int64_t>& shape) const;
 };

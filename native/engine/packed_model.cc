@@ -162,6 +162,7 @@ PackedModel::PackedModel(const ModelSpec& spec, const KernelTable& table, int th
   if (precision == Precision::bfloat16 && !table.native_bf16)
     throw Error("UNSUPPORTED", std::string("Precision bfloat16 needs AVX-512 BF16 or AMX, which the kernels in use (") +
                                    isa_name(table.isa) + ") lack; use float32 or int8");
+  spec.expect_attention_fits();
   Packer packer(spec, table, threads, check);
   word = packer.table("embeddings.word", vocabulary, hidden);
   position = packer.floats("embeddings.position", {positions, hidden});

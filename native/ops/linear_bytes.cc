@@ -134,16 +134,40 @@ void linear_bytes(const LinearBytes& g, Activation activation, const float* resi
                 });
 }
 
-void linear_bytes(const LinearBytes& g, bf16* y, int64_t y_stride, const KernelTable& kernels, Arena& arena) {
-  for_each_tile(g, kernels, arena,
-                [&](const SumsS8& sums, int64_t row, int64_t rows, int64_t column, int64_t columns) {
-                  // In their place.
-                  float* values = reinterpret_cast<float*>(const_cast<int32_t*>(sums.sums));
-                  kernels.epilogue_s8(sums, rows, columns, g.bias + column, Activation::none, nullptr, 0, values,
-                                      kTileColumns);
-                  kernels.convert_f32_bf16(values, kTileColumns, rows, columns, y + row * y_stride + column - g.n_begin,
-                                           y_stride);
-                });
+namespace {
+
+// Columns [begin, end) of W, whole heads, from values [rows, end - begin].
+void quantize_heads(const float* values, int64_t stride, int64_t rows, int64_t begin, int64_t end, const HeadRows& y,
+                    const KernelTable& kernels) {
+  const auto quantize = [&](int64_t first, int64_t last, uint8_t flip) {
+    if (first >= last) return;
+    kernels.quantize_heads_s8(values + first - begin, stride, rows, (last - first) / y.head_size, y.head_size, flip,
+                              y.data + first, y.stride, y.scales + first / y.head_size * y.scale_stride,
+                              y.scale_stride);
+  };
+  quantize(begin, std::min(end, y.flipped), 0x80);
+  quantize(std::max(begin, y.flipped), end, 0);
+}
+
+}  // namespace
+
+void linear_bytes(const LinearBytes& g, const HeadRows& y, const KernelTable& kernels, Arena& arena) {
+  if (kTileColumns % y.head_size == 0 && g.n_begin % kTileColumns == 0) {
+    for_each_tile(g, kernels, arena,
+                  [&](const SumsS8& sums, int64_t row, int64_t rows, int64_t column, int64_t columns) {
+                    // In their place.
+                    float* values = reinterpret_cast<float*>(const_cast<int32_t*>(sums.sums));
+                    kernels.epilogue_s8(sums, rows, columns, g.bias + column, Activation::none, nullptr, 0, values,
+                                        kTileColumns);
+                    quantize_heads(values, kTileColumns, rows, column, column + columns, y.from(row), kernels);
+                  });
+    return;
+  }
+  const Arena::Scope scope(arena);
+  const int64_t columns = g.n_end - g.n_begin;
+  float* values = arena.take<float>(g.m * columns);
+  linear_bytes(g, Activation::none, nullptr, 0, values, columns, kernels, arena);
+  quantize_heads(values, columns, g.m, g.n_begin, g.n_end, y, kernels);
 }
 
 }  // namespace whittle

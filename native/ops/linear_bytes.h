@@ -37,7 +37,21 @@ inline constexpr int64_t kLinearBytesScratch = 2 * 96 * 64 * static_cast<int64_t
 // y[r, j - n_begin] = activation(x W^T + bias) + residual. residual: laid out as y, with its own stride, or null.
 void linear_bytes(const LinearBytes& g, Activation activation, const float* residual, int64_t residual_stride, float* y,
                   int64_t y_stride, const KernelTable& kernels, Arena& arena);
-// The same rounded to bf16, without activation. Columns up to a multiple of 64 are written.
-void linear_bytes(const LinearBytes& g, bf16* y, int64_t y_stride, const KernelTable& kernels, Arena& arena);
+
+// Heads as attention_bytes reads them: [rows, columns of W], see KernelTable::quantize_heads_s8.
+struct HeadRows {
+  int8_t* data;
+  int64_t stride;
+  float* scales;  // [columns / head_size, rows], heads `scale_stride` apart
+  int64_t scale_stride;
+  int64_t head_size;
+  int64_t flipped;  // of these first columns of W the highest bits are flipped, as those of queries
+
+  HeadRows from(int64_t row) const {
+    return {data + row * stride, stride, scales + row, scale_stride, head_size, flipped};
+  }
+};
+// Heads of x W^T + bias, at their columns of y; n_begin and n_end are multiples of the head size.
+void linear_bytes(const LinearBytes& g, const HeadRows& y, const KernelTable& kernels, Arena& arena);
 
 }  // namespace whittle

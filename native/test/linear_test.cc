@@ -151,7 +151,11 @@ TEST(linear, int8_weights_as_stored_equal_those_quantized_here) {
 TEST(linear_bytes, every_isa_gives_the_same_bits_for_any_number_of_rows_and_columns) {
   auto random = generator(29);
   const int64_t k = 130;
-  for (int64_t n : {32, 64, 100, 257}) {
+  struct Columns {
+    int64_t n, head_size, flipped;
+  };
+  for (const auto& [n, head_size, flipped] :
+       {Columns{32, 16, 16}, {64, 32, 32}, {100, 20, 40}, {192, 64, 64}, {192, 32, 96}, {257, 257, 0}}) {
     const auto w = random_floats(random, n * k), bias = random_floats(random, n);
     for (int64_t m : {1, 15, 31, 96, 97, 200}) {
       auto x = random_floats(random, m * k);
@@ -159,10 +163,10 @@ TEST(linear_bytes, every_isa_gives_the_same_bits_for_any_number_of_rows_and_colu
       auto gelu_results = x;  // which are not lower
       for (float& value : gelu_results) value = std::max(value, -kGeluLowest);
       const auto residual = random_floats(random, m * n);
-      const int64_t bf16_stride = (n + 63) / 64 * 64;
       for (const bool after_gelu : {false, true}) {
         std::vector<float> of_ref;
-        std::vector<bf16> rounded_of_ref;
+        std::vector<int8_t> bytes_of_ref;
+        std::vector<float> scales_of_ref;
         for (const KernelVariant& variant : kernel_variants()) {
           const KernelTable& table = *variant.table;
           Arena arena;
@@ -182,14 +186,32 @@ TEST(linear_bytes, every_isa_gives_the_same_bits_for_any_number_of_rows_and_colu
           for (int64_t r = 0; r < m; ++r) {
             for (int64_t c = 0; c < n; ++c) all.push_back(y.at(r, c));
           }
-          std::vector<bf16> rounded(static_cast<size_t>(m * bf16_stride));
-          linear_bytes(g, rounded.data(), bf16_stride, table, arena);
+          Guarded<int8_t> heads(m, n, n + 5);
+          Guarded<float> scales(n / head_size, m, m + 3);
+          linear_bytes(g, HeadRows{heads.data(), n + 5, scales.data(), m + 3, head_size, flipped}, table, arena);
+          heads.check_guards(variant.name);
+          scales.check_guards(variant.name);
+          std::vector<int8_t> bytes(heads.data(), heads.data() + m * (n + 5));
+          std::vector<float> head_scales;
+          for (int64_t h = 0; h < n / head_size; ++h)
+            for (int64_t r = 0; r < m; ++r) head_scales.push_back(scales.at(h, r));
           if (of_ref.empty()) of_ref = all;
-          if (rounded_of_ref.empty()) rounded_of_ref = rounded;
+          if (bytes_of_ref.empty()) {
+            // The reference is the first: what it gives are its float32 results, quantized.
+            linear_bytes(g, Activation::none, nullptr, 0, y.data(), n + 3, table, arena);
+            Guarded<int8_t> plain(m, n, n + 5);
+            Guarded<float> plain_scales(n / head_size, m, m);
+            for (int64_t h = 0; h < n / head_size; ++h)
+              table.quantize_heads_s8(y.data() + h * head_size, n + 3, m, 1, head_size,
+                                      h * head_size < flipped ? 0x80 : 0, plain.data() + h * head_size, n + 5,
+                                      plain_scales.data() + h * m, m);
+            bytes_of_ref.assign(plain.data(), plain.data() + m * (n + 5));
+            scales_of_ref.assign(plain_scales.data(), plain_scales.data() + n / head_size * m);
+          }
           const std::string what = variant.name + ", " + std::to_string(m) + " x " + std::to_string(n);
           for (float value : all) CHECK(std::isfinite(value));
           if (all != of_ref) WHITTLE_FAIL(what << ": other bits than ref");
-          if (rounded != rounded_of_ref) WHITTLE_FAIL(what << ": other bf16 than ref");
+          if (bytes != bytes_of_ref || head_scales != scales_of_ref) WHITTLE_FAIL(what << ": other heads than ref");
         }
       }
     }
