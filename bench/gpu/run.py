@@ -257,16 +257,15 @@ class GpuCheck:
         return self.program("whittle_native_tests" if self.rehearse else "whittle_cuda_tests")
 
     def check_fixtures(self):
-        """Whole models against the CPU's results, in both modes of int8."""
+        """Whole models against the CPU's results."""
         folder = os.path.join(self.options.kit, "fixtures")
         names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
         if not names:
             return self.runner.note("fixtures", "left out", detail=f"({folder} is missing: bench/gpu/pack.py makes it)")
         program = self.tests()
-        for mode in ["exact", "fast"]:
-            for name in names:
-                environment = {"WHITTLE_CUDA_FIXTURE": os.path.join(folder, name), "WHITTLE_CUDA_INT8": mode}
-                self.runner.run(f"fixture {name}, {mode}", [program, "cuda_fixture"], LIMITS["fixtures"], environment)
+        for name in names:
+            environment = {"WHITTLE_CUDA_FIXTURE": os.path.join(folder, name)}
+            self.runner.run(f"fixture {name}", [program, "cuda_fixture"], LIMITS["fixtures"], environment)
 
     def measure(self):
         program = self.program("whittle_cuda_bench_shim" if self.rehearse else "whittle_cuda_bench")

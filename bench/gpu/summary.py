@@ -43,18 +43,17 @@ def compare(figures, peers):
     ratios, mismatches = [], []
     for work in HEADLINES:
         theirs = {one["mode"]: one for one in peers if one["part"] == "pytorch" and one["work"] == work}
-        for mode in ("exact", "fast"):
-            model, lengths = work.split(", ", 1)
-            ours = next((one for one in figures if one["work"] == f"{model} int8 {mode}, {lengths}" and one["part"] == "encoders"), None)
-            if not ours:
-                continue
-            row = {"work": work, "mode": mode, "unit": ours["unit"], "whittle": ours["value"]}
-            for kind, one in theirs.items():
-                if one["tokens"] != ours["tokens"] or one["sequences"] != ours["sequences"]:
-                    mismatches.append(f"{work}: whittle has {ours['tokens']:.0f} tokens, PyTorch {one['tokens']}")
-                row[f"pytorch {kind}"] = one["value"]
-                row[f"ratio to {kind}"] = round(ours["value"] / one["value"], 3)
-            ratios.append(row)
+        model, lengths = work.split(", ", 1)
+        ours = next((one for one in figures if one["work"] == f"{model} int8, {lengths}" and one["part"] == "encoders"), None)
+        if not ours:
+            continue
+        row = {"work": work, "unit": ours["unit"], "whittle": ours["value"]}
+        for kind, one in theirs.items():
+            if one["tokens"] != ours["tokens"] or one["sequences"] != ours["sequences"]:
+                mismatches.append(f"{work}: whittle has {ours['tokens']:.0f} tokens, PyTorch {one['tokens']}")
+            row[f"pytorch {kind}"] = one["value"]
+            row[f"ratio to {kind}"] = round(ours["value"] / one["value"], 3)
+        ratios.append(row)
     return ratios, sorted(set(mismatches))
 
 
@@ -88,7 +87,7 @@ def print_summary(result):
         peers = ", ".join(
             f"{one['ratio to ' + kind]:.2f} x PyTorch {kind} ({one['pytorch ' + kind]:.0f})" for kind in ("compiled", "eager") if f"pytorch {kind}" in one
         )
-        print(f"{one['work'] + ', int8 ' + one['mode']:<60} {one['whittle']:>8.0f} {one['unit']}: {peers or 'no figure of PyTorch'}")
+        print(f"{one['work'] + ', int8':<60} {one['whittle']:>8.0f} {one['unit']}: {peers or 'no figure of PyTorch'}")
     for one in figures:
         if one["part"] == "texts":
             print(f"{one['work']:<60} {one['value']:>8.0f} texts/s, {100 * one['shareOfEngine']:.0f} % of the engine's {one['engine']:.0f}; "

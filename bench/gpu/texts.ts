@@ -39,23 +39,16 @@ export interface TextsFigure {
   tokensPerText: number;
 }
 
-/** How WHITTLE_CUDA_INT8 has it; a CPU knows one way. */
-const modesOf = (device: string) => (device === 'cpu' ? ['exact'] : ['exact', 'fast']);
-
 /**
- * Rates of each model in each mode, told as they are found. Weights are made up (MiniLM-L6's encoder is the real one), int8.
+ * Rates of each model, told as they are found. Weights are made up (MiniLM-L6's encoder is the real one), int8.
  * @throws WhittleError UNSUPPORTED if there is no such device.
  */
 export async function* measureTexts(options: TextsOptions): AsyncGenerator<TextsFigure, void, undefined> {
   const device = chooseDevice(options.device);
   for (const name of options.models) {
     const folder = await makeUpModel(name, options.source, options.folder);
-    for (const mode of modesOf(device)) {
-      process.env.WHITTLE_CUDA_INT8 = mode;
-      yield await measureModel(`${name} int8${device === 'cpu' ? '' : ` ${mode}`}`, folder, device, options);
-    }
+    yield await measureModel(`${name} int8`, folder, device, options);
   }
-  delete process.env.WHITTLE_CUDA_INT8;
 }
 
 async function measureModel(

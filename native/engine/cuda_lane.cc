@@ -144,7 +144,8 @@ bool CudaLane::free_memory() {
 }
 
 void CudaLane::product(const CudaLinear& linear, const cuda::Operand& a, const int32_t* rows, int64_t most_rows,
-                       cuda::Activation activation, const Residual& residual, void* y, uint16_t* y_low) const {
+                       cuda::Activation activation, const Residual& residual, void* y, uint16_t* y_low,
+                       const CudaHeads& heads) const {
   cuda::Gemm call{};
   call.rows = rows;
   call.most_rows = most_rows;
@@ -166,6 +167,9 @@ void CudaLane::product(const CudaLinear& linear, const cuda::Operand& a, const i
   call.y = y;
   call.y_low = y_low;
   call.y_form = form_of(model_.precision);
+  call.head_size = model_.head_size;
+  call.head_scales = heads.scales;
+  call.head_scale_stride = heads.scale_stride;
   const cuda::KernelTable& kernels = device_.kernels();
   (linear.form == cuda::Form::int8 ? kernels.gemm_s8 : kernels.gemm_bf16)(call, stream_);
 }
@@ -189,13 +193,13 @@ cuda::Operand CudaLane::gelu_product(const CudaLinear& linear, const cuda::Opera
 }
 
 // Rows [rows, linear.k] in the form that the layer multiplies, in the memory of `to`.
-cuda::Operand CudaLane::prepare(const CudaLinear& linear, const void* x, cuda::Format format, const int32_t* rows,
-                                int64_t most_rows, cuda::Operand to) const {
+cuda::Operand CudaLane::prepare(const CudaLinear& linear, const float* x, const int32_t* rows, int64_t most_rows,
+                                cuda::Operand to) const {
   to.form = linear.form;
   to.k = linear.k;
   to.most_outliers = linear.most_outliers;
   if (!linear.sums.bytes()) to.offsets = nullptr;
-  cuda::Rows call{rows, most_rows, linear.k, x, format, {}};
+  cuda::Rows call{rows, most_rows, linear.k, x, {}};
   call.result.operand = to;
   const cuda::KernelTable& kernels = device_.kernels();
   const auto kernel = linear.form != cuda::Form::int8 ? kernels.convert_f32_bf16
@@ -212,7 +216,55 @@ cuda::Operand with_outliers(cuda::Operand operand, int most) {
   return operand;
 }
 
+// Who attends to whom, as both kinds of attention are told it.
+template <typename Call>
+Call attention_call(const CudaModel& model, const CudaBatchArrays& batch, const CudaBucket& bucket, bool first_rows) {
+  Call call{};
+  call.tile_count = first_rows ? batch.counts + 1 : batch.counts + 2;
+  call.most_tiles = first_rows ? bucket.sequences : bucket.tiles;
+  call.tiles = first_rows ? batch.first_tiles : batch.tiles;
+  call.offsets = batch.offsets;
+  call.heads = model.heads;
+  call.head_size = model.head_size;
+  call.bias = model.position_bias.as<float>();
+  call.max_distance = model.positions - model.position_offset;
+  call.first_only = first_rows;
+  return call;
+}
+
 }  // namespace
+
+void CudaLane::attend(const CudaLayer& layer, bool first_rows, const CudaBucket& bucket,
+                      const CudaWorkspace& memory) const {
+  product(layer.qkv, memory.a, memory.batch.counts, bucket.tokens, cuda::Activation::none, {}, memory.qkv,
+          memory.qkv_low);
+  auto attention = attention_call<cuda::Attention>(model_, memory.batch, bucket, first_rows);
+  attention.qkv = memory.qkv;
+  attention.qkv_low = memory.qkv_low;
+  attention.y = memory.a.data;
+  attention.y_form = memory.a.form;
+  device_.kernels().attention(attention, stream_);
+}
+
+void CudaLane::attend_in_integers(const CudaLayer& layer, bool first_rows, const CudaBucket& bucket,
+                                  const CudaWorkspace& memory) const {
+  const CudaBatchArrays& batch = memory.batch;
+  const CudaHeads& heads = memory.heads;
+  const bool gives_heads = layer.qkv.format == cuda::Format::heads;
+  product(layer.qkv, with_outliers(memory.a, layer.qkv.most_outliers), batch.counts, bucket.tokens,
+          cuda::Activation::none, {}, gives_heads ? static_cast<void*>(heads.bytes) : heads.values, nullptr, heads);
+  if (!gives_heads)
+    device_.kernels().quantize_heads_s8({batch.counts, bucket.tokens, 3 * model_.heads, model_.head_size, heads.values,
+                                         heads.bytes, heads.stride, heads.scales, heads.scale_stride},
+                                        stream_);
+  auto attention = attention_call<cuda::ByteAttention>(model_, batch, bucket, first_rows);
+  attention.qkv = heads.bytes;
+  attention.stride = heads.stride;
+  attention.scales = heads.scales;
+  attention.scale_stride = heads.scale_stride;
+  attention.y = memory.attended;
+  device_.kernels().attention_s8(attention, stream_);
+}
 
 void CudaLane::run_layer(size_t index, bool first_rows, const CudaBucket& bucket, const CudaWorkspace& memory) const {
   const CudaLayer& layer = model_.layers[index];
@@ -223,25 +275,10 @@ void CudaLane::run_layer(size_t index, bool first_rows, const CudaBucket& bucket
   const cuda::KernelTable& kernels = device_.kernels();
   const bool int8 = model_.precision == Precision::int8;
   const CudaBatchArrays& batch = memory.batch;
-  product(layer.qkv, with_outliers(memory.a, layer.qkv.most_outliers), batch.counts, bucket.tokens,
-          cuda::Activation::none, {}, memory.qkv, memory.qkv_low);
-
-  cuda::Attention attention{};
-  attention.tile_count = first_rows ? batch.counts + 1 : batch.counts + 2;
-  attention.most_tiles = first_rows ? bucket.sequences : bucket.tiles;
-  attention.tiles = first_rows ? batch.first_tiles : batch.tiles;
-  attention.offsets = batch.offsets;
-  attention.heads = model_.heads;
-  attention.head_size = model_.head_size;
-  attention.qkv = memory.qkv;
-  attention.qkv_low = memory.qkv_low;
-  attention.bias = model_.position_bias.as<float>();
-  attention.max_distance = model_.positions - model_.position_offset;
-  attention.first_only = first_rows;
-  attention.format = int8 ? model_.unquantized() : cuda::Format::operand;
-  attention.y = int8 ? memory.attended : memory.a.data;
-  attention.y_form = memory.a.form;
-  (model_.exact ? kernels.attention_rows_bf16 : kernels.attention)(attention, stream_);
+  if (int8)
+    attend_in_integers(layer, first_rows, bucket, memory);
+  else
+    attend(layer, first_rows, bucket, memory);
 
   // What follows works row by row, so the last layer need not do it for rows that nobody reads.
   const int32_t* rows = first_rows ? batch.counts + 1 : batch.counts;
@@ -255,10 +292,10 @@ void CudaLane::run_layer(size_t index, bool first_rows, const CudaBucket& bucket
   }
   cuda::Operand attended = memory.a;
   if (int8)
-    attended = prepare(layer.attention_output, memory.attended, model_.unquantized(), rows, most_rows, memory.a);
+    attended = prepare(layer.attention_output, memory.attended, rows, most_rows, memory.a);
   product(layer.attention_output, attended, rows, most_rows, cuda::Activation::none, residual, memory.sum);
   const auto normalize = [&](const CudaNorm& norm, float* x, bool in_place, const cuda::Operand& operand) {
-    cuda::Rows call{rows, most_rows, model_.hidden, x, cuda::Format::f32, {}};
+    cuda::Rows call{rows, most_rows, model_.hidden, x, {}};
     call.result = {norm.gamma.as<float>(), norm.beta.as<float>(), model_.norm_epsilon, in_place ? x : nullptr, operand,
                    memory.stats};
     kernels.layer_norm(call, stream_);
@@ -272,8 +309,8 @@ void CudaLane::run_layer(size_t index, bool first_rows, const CudaBucket& bucket
   } else {
     // GELU of what is quantized comes with its quantization.
     product(layer.intermediate, normalized, rows, most_rows, int8 ? cuda::Activation::none : cuda::Activation::gelu, {},
-            int8 ? memory.widened : inner.data);
-    if (int8) inner = prepare(layer.output, memory.widened, model_.unquantized(), rows, most_rows, inner);
+            int8 ? static_cast<void*>(memory.widened) : inner.data);
+    if (int8) inner = prepare(layer.output, memory.widened, rows, most_rows, inner);
   }
   product(layer.output, inner, rows, most_rows, cuda::Activation::none,
           {memory.sum, &layer.attention_norm, memory.stats}, memory.x);
@@ -311,17 +348,17 @@ void CudaLane::enqueue(const CudaBucket& bucket, const CudaWorkspace& memory, Ou
                                         : kind == PoolerActivation::gelu ? cuda::Activation::gelu
                                                                          : cuda::Activation::relu;
     const cuda::Operand a =
-        prepare(model_.pooler, memory.x, cuda::Format::f32, sequences, bucket.sequences, memory.head_a);
+        prepare(model_.pooler, memory.x, sequences, bucket.sequences, memory.head_a);
     product(model_.pooler, a, sequences, bucket.sequences, activation, {}, memory.pooled);
     if (output == Output::logits) {
       const cuda::Operand pooled =
-          prepare(model_.classifier, memory.pooled, cuda::Format::f32, sequences, bucket.sequences, memory.head_a);
+          prepare(model_.classifier, memory.pooled, sequences, bucket.sequences, memory.head_a);
       product(model_.classifier, pooled, sequences, bucket.sequences, cuda::Activation::none, {},
               memory.out);
     }
   } else if (output == Output::logits) {
     const cuda::Operand a =
-        prepare(model_.classifier, memory.x, cuda::Format::f32, batch.counts, bucket.tokens, memory.head_a);
+        prepare(model_.classifier, memory.x, batch.counts, bucket.tokens, memory.head_a);
     product(model_.classifier, a, batch.counts, bucket.tokens, cuda::Activation::none, {},
             memory.out);
   }

@@ -39,6 +39,10 @@ class CudaLane {
   void enqueue(const CudaBucket& bucket, const CudaWorkspace& memory, Output output) const;
   // first_rows: after the last layer's attention only the first row of each sequence is wanted.
   void run_layer(size_t layer, bool first_rows, const CudaBucket& bucket, const CudaWorkspace& memory) const;
+  // From memory.a to memory.a, or to memory.attended in int8.
+  void attend(const CudaLayer& layer, bool first_rows, const CudaBucket& bucket, const CudaWorkspace& memory) const;
+  void attend_in_integers(const CudaLayer& layer, bool first_rows, const CudaBucket& bucket,
+                          const CudaWorkspace& memory) const;
   // What a product adds: x, or if there is a norm, LayerNorm(x), whose rows have these stats.
   struct Residual {
     const float* x = nullptr;
@@ -46,12 +50,13 @@ class CudaLane {
     const cuda::RowStats* stats = nullptr;
   };
   void product(const CudaLinear& linear, const cuda::Operand& a, const int32_t* rows, int64_t most_rows,
-               cuda::Activation activation, const Residual& residual, void* y, uint16_t* y_low = nullptr) const;
+               cuda::Activation activation, const Residual& residual, void* y, uint16_t* y_low = nullptr,
+               const CudaHeads& heads = {}) const;
   // GELU of the product, quantized, in the memory of `to`; as model.gelu says.
   cuda::Operand gelu_product(const CudaLinear& linear, const cuda::Operand& a, const int32_t* rows, int64_t most_rows,
                              cuda::Operand to, uint32_t* exchange) const;
-  cuda::Operand prepare(const CudaLinear& linear, const void* x, cuda::Format format, const int32_t* rows,
-                        int64_t most_rows, cuda::Operand to) const;
+  cuda::Operand prepare(const CudaLinear& linear, const float* x, const int32_t* rows, int64_t most_rows,
+                        cuda::Operand to) const;
   bool first_rows_only(Output output) const;
 
   const CudaModel& model_;

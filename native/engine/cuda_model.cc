@@ -223,22 +223,19 @@ class Uploader {
   TensorReader reader_;
 };
 
-}  // namespace
-
-bool int8_is_exact() {
-  const char* named = std::getenv("WHITTLE_CUDA_INT8");
-  const std::string mode = named && *named ? named : "exact";
-  if (mode != "exact" && mode != "fast")
-    throw Error("BAD_OPTION",
-                "Expected exact or fast in the environment variable WHITTLE_CUDA_INT8 but found \"" + mode + "\"");
-  return mode == "exact";
+// Of int8 models, as bytes if their product can give them, else to be quantized.
+cuda::Format qkv_format(Precision precision, int64_t head_size) {
+  if (precision != Precision::int8) return cuda::Format::f16;
+  return cuda::product_gives_heads(head_size) ? cuda::Format::heads : cuda::Format::f32;
 }
 
 // One kernel for the intermediate product, GELU and quantization where that is possible. bench/gpu compares with two.
-static cuda::GeluGrid gelu_grid_of(const GpuDevice& device, const ModelSpec& spec) {
+cuda::GeluGrid gelu_grid_of(const GpuDevice& device, const ModelSpec& spec) {
   if (spec.precision != Precision::int8 || std::getenv("WHITTLE_BENCH_SEPARATE_GELU")) return {};
   return cuda::gelu_grid(device.kernels(), spec.intermediate, spec.hidden);
 }
+
+}  // namespace
 
 CudaModel::CudaModel(GpuDevice& gpu, const ModelSpec& spec, const KernelTable& table, int threads,
                      const std::function<void()>& check)
@@ -256,7 +253,6 @@ CudaModel::CudaModel(GpuDevice& gpu, const ModelSpec& spec, const KernelTable& t
       pooler_activation(spec.pooler_activation),
       labels(spec.labels),
       precision(spec.precision),
-      exact(precision == Precision::int8 && int8_is_exact()),
       gelu(gelu_grid_of(gpu, spec)) {
   const int64_t widest = precision == Precision::float32 ? cuda::kWidestSplitHead : cuda::kWidestHead;
   if (head_size > widest)
@@ -273,11 +269,11 @@ CudaModel::CudaModel(GpuDevice& gpu, const ModelSpec& spec, const KernelTable& t
     const std::string name = "layers." + std::to_string(i), attention = name + ".attention";
     CudaLayer layer;
     layer.qkv = uploader.linear({attention + ".query", attention + ".key", attention + ".value"}, hidden, hidden,
-                                precision, exact ? cuda::Format::bf16 : cuda::Format::f16, Uploader::Input::norm);
+                                precision, qkv_format(precision, head_size), Uploader::Input::norm);
     layer.attention_output = uploader.linear({attention + ".output"}, hidden, hidden, precision);
     layer.attention_norm = uploader.norm(attention + ".norm");
     const cuda::Format widened = gelu.possible()                ? cuda::Format::operand_s8
-                                 : precision == Precision::int8 ? unquantized()
+                                 : precision == Precision::int8 ? cuda::Format::f32
                                                                 : cuda::Format::operand;
     layer.intermediate = uploader.linear({name + ".intermediate"}, intermediate, hidden, precision, widened,
                                          Uploader::Input::norm);

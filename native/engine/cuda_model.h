@@ -33,10 +33,6 @@ struct CudaLayer {
   CudaNorm attention_norm, output_norm;
 };
 
-// How int8 models are run here: what the environment variable WHITTLE_CUDA_INT8 says, exact (the default) or fast.
-// Throws Error BAD_OPTION.
-bool int8_is_exact();
-
 struct CudaModel {
   // Reads, packs and uploads. int8 weights are PackedModel's, bit for bit; `table` quantizes what the checkpoint
   // holds as floats. float32 is Form::split, bfloat16 Form::bf16. Throws as PackedModel does; also BAD_CHECKPOINT for
@@ -52,11 +48,6 @@ struct CudaModel {
   const PoolerActivation pooler_activation;
   const int64_t labels;
   const Precision precision;
-  // int8 with the bits of the CPU's engine up to the last hidden state. Else attention uses the matrix units, on
-  // float16, and what is to be quantized passes memory as float16: faster, and not quite the CPU's.
-  const bool exact;
-  // What int8 rows are before they are quantized.
-  cuda::Format unquantized() const { return exact ? cuda::Format::f32 : cuda::Format::f16; }
 
   // How GELU and the quantization of its results come with the product before them; not possible: after it.
   const cuda::GeluGrid gelu;

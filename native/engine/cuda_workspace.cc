@@ -42,10 +42,11 @@ cuda::Operand take_operand(Layout& layout, cuda::Form form, int64_t rows, int64_
   return operand;
 }
 
-// Memory for int8 rows before they are quantized.
-void* take_unquantized(Layout& layout, const CudaModel& model, int64_t count) {
-  if (model.exact) return layout.take<float>(count);
-  return layout.take<uint16_t>(count);
+CudaHeads take_heads(Layout& layout, const CudaModel& model, int64_t rows) {
+  const int64_t columns = 3 * model.hidden, stride = (columns + 15) / 16 * 16;  // of bytes, as attention reads them
+  CudaHeads heads{layout.take<int8_t>(rows * stride), stride, layout.take<float>(3 * model.heads * rows), rows, nullptr};
+  if (!cuda::product_gives_heads(model.head_size)) heads.values = layout.take<float>(rows * columns);
+  return heads;
 }
 
 }  // namespace
@@ -91,12 +92,14 @@ CudaWorkspace lay_out_workspace(void* start, const CudaModel& model, const CudaB
   space.out = layout.take<float>(rows * std::max(model.labels, int64_t{1}));
   space.a = take_operand(layout, form, rows, hidden, kNormOutliers);
   space.inner = take_operand(layout, form, rows, inner, 0);
-  space.qkv = layout.take<uint16_t>(rows * 3 * hidden);
-  if (form == cuda::Form::split) space.qkv_low = layout.take<uint16_t>(rows * 3 * hidden);
   if (form == cuda::Form::int8) {
-    space.attended = take_unquantized(layout, model, rows * hidden);
-    if (!model.gelu.possible()) space.widened = take_unquantized(layout, model, rows * inner);
+    space.heads = take_heads(layout, model, rows);
+    space.attended = layout.take<float>(rows * hidden);
+    if (!model.gelu.possible()) space.widened = layout.take<float>(rows * inner);
+  } else {
+    space.qkv = layout.take<uint16_t>(rows * 3 * hidden);
   }
+  if (form == cuda::Form::split) space.qkv_low = layout.take<uint16_t>(rows * 3 * hidden);
   space.head_a = take_operand(layout, cuda::Form::split, rows, hidden, 0);
   space.head_a.scales = layout.take<float>(rows);
   space.bytes = layout.used();

@@ -25,6 +25,15 @@ struct CudaBatchArrays {
   int64_t bytes;
 };
 
+// Query, key and value of int8 models.
+struct CudaHeads {
+  int8_t* bytes;  // [tokens, stride]
+  int64_t stride;
+  float* scales;  // [3 * heads, scale_stride]
+  int64_t scale_stride;
+  float* values;  // [tokens, 3 * hidden], if their product does not give bytes
+};
+
 struct CudaWorkspace {
   uint32_t* exchange;  // of products with GELU, at the same place for all buckets: zeros when the memory is new
   CudaBatchArrays batch;
@@ -34,8 +43,9 @@ struct CudaWorkspace {
   cuda::RowStats* stats;        // [tokens]
   float *first, *pooled, *out;  // [sequences, hidden] twice, [tokens, labels]
   cuda::Operand a, inner;       // inputs of products: hidden wide, intermediate wide
-  uint16_t *qkv, *qkv_low;      // [tokens, 3 * hidden]
-  void *attended, *widened;     // int8 only: [tokens, hidden], [tokens, intermediate] if GELU comes after its product
+  uint16_t *qkv, *qkv_low;      // [tokens, 3 * hidden], not of int8
+  CudaHeads heads;              // int8 only, as what follows
+  float *attended, *widened;    // [tokens, hidden], [tokens, intermediate] if GELU comes after its product
   cuda::Operand head_a;         // of pooler and classifier
   int64_t bytes;
 };

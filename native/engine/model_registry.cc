@@ -96,7 +96,7 @@ std::shared_ptr<CudaEngine> shared_cuda_engine(const ModelSpec& spec, const std:
                                                const KernelTable& kernels, int threads,
                                                const std::function<void()>& check) {
   std::vector<GpuDevice*> devices;
-  std::string key = int8_is_exact() ? "exact " : "fast ";
+  std::string key;
   for (const int index : parse_gpus(device)) {
     devices.push_back(&gpu_device(index));
     key += std::to_string(index) + ' ';

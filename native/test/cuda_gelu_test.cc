@@ -190,9 +190,10 @@ TEST(cuda_gelu, the_same_as_two_kernels) {
     call.columns = fused.columns;
     call.bias = fused.bias;
     call.format = cuda::Format::f32;
-    call.y = bench.take<float>(130 * 256);
+    float* widened = bench.take<float>(130 * 256);
+    call.y = widened;
     kernels.gemm_s8(call, bench.stream());
-    cuda::Rows rows{fused.rows, fused.most_rows, fused.n, call.y, cuda::Format::f32, {}};
+    cuda::Rows rows{fused.rows, fused.most_rows, fused.n, widened, {}};
     rows.result.operand = product.result_memory(bench);
     kernels.quantize_gelu_u8(rows, bench.stream());
     product.check(bench, rows.result.operand, "two kernels");

@@ -120,7 +120,7 @@ std::vector<float> layer_norm_of_cpu(const std::vector<float>& x, int64_t rows, 
 }
 
 const std::vector<int64_t> kColumns = {1, 2, 3, 5, 15, 16, 17, 63, 64, 65, 127, 128, 129, 384, 401};
-// What kernels in registers have shapes for, and either side of it; 16-byte loads, and float16 beyond float32's.
+// What kernels in registers have shapes for, and either side of it.
 const std::vector<int64_t> kNormColumns = {312, 383, 385, 512, 766, 768, 1000, 1024, 1025};
 const std::vector<int64_t> kQuadColumns = {4,   12,   20,   388,  512,  768,  772,  1024, 1028,
                                            1536, 1544, 2048, 3072, 3076, 4088, 4096, 4104};
@@ -142,22 +142,10 @@ TEST(cuda_rows, quantize_rows_s8) {
         const int64_t rows = 1 + static_cast<int64_t>(random() % (cols > 512 ? 6 : 19)), most_rows = rows + 3;
         const auto x = rows_with_outliers(random, rows, cols);
         const cuda::Operand operand = take_operand(bench, cuda::Form::int8, most_rows, cols, most);
-        const int32_t* count = bench.put_one(static_cast<int32_t>(rows));
-        cuda::Rows call{count, most_rows, cols, bench.put(x), cuda::Format::f32, {}};
+        cuda::Rows call{bench.put_one(static_cast<int32_t>(rows)), most_rows, cols, bench.put(x), {}};
         call.result.operand = operand;
         bench.kernels().quantize_rows_s8(call, bench.stream());
         check_quantized(bench, operand, x, rows);
-        // The same from float16.
-        std::vector<uint16_t> halves;
-        std::vector<float> rounded;
-        for (const float value : x) {
-          halves.push_back(float_to_half(value));
-          rounded.push_back(half_to_float(halves.back()));
-        }
-        call.in = bench.put(halves);
-        call.format = cuda::Format::f16;
-        bench.kernels().quantize_rows_s8(call, bench.stream());
-        check_quantized(bench, operand, rounded, rows);
       }
 }
 
@@ -170,11 +158,6 @@ TEST(cuda_rows, quantize_gelu_u8) {
         const int64_t rows = 1 + static_cast<int64_t>(random() % 9);
         auto x = random_floats(random, rows * cols, scale);
         if (scale > 1) std::fill(x.begin(), x.begin() + cols, -60.0f);  // a row whose results are all -0
-        std::vector<uint16_t> halves;
-        for (float& value : x) {
-          halves.push_back(float_to_half(value));
-          value = half_to_float(halves.back());
-        }
         // The CPU's GELU: of sums that are 0, and these biases.
         std::vector<float> widened(x.size());
         const std::vector<int32_t> no_sums(x.size());
@@ -185,14 +168,8 @@ TEST(cuda_rows, quantize_gelu_u8) {
                                              widened.data() + r * cols, cols);
         cuda::Operand operand = take_operand(bench, cuda::Form::int8, rows, cols, 0);
         operand.offsets = bench.take<int32_t>(rows);
-        cuda::Rows call{
-            bench.put_one(static_cast<int32_t>(rows)), rows, cols, bench.put(halves), cuda::Format::f16, {}};
+        cuda::Rows call{bench.put_one(static_cast<int32_t>(rows)), rows, cols, bench.put(x), {}};
         call.result.operand = operand;
-        bench.kernels().quantize_gelu_u8(call, bench.stream());
-        check_quantized(bench, operand, widened, rows);
-        // The same from float32.
-        call.in = bench.put(x);
-        call.format = cuda::Format::f32;
         bench.kernels().quantize_gelu_u8(call, bench.stream());
         check_quantized(bench, operand, widened, rows);
       }
@@ -240,7 +217,7 @@ TEST(cuda_rows, layer_norm_quantizes_what_it_stores) {
       // Three channels that are large, so that rows have no outlier, one or two, and of either sign.
       for (const float factor : {30.0f, -200.0f, 25.0f}) gamma[random() % static_cast<uint64_t>(cols)] *= factor;
       const auto expected = layer_norm_of_cpu(x, rows, cols, gamma, beta, 1e-12f);
-      cuda::Rows call{bench.put_one(static_cast<int32_t>(rows)), rows, cols, bench.put(x), cuda::Format::f32, {}};
+      cuda::Rows call{bench.put_one(static_cast<int32_t>(rows)), rows, cols, bench.put(x), {}};
       call.result = {bench.put(gamma), bench.put(beta), 1e-12f, bench.take<float>(rows * cols),
                      take_operand(bench, cuda::Form::int8, rows, cols, 2), bench.take<cuda::RowStats>(rows)};
       bench.kernels().layer_norm(call, bench.stream());
@@ -278,7 +255,7 @@ TEST(cuda_rows, layer_norm_rounds) {
           CudaBench bench(*device);
           const int64_t rows = 1 + static_cast<int64_t>(random() % 9);
           auto x = random_floats(random, rows * cols);
-          cuda::Rows call{bench.put_one(static_cast<int32_t>(rows)), rows, cols, bench.put(x), cuda::Format::f32, {}};
+          cuda::Rows call{bench.put_one(static_cast<int32_t>(rows)), rows, cols, bench.put(x), {}};
           if (with_norm) {
             const auto gamma = random_floats(random, cols), beta = random_floats(random, cols);
             call.result.gamma = bench.put(gamma);
@@ -300,7 +277,7 @@ TEST(cuda_rows, convert_f32_bf16) {
         CudaBench bench(*device);
         const int64_t rows = 1 + static_cast<int64_t>(random() % 9);
         const auto x = random_floats(random, rows * cols);
-        cuda::Rows call{bench.put_one(static_cast<int32_t>(rows)), rows, cols, bench.put(x), cuda::Format::f32, {}};
+        cuda::Rows call{bench.put_one(static_cast<int32_t>(rows)), rows, cols, bench.put(x), {}};
         call.result.operand = take_operand(bench, form, rows, cols, 0);
         bench.kernels().convert_f32_bf16(call, bench.stream());
         check_rounded(bench, call.result.operand, x, rows);

@@ -15,7 +15,6 @@ namespace whittle::bench {
 
 struct Options {
   std::vector<std::string> parts;  // empty: all
-  std::vector<std::string> modes;  // of WHITTLE_CUDA_INT8
   double budget = 1e9;             // seconds; no further work is begun after them
   bool quick = false;              // small sizes and few rounds, to try the benchmark
   std::string json;                // file, or empty
@@ -23,7 +22,6 @@ struct Options {
   bool wants(const char* part) const {
     return parts.empty() || std::find(parts.begin(), parts.end(), part) != parts.end();
   }
-  bool wants_mode(const char* mode) const { return std::find(modes.begin(), modes.end(), mode) != modes.end(); }
   int rounds() const { return quick ? 3 : 31; }
 };
 

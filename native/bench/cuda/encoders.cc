@@ -1,6 +1,5 @@
 // Whole encoders with random weights: sequences/s of the engine, by the host's clock, ids in and logits out.
 #include <cmath>
-#include <cstdlib>
 #include <memory>
 
 #include "bench/cuda/bench.h"
@@ -84,13 +83,13 @@ void compare_with_cpu(CudaEngine& engine, const SmallModel& model, const std::st
   }
 }
 
-void time_engine(GpuDevice& device, const Work& work, const SmallModel& model, const std::string& mode,
-                 const Options& options, Report& report) {
-  const std::string name = std::string(work.shape.name) + " " + mode + ", " + work.lengths_name;
-  if (!report.has_time(name)) return;
+void time_engine(GpuDevice& device, const Work& work, const Options& options, Report& report) {
   const bool int8 = work.precision == Precision::int8;
-  if (int8) ::setenv("WHITTLE_CUDA_INT8", mode == "int8 exact" ? "exact" : "fast", 1);
+  const std::string name =
+      std::string(work.shape.name) + (int8 ? " int8, " : " bfloat16, ") + work.lengths_name;
+  if (!report.has_time(name)) return;
   std::mt19937_64 random(5);
+  const SmallModel model(model_options(work.shape, work.precision, options.quick), work.precision, random);
   std::unique_ptr<CudaEngine> engine;
   const double load = seconds_of([&] {
     engine = std::make_unique<CudaEngine>(std::vector<GpuDevice*>{&device}, model.spec, kernels(),
@@ -119,7 +118,7 @@ void time_engine(GpuDevice& device, const Work& work, const SmallModel& model, c
                  {"loadSeconds", load},
                  {"TOP/s", operations(work.shape, work.lengths) / median / 1e12}}};
   report.add(figure);
-  if (mode == "int8 exact") compare_with_cpu(*engine, model, name, options.quick, report);
+  if (int8) compare_with_cpu(*engine, model, name, options.quick, report);
 }
 
 }  // namespace
@@ -135,17 +134,7 @@ void time_encoders(GpuDevice& device, const Options& options, Report& report) {
       {kBase, "128 tokens", some(std::vector<int64_t>(4096, 128)), Precision::int8},
       {kMiniLm, "128 tokens", some(std::vector<int64_t>(8192, 128)), Precision::int8},
       {kBase, "128 tokens", some(std::vector<int64_t>(4096, 128)), Precision::bfloat16}};
-  for (const Work& work : works) {
-    const bool int8 = work.precision == Precision::int8;
-    std::vector<std::string> modes;
-    for (const std::string& mode : options.modes) modes.push_back("int8 " + mode);
-    if (!int8) modes = {"bfloat16"};
-    if (!report.has_time(std::string(work.shape.name) + (int8 ? " int8" : " bfloat16"))) continue;
-    std::mt19937_64 random(5);
-    const SmallModel model(model_options(work.shape, work.precision, options.quick), work.precision, random);
-    for (const std::string& mode : modes) time_engine(device, work, model, mode, options, report);
-  }
-  ::unsetenv("WHITTLE_CUDA_INT8");
+  for (const Work& work : works) time_engine(device, work, options, report);
 }
 
 }  // namespace whittle::bench

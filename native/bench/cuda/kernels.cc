@@ -13,82 +13,78 @@ std::string sizes(int64_t rows, int64_t columns) {
   return std::to_string(rows) + " x " + std::to_string(columns);
 }
 
-// Which attention: the CPU's bits by bf16 or by int8, or float16.
-enum class Kind { rows_bf16, s8, half };
-
-void time_lengths(GpuDevice& device, const GpuFacts& facts, const std::string& work,
-                  const std::vector<int64_t>& lengths, int64_t heads, int64_t size, Kind kind, const Options& options,
-                  Report& report) {
-  const bool exact = kind != Kind::half, bytes = kind == Kind::s8;
-  CudaBench bench(device);
-  std::mt19937_64 random(2);
-  const int64_t hidden = heads * size;
+// A ragged batch of one attention, on the GPU.
+struct RaggedHeads {
   std::vector<int32_t> offsets = {0};
   std::vector<cuda::AttentionTile> tiles;
-  double squares = 0;
-  for (size_t s = 0; s < lengths.size(); ++s) {
-    offsets.push_back(offsets.back() + static_cast<int32_t>(lengths[s]));
-    squares += static_cast<double>(lengths[s] * lengths[s]);
-    for (int64_t q = 0; q < lengths[s]; q += cuda::kAttentionQueries)
-      tiles.push_back({static_cast<int32_t>(s), static_cast<int32_t>(q)});
-  }
-  const int64_t tokens = offsets.back(), out_bytes = exact ? 4 : 2;
-  const int sets = options.quick ? 1 : sets_of(tokens * hidden * ((bytes ? 3 : 6) + out_bytes), facts);
-  std::vector<cuda::Attention> calls;
-  std::vector<cuda::ByteAttention> byte_calls;
-  for (int i = 0; i < sets; ++i) {
-    if (bytes) {
-      // As quantized rows of a normal distribution are.
-      std::vector<int8_t> qkv;
-      qkv.reserve(static_cast<size_t>(tokens * 3 * hidden));
-      for (const float value : many_floats(random, tokens * 3 * hidden, 45))
-        qkv.push_back(static_cast<int8_t>(std::clamp(value, -127.0f, 127.0f)));
-      cuda::ByteAttention call{};
-      call.tile_count = bench.put_one(static_cast<int32_t>(tiles.size()));
-      call.most_tiles = static_cast<int64_t>(tiles.size());
-      call.tiles = bench.put(tiles);
-      call.offsets = bench.put(offsets);
-      call.heads = heads;
-      call.head_size = size;
-      call.qkv = bench.put(qkv);
-      call.stride = 3 * hidden;
-      call.scales = bench.put(std::vector<float>(static_cast<size_t>(3 * heads * tokens), 1 / 45.0f));
-      call.scale_stride = tokens;
-      call.y = bench.take<float>(tokens * hidden);
-      byte_calls.push_back(call);
-      continue;
+  int64_t heads, size, hidden;
+  double operations = 0;
+
+  RaggedHeads(const std::vector<int64_t>& lengths, int64_t count, int64_t head_size)
+      : heads(count), size(head_size), hidden(count * head_size) {
+    for (size_t s = 0; s < lengths.size(); ++s) {
+      offsets.push_back(offsets.back() + static_cast<int32_t>(lengths[s]));
+      operations += 4.0 * static_cast<double>(lengths[s] * lengths[s] * hidden);
+      for (int64_t q = 0; q < lengths[s]; q += cuda::kAttentionQueries)
+        tiles.push_back({static_cast<int32_t>(s), static_cast<int32_t>(q)});
     }
-    std::vector<uint16_t> qkv;
-    qkv.reserve(static_cast<size_t>(tokens * 3 * hidden));
-    for (const float value : many_floats(random, tokens * 3 * hidden, 1))
-      qkv.push_back(exact ? float_to_bf16(value) : float_to_half(value));
-    cuda::Attention call{};
+  }
+  int64_t tokens() const { return offsets.back(); }
+  // What both kinds of attention are told.
+  template <typename Call>
+  Call call(CudaBench& bench) const {
+    Call call{};
     call.tile_count = bench.put_one(static_cast<int32_t>(tiles.size()));
     call.most_tiles = static_cast<int64_t>(tiles.size());
     call.tiles = bench.put(tiles);
     call.offsets = bench.put(offsets);
     call.heads = heads;
     call.head_size = size;
-    call.qkv = bench.put(qkv);
-    call.format = exact ? cuda::Format::f32 : cuda::Format::f16;
-    call.y = bench.take<char>(tokens * hidden * out_bytes);
-    calls.push_back(call);
+    return call;
   }
-  const auto kernel = exact ? bench.kernels().attention_rows_bf16 : bench.kernels().attention;
-  const double us = median_us(bench, options, sets, [&](int set) {
-    if (bytes)
-      bench.kernels().attention_s8(byte_calls[static_cast<size_t>(set)], bench.stream());
-    else
-      kernel(calls[static_cast<size_t>(set)], bench.stream());
-  });
-  const double operations = 4.0 * squares * static_cast<double>(hidden);
-  report.add({"attention",
-              std::string(bytes   ? "attention, int8, "
-                          : exact ? "attention, CPU's bits, "
-                                  : "attention, ") +
-                  work + ", " + std::to_string(heads) +
-                  " heads of " + std::to_string(size),
-              "TFLOP/s", operations / us / 1e6, {{"us", us}}});
+};
+
+cuda::ByteAttention put_attention_s8(CudaBench& bench, std::mt19937_64& random, const RaggedHeads& batch) {
+  auto call = batch.call<cuda::ByteAttention>(bench);
+  const int64_t tokens = batch.tokens();
+  call.stride = (3 * batch.hidden + 15) / 16 * 16;
+  // As quantized rows of a normal distribution are.
+  std::vector<int8_t> qkv;
+  qkv.reserve(static_cast<size_t>(tokens * call.stride));
+  for (const float value : many_floats(random, tokens * call.stride, 45))
+    qkv.push_back(static_cast<int8_t>(std::clamp(value, -127.0f, 127.0f)));
+  call.qkv = bench.put(qkv);
+  call.scales = bench.put(std::vector<float>(static_cast<size_t>(3 * batch.heads * tokens), 1 / 45.0f));
+  call.scale_stride = tokens;
+  call.y = bench.take<float>(tokens * batch.hidden);
+  return call;
+}
+// As bfloat16 models have it.
+cuda::Attention put_attention(CudaBench& bench, std::mt19937_64& random, const RaggedHeads& batch) {
+  auto call = batch.call<cuda::Attention>(bench);
+  std::vector<uint16_t> qkv;
+  for (const float value : many_floats(random, batch.tokens() * 3 * batch.hidden, 1))
+    qkv.push_back(float_to_half(value));
+  call.qkv = bench.put(qkv);
+  call.y_form = cuda::Form::bf16;
+  call.y = bench.take<uint8_t>(cuda::operand_bytes(call.y_form, batch.tokens(), batch.hidden));
+  return call;
+}
+
+// bytes: read and written of a token and column of the heads. put(bench, random, batch) gives a call of `kernel`.
+template <typename Call, typename Put>
+void time_lengths(GpuDevice& device, const GpuFacts& facts, const std::string& work, const RaggedHeads& batch,
+                  int64_t bytes, void (*kernel)(const Call&, cuda::Stream), const Put& put, const Options& options,
+                  Report& report) {
+  CudaBench bench(device);
+  std::mt19937_64 random(2);
+  const int sets = options.quick ? 1 : sets_of(batch.tokens() * batch.hidden * bytes, facts);
+  std::vector<Call> calls;
+  for (int i = 0; i < sets; ++i) calls.push_back(put(bench, random, batch));
+  const double us =
+      median_us(bench, options, sets, [&](int set) { kernel(calls[static_cast<size_t>(set)], bench.stream()); });
+  const std::string heads = ", " + std::to_string(batch.heads) + " heads of " + std::to_string(batch.size);
+  report.add({"attention", work + heads, "TFLOP/s", batch.operations / us / 1e6, {{"us", us}}});
 }
 
 // A kernel that goes over rows: `bytes` are read and written for an element.
@@ -102,21 +98,16 @@ void time_kernel(CudaBench& bench, const std::string& work, int64_t elements, do
 }
 
 void time_row_kernels(GpuDevice& device, const GpuFacts& facts, int64_t rows, int64_t cols, bool norm,
-                      cuda::Format from, const Options& options, Report& report) {
+                      const Options& options, Report& report) {
   CudaBench bench(device);
   std::mt19937_64 random(3);
-  const bool wide = from == cuda::Format::f32;
-  const double bytes = (wide ? 4 : 2) + 1;
+  const double bytes = 4 + 1;
   const int sets = options.quick ? 1 : sets_of(static_cast<int64_t>(bytes) * rows * cols, facts);
   const bool gelu = !norm && cols > 1024;
   std::vector<cuda::Rows> calls;
   for (int i = 0; i < sets; ++i) {
-    const auto values = many_floats(random, rows * cols, 1);
-    std::vector<uint16_t> halves;
-    if (!wide)
-      for (const float value : values) halves.push_back(float_to_half(value));
-    const void* in = wide ? static_cast<const void*>(bench.put(values)) : bench.put(halves);
-    cuda::Rows call{bench.put_one(static_cast<int32_t>(rows)), rows, cols, in, from, {}};
+    cuda::Rows call{
+        bench.put_one(static_cast<int32_t>(rows)), rows, cols, bench.put(many_floats(random, rows * cols, 1)), {}};
     if (norm) {
       // Two channels are large, as those of trained models are.
       auto gamma = many_floats(random, cols, 0.1f);
@@ -140,8 +131,8 @@ void time_row_kernels(GpuDevice& device, const GpuFacts& facts, int64_t rows, in
   const auto& kernels = bench.kernels();
   const auto kernel = norm ? kernels.layer_norm : gelu ? kernels.quantize_gelu_u8 : kernels.quantize_rows_s8;
   const std::string name = norm ? "layer_norm to int8" : gelu ? "quantize_gelu_u8" : "quantize_rows_s8";
-  time_kernel(bench, name + (wide ? ", float32 " : ", float16 ") + sizes(rows, cols), rows * cols, bytes, sets, options,
-              report, [&](int set) { kernel(calls[static_cast<size_t>(set)], bench.stream()); });
+  time_kernel(bench, name + ", float32 " + sizes(rows, cols), rows * cols, bytes, sets, options, report,
+              [&](int set) { kernel(calls[static_cast<size_t>(set)], bench.stream()); });
 }
 
 }  // namespace
@@ -157,24 +148,28 @@ void time_attention(GpuDevice& device, const GpuFacts& facts, const Options& opt
                                    {"512 of 32", std::vector<int64_t>(512, 32), 12, 64},
                                    {"128 of 128", std::vector<int64_t>(128, 128), 12, 32},
                                    {"32 of 512", std::vector<int64_t>(32, 512), 12, 64}};
-  for (const Kind kind : {Kind::s8, Kind::rows_bf16, Kind::half}) {
-    if (!options.wants_mode(kind != Kind::half ? "exact" : "fast")) continue;
+  const cuda::KernelTable& kernels = device.kernels();
+  for (const bool int8 : {true, false})
     for (const auto& [name, all, heads, size] : works) {
+      if (!report.has_time(name)) continue;
       const std::vector<int64_t> lengths(all.begin(), options.quick ? all.begin() + 1 : all.end());
-      if (report.has_time(name))
-        time_lengths(device, facts, name, lengths, options.quick ? 2 : heads, size, kind, options, report);
+      const RaggedHeads batch(lengths, options.quick ? 2 : heads, size);
+      if (int8)
+        time_lengths(device, facts, std::string("attention, int8, ") + name, batch, 3 + 4, kernels.attention_s8,
+                     put_attention_s8, options, report);
+      else
+        time_lengths(device, facts, std::string("attention, ") + name, batch, 6 + 2, kernels.attention, put_attention,
+                     options, report);
     }
-  }
 }
 
 void time_rows(GpuDevice& device, const GpuFacts& facts, const Options& options, Report& report) {
   const int64_t rows = options.quick ? 5 : 16384;
   for (const int64_t cols : {1024, 768, 384})
     if (report.has_time("layer_norm"))
-      time_row_kernels(device, facts, rows, cols, true, cuda::Format::f32, options, report);
-  for (const cuda::Format from : {cuda::Format::f32, cuda::Format::f16})
-    for (const int64_t cols : {1024, 4096})
-      if (report.has_time("rows to int8")) time_row_kernels(device, facts, rows, cols, false, from, options, report);
+      time_row_kernels(device, facts, rows, cols, true, options, report);
+  for (const int64_t cols : {1024, 4096})
+    if (report.has_time("rows to int8")) time_row_kernels(device, facts, rows, cols, false, options, report);
 }
 
 // Weights [rows, cols]: counted, masked and rounded.

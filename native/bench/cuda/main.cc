@@ -1,8 +1,8 @@
 // Times of the CUDA kernels and of whole encoders on the first GPU: medians over launches of graphs, and over runs of
 // the engine.
 //
-//   whittle_cuda_bench [--parts ceilings,products,attention,rows,compression,encoders] [--modes exact,fast]
-//                      [--json FILE] [--budget SECONDS] [--quick]
+//   whittle_cuda_bench [--parts ceilings,products,attention,rows,compression,encoders] [--json FILE]
+//                      [--budget SECONDS] [--quick]
 //
 // Work that is not begun within the budget is left out and named. Exit code 1 if anything failed, among it int8
 // encoders that do not give the CPU's bits.
@@ -19,7 +19,6 @@ using namespace whittle::bench;
 namespace {
 
 const std::vector<std::string> kParts = {"ceilings", "products", "attention", "rows", "compression", "encoders"};
-const std::vector<std::string> kModes = {"exact", "fast"};
 
 // The words of a list with commas; throws for one that is not among `known`.
 std::vector<std::string> words(const std::string& option, const std::string& text,
@@ -39,7 +38,6 @@ std::vector<std::string> words(const std::string& option, const std::string& tex
 
 Options parse(int count, char** arguments) {
   Options options;
-  options.modes = kModes;
   for (int i = 1; i < count; ++i) {
     const std::string name = arguments[i];
     if (name == "--quick") {
@@ -50,14 +48,12 @@ Options parse(int count, char** arguments) {
     const std::string value = arguments[++i];
     if (name == "--parts")
       options.parts = words(name, value, kParts);
-    else if (name == "--modes")
-      options.modes = words(name, value, kModes);
     else if (name == "--json")
       options.json = value;
     else if (name == "--budget")
       options.budget = std::atof(value.c_str());
     else
-      throw Error("BAD_OPTION", "Expected --parts, --modes, --json, --budget or --quick but found " + name);
+      throw Error("BAD_OPTION", "Expected --parts, --json, --budget or --quick but found " + name);
   }
   return options;
 }

@@ -24,6 +24,7 @@ struct Product {
   cuda::Activation activation;
   cuda::Format format;
   bool residual;
+  int64_t head_size = 0;  // of Format::heads
 };
 
 // Random bf16 between -2 and 2, so that no exponent is extreme.
@@ -42,7 +43,7 @@ uint8_t* put_operand(CudaBench& bench, std::mt19937_64& random, cuda::Form form,
 
 int64_t out_bytes(const Product& p) {
   if (p.format == cuda::Format::operand) return cuda::operand_bytes(p.form, p.m, p.n);
-  return p.m * p.n * (p.format == cuda::Format::f32 ? 4 : 2);
+  return p.m * p.n * (p.format == cuda::Format::f32 ? 4 : 1);
 }
 
 void put_outliers(CudaBench& bench, std::mt19937_64& random, const Product& p, cuda::Gemm& call) {
@@ -80,6 +81,11 @@ cuda::Gemm put_product(CudaBench& bench, const Product& p, std::mt19937_64& rand
   call.format = p.format;
   call.y = bench.take<char>(out_bytes(p));
   call.y_form = p.form;
+  if (p.format == cuda::Format::heads) {
+    call.head_size = p.head_size;
+    call.head_scale_stride = p.m;
+    call.head_scales = bench.take<float>(p.n / p.head_size * p.m);
+  }
   if (!int8) return call;
   // Sums of k products of bytes are about 74^2 sqrt(k): scales that make the results as large as those of a model.
   call.a.scales = floats(p.m, 0.01f);
@@ -147,24 +153,22 @@ void time_products(GpuDevice& device, const GpuFacts& facts, const Options& opti
   using cuda::Activation, cuda::Form, cuda::Format;
   constexpr auto kNone = Activation::none, kGelu = Activation::gelu;
   const std::vector<Product> products = {
-      {"int8, float16 out", 16384, 4096, 1024, Form::int8, Input::plain, kNone, Format::f16, false},
+      {"int8, heads out", 16384, 4096, 1024, Form::int8, Input::plain, kNone, Format::heads, false, 64},
       {"int8, float32 out", 16384, 4096, 1024, Form::int8, Input::plain, kNone, Format::f32, false},
-      {"int8, outliers, float16 out", 16384, 4096, 1024, Form::int8, Input::norm, kNone, Format::f16, false},
       {"int8, outliers, float32 out", 16384, 4096, 1024, Form::int8, Input::norm, kNone, Format::f32, false},
-      {"int8, float16 out", 8192, 8192, 8192, Form::int8, Input::plain, kNone, Format::f16, false},
-      {"int8, outliers, float16 out", 16384, 3072, 1024, Form::int8, Input::norm, kNone, Format::f16, false},
-      {"int8, outliers, bf16 out", 16384, 3072, 1024, Form::int8, Input::norm, kNone, Format::bf16, false},
+      {"int8, heads out", 8192, 8192, 8192, Form::int8, Input::plain, kNone, Format::heads, false, 128},
+      {"int8, outliers, heads out", 16384, 3072, 1024, Form::int8, Input::norm, kNone, Format::heads, false, 64},
       {"int8, normed residual", 16384, 1024, 1024, Form::int8, Input::plain, kNone, Format::f32, true},
       {"int8, offsets, normed residual", 16384, 1024, 4096, Form::int8, Input::gelu, kNone, Format::f32, true},
-      {"int8, outliers, bf16 out", 16384, 2304, 768, Form::int8, Input::norm, kNone, Format::bf16, false},
+      {"int8, outliers, heads out", 16384, 2304, 768, Form::int8, Input::norm, kNone, Format::heads, false, 64},
       {"int8, outliers, float32 out", 16384, 3072, 768, Form::int8, Input::norm, kNone, Format::f32, false},
       {"int8, offsets, normed residual", 16384, 768, 3072, Form::int8, Input::gelu, kNone, Format::f32, true},
-      {"int8, outliers, bf16 out", 16384, 1152, 384, Form::int8, Input::norm, kNone, Format::bf16, false},
+      {"int8, outliers, heads out", 16384, 1152, 384, Form::int8, Input::norm, kNone, Format::heads, false, 32},
       {"bf16, float32 out", 16384, 4096, 1024, Form::bf16, Input::plain, kNone, Format::f32, false},
       {"bf16, GELU, bf16 out", 16384, 4096, 1024, Form::bf16, Input::plain, kGelu, Format::operand, false},
       {"float32 as three bf16", 16384, 4096, 1024, Form::split, Input::plain, kNone, Format::f32, false}};
   for (Product p : products) {
-    if (options.quick) p.m = 130, p.n /= 16, p.k /= 16;
+    if (options.quick) p.m = 130, p.n = (p.n / 16 + 127) / 128 * 128, p.k /= 16;  // whole heads
     if (report.has_time(p.name)) time_product(device, facts, p, options, report);
   }
 }

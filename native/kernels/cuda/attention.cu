@@ -101,7 +101,6 @@ __device__ __forceinline__ void load_queries(uint32_t (&queries)[kHead / 16][4],
 // Where column `column` (a multiple of 8) of a row of the result lies; `part` 1: what the first part left.
 __device__ __forceinline__ uint8_t* result_at(const Attention& a, int64_t row, int column, int part) {
   const int hidden = static_cast<int>(a.heads * a.head_size);
-  if (a.format == Format::f16) return static_cast<uint8_t*>(a.y) + (row * hidden + column) * 2;
   const int blocks = blocks_of_part(a.y_form, hidden);
   return operand_chunk(a.y, row, blocks * form_parts(a.y_form), part * blocks * (kRowBytes / 16) + column / 8);
 }
@@ -178,23 +177,22 @@ __global__ void __launch_bounds__(kAttentionThreads, (kAttentionBlocks<kHead, kS
   if (static_cast<int64_t>(blockIdx.x) >= *a.tile_count) return;
   const AttentionTile tile = a.tiles[blockIdx.x];
   const int head = static_cast<int>(blockIdx.y), head_size = kPlain ? kHead : static_cast<int>(a.head_size);
-  const int64_t begin = a.offsets[tile.sequence];
-  const int length = static_cast<int>(a.offsets[tile.sequence + 1] - begin);
-  const int64_t hidden = a.heads * head_size, stride = 3 * hidden;
-  const int64_t at = begin * stride + head * head_size;
+  const int begin = a.offsets[tile.sequence], length = a.offsets[tile.sequence + 1] - begin;
+  const int hidden = static_cast<int>(a.heads) * head_size, stride = 3 * hidden;
+  const int64_t at = int64_t{begin} * stride + head * head_size;
   const Shared tiles{reinterpret_cast<uint16_t*>(dynamic_shared())};
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
   const int rows = a.first_only ? 1 : length - tile.first;  // of this tile; more than 64: all
   const bool works = warp * 16 < rows;
 
   const Share share(a.qkv + at, stride);
-  const auto fetch = [&](uint16_t* to, int part, int64_t which, int first) {
+  const auto fetch = [&](uint16_t* to, int part, int which, int first) {
     if constexpr (kPlain) {
       const uint16_t* from = part == 0 ? share.from : share.from + (a.qkv_low - a.qkv);
       share.fetch(to, from + which * hidden + first * stride, stride, length - first);
     } else {
       const uint16_t* from = (part == 0 ? a.qkv : a.qkv_low) + at + which * hidden;
-      fetch_tile<kAttentionThreads, kHead, kStride, 1>(to, from, stride, first, length, head_size);
+      fetch_tile<kAttentionThreads, kHead, kStride>(to, from, stride, first, length, head_size);
     }
   };
   const auto fetch_stage = [&](int block) {
@@ -210,9 +208,9 @@ __global__ void __launch_bounds__(kAttentionThreads, (kAttentionBlocks<kHead, kS
 
   Carried<kHead> carried;
   const float scale = kLog2E / sqrtf(static_cast<float>(head_size));
-  const float* bias = nullptr;
-  if (!kPlain && a.bias)  // from the lane's query on
-    bias = a.bias + head * (2 * a.max_distance - 1) + a.max_distance - 1 - (tile.first + warp * 16 + lane / 4);
+  // Of the bias, from the lane's query on.
+  const int distance = static_cast<int>(a.max_distance);
+  const int bias_at = head * (2 * distance - 1) + distance - 1 - (tile.first + warp * 16 + lane / 4);
 
   // A tile of keys; kAll: 64 of them, else `left`.
   const auto attend = [&](auto all, int block, int left) {
@@ -230,7 +228,7 @@ __global__ void __launch_bounds__(kAttentionThreads, (kAttentionBlocks<kHead, kS
       multiply_keys<kAll, kHead, kStride>(queries[1], tiles.keys(stage, 0), lane, groups, scores);
     }
     float factor = scale;
-    if (!kPlain && bias) {
+    if (!kPlain && a.bias) {
       factor = 1;
 #pragma unroll
       for (int i = 0; i < kKeys / 8; ++i)
@@ -238,7 +236,7 @@ __global__ void __launch_bounds__(kAttentionThreads, (kAttentionBlocks<kHead, kS
         for (int e = 0; e < 4; ++e) {
           const int one = i * 8 + e % 2;
           const bool has = one < keys_left && tile.first + warp * 16 + lane / 4 + e / 2 * 8 < length;
-          const float more = has ? bias[block * kKeys + key + one - e / 2 * 8] : 0.0f;
+          const float more = has ? a.bias[bias_at + block * kKeys + key + one - e / 2 * 8] : 0.0f;
           scores[i][e] = multiply_add(scores[i][e], scale, more * kLog2E);
         }
     }
@@ -281,11 +279,9 @@ __global__ void __launch_bounds__(kAttentionThreads, (kAttentionBlocks<kHead, kS
   }
   // Through shared memory, a warp's own rows of the queries, so that a thread stores 16 bytes at once.
   uint16_t* out = tiles.queries(0) + warp * 16 * kStride;
-  const bool as_half = a.format == Format::f16;
-  const int parts = as_half ? 1 : form_parts(a.y_form);
-  const int64_t first_row = (a.first_only ? tile.sequence : begin + tile.first) + warp * 16;
+  const int first_row = (a.first_only ? tile.sequence : begin + tile.first) + warp * 16;
   const int warp_rows = rows - warp * 16;
-  for (int part = 0; part < parts; ++part) {
+  for (int part = 0; part < kParts; ++part) {
     sync_warp();
 #pragma unroll
     for (int i = 0; i < kHead / 8; ++i)
@@ -294,7 +290,7 @@ __global__ void __launch_bounds__(kAttentionThreads, (kAttentionBlocks<kHead, kS
         const float first = carried.sums[i][2 * half] * inverse[half];
         const float second = carried.sums[i][2 * half + 1] * inverse[half];
         *reinterpret_cast<uint32_t*>(out + (lane / 4 + half * 8) * kStride + i * 8 + lane % 4 * 2) =
-            as_half ? half_pair(first, second) : part == 0 ? bf16_pair(first, second) : low_bf16_pair(first, second);
+            part == 0 ? bf16_pair(first, second) : low_bf16_pair(first, second);
       }
     sync_warp();
     constexpr int kChunks = kHead / 8, kRows = 32 / kChunks;
@@ -313,7 +309,7 @@ __global__ void __launch_bounds__(kAttentionThreads, (kAttentionBlocks<kHead, kS
         }
       }
     }
-    if (!as_half && part == 0 && head == 0 && 2 * hidden % kRowBytes != 0)
+    if (part == 0 && head == 0 && 2 * hidden % kRowBytes != 0)
       for (int i = 0; i < 16 && i < warp_rows; ++i) clear_padding(a, first_row + i, lane);
   }
 }

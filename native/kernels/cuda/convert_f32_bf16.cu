@@ -4,7 +4,7 @@
 namespace whittle::cuda {
 
 void add_convert_f32_bf16(KernelTable& table) {
-  table.convert_f32_bf16 = run_rows<RowForm::bf16, false>;
+  table.convert_f32_bf16 = run_rows<RowForm::bf16>;
 }
 
 }  // namespace whittle::cuda

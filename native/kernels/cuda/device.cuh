@@ -59,10 +59,6 @@ __device__ __forceinline__ void sync_block() {
 __device__ __forceinline__ void sync_warp() {
   __syncwarp();
 }
-// Barrier `id` (1 to 15) of `threads` threads.
-__device__ __forceinline__ void sync_named(int id, int threads) {
-  asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
-}
 template <typename T>
 __device__ __forceinline__ T shuffle_xor(T value, int mask) {
   return __shfl_xor_sync(0xffffffffu, value, mask);
@@ -136,10 +132,6 @@ __device__ __forceinline__ double add(double a, double b) {
 }
 // a * b + c, rounded once.
 __device__ __forceinline__ float multiply_add(float a, float b, float c) {
-  return __fmaf_rn(a, b, c);
-}
-// The same where a * b is exact in float32, as products of bf16 are.
-__device__ __forceinline__ float add_exact_product(float a, float b, float c) {
   return __fmaf_rn(a, b, c);
 }
 

@@ -27,7 +27,7 @@ constexpr bool kIsInt8 = Sum(1) / 2 == 0;  // sums are int32
 // --- which epilogue -------------------------------------------------------------------------------------------------
 // The epilogues of an encoder's layers are compiled each for itself, for n a multiple of 32; every other product has a
 // general one, which decides at run time.
-enum class Finish { general, general_gelu, f16, bf16, f32, f32_residual, f32_normalized, operand_gelu, heads };
+enum class Finish { general, general_gelu, f16, f32, f32_residual, f32_normalized, operand_gelu, heads };
 template <Finish kFinish>
 struct FinishTag {
   static constexpr Finish kValue = kFinish;
@@ -57,8 +57,7 @@ inline Finish finish_of(const Gemm& g) {
   }
   if (g.residual && g.format != Format::f32) return general;
   if (g.residual) return g.residual_stats ? Finish::f32_normalized : Finish::f32_residual;
-  if (g.format == Format::f16) return Finish::f16;
-  if (g.format == Format::bf16 && int8) return Finish::bf16;
+  if (g.format == Format::f16 && !int8) return Finish::f16;
   return g.format == Format::f32 && int8 ? Finish::f32 : general;
 }
 
@@ -66,16 +65,15 @@ inline Finish finish_of(const Gemm& g) {
 template <typename Sum, typename Visit>
 void with_finish(const Gemm& g, const Visit& visit) {
   const Finish finish = finish_of(g);
-  if (finish == Finish::f16) return visit(FinishTag<Finish::f16>());
   if (finish == Finish::f32_residual) return visit(FinishTag<Finish::f32_residual>());
   if (finish == Finish::f32_normalized) return visit(FinishTag<Finish::f32_normalized>());
   if (finish == Finish::general_gelu) return visit(FinishTag<Finish::general_gelu>());
   if constexpr (kIsInt8<Sum>) {
-    if (finish == Finish::bf16) return visit(FinishTag<Finish::bf16>());
     if (finish == Finish::f32) return visit(FinishTag<Finish::f32>());
     if (finish == Finish::heads) return visit(FinishTag<Finish::heads>());
-  } else if (finish == Finish::operand_gelu) {
-    return visit(FinishTag<Finish::operand_gelu>());
+  } else {
+    if (finish == Finish::f16) return visit(FinishTag<Finish::f16>());
+    if (finish == Finish::operand_gelu) return visit(FinishTag<Finish::operand_gelu>());
   }
   visit(FinishTag<Finish::general>());
 }
@@ -218,7 +216,7 @@ struct Result {
       // A block has two pieces of a row side by side; which of the two is bit 6 of the place.
       *reinterpret_cast<uint4*>(y + piece / 2 * kBlockBytes + (chunk ^ piece % 2 * 64)) = bf16_words(v);
     } else {
-      *reinterpret_cast<uint4*>(y + P::column(piece) * 2) = kFinish == Finish::bf16 ? bf16_words(v) : half_words(v);
+      *reinterpret_cast<uint4*>(y + P::column(piece) * 2) = half_words(v);
     }
   }
 };
@@ -348,9 +346,9 @@ __device__ __forceinline__ void store_generally(const Gemm& g, int64_t row, cons
     subtract_bf16(words, v);
     *reinterpret_cast<uint4*>(y + operand_offset(row, 2 * column + blocks * kRowBytes, all_blocks)) = bf16_words(v);
   } else if (column < g.n) {
-    const uint4 words = g.format == Format::bf16 ? bf16_words(v) : half_words(v);
+    const uint4 words = half_words(v);
     store_words(static_cast<uint16_t*>(g.y) + row * g.n, column, words, g.n);
-    if (g.format == Format::bf16 || !g.y_low) return;
+    if (!g.y_low) return;
     subtract_half(words, v);
     store_words(g.y_low + row * g.n, column, half_words(v), g.n);
   }

@@ -40,9 +40,9 @@ constexpr int64_t operand_offset(int64_t row, int64_t byte, int64_t blocks) {
          byte % 16;
 }
 
-// Of a result: float32, float16, bf16, the operand of the next product (bf16 or split; operand_s8: int8, of
-// gemm_gelu_s8), or heads: int8, with a scale for each head of each row.
-enum class Format : int { f32 = 0, f16, bf16, operand, heads, operand_s8 };
+// Of a result: float32, float16, the operand of the next product (bf16 or split; operand_s8: int8, of gemm_gelu_s8), or
+// heads: int8, with a scale for each head of each row.
+enum class Format : int { f32 = 0, f16, operand, heads, operand_s8 };
 
 // Whether products give Format::heads for heads of this size: a tile holds whole ones.
 inline constexpr int64_t kMostHeadSize = 128;
@@ -198,8 +198,7 @@ struct Embeddings {
 struct Rows {
   const int32_t* rows;
   int64_t most_rows, cols;
-  const void* in;  // [rows, cols], float32 or float16
-  Format format;
+  const float* in;  // [rows, cols]
   RowResult result;
 };
 
@@ -218,14 +217,13 @@ struct Attention {
   const AttentionTile* tiles;  // [tile_count]
   const int32_t* offsets;      // [sequences + 1]
   int64_t heads, head_size;    // head_size at most kWidestHead, with low parts kWidestSplitHead
-  const uint16_t* qkv;         // float16 or bf16 [tokens, 3 * heads * head_size]
+  const uint16_t* qkv;         // float16 [tokens, 3 * heads * head_size]
   const uint16_t* qkv_low;     // float16, or null
   const float* bias;           // [heads, 2 * max_distance - 1], as ops/attention.h has it, or null
   int64_t max_distance;
   bool first_only;  // row s of the result is the first query of sequence s, else row t is token t
-  Format format;    // of y: [rows, heads * head_size], or operand (bf16 or split)
-  void* y;
-  Form y_form;
+  uint8_t* y;       // operand [rows, heads * head_size]
+  Form y_form;      // bf16, with the low parts split
 };
 
 // The same over int8 with a scale a token and head, at most 8,191 tokens a sequence (kernels/byte_attention.h).
@@ -309,12 +307,9 @@ struct KernelTable {
   void (*quantize_gelu_u8)(const Rows&, Stream);
   void (*convert_f32_bf16)(const Rows&, Stream);  // no norm
   void (*embedding)(const Embeddings&, Stream);
-  // float16 factors, float32 softmax and sums, on the matrix units; y is float16 or operand. With the low parts,
-  // factors are sums of two float16 and each product is three.
+  // float16 factors, float32 softmax and sums, on the matrix units. With the low parts, factors are sums of two float16
+  // and each product is three.
   void (*attention)(const Attention&, Stream);
-  // bf16 factors, y float32: the CPU's kernel of this name bit for bit, which matrix units, whose sums have an order of
-  // their own, cannot give.
-  void (*attention_rows_bf16)(const Attention&, Stream);
   // int8 factors and weights of 8 bits on the matrix units, with the bits of the CPU's ops/attention_bytes.h.
   void (*attention_s8)(const ByteAttention&, Stream);
   void (*pooling)(const Pooling&, Stream);
@@ -338,7 +333,6 @@ void add_quantize_gelu_u8(KernelTable& table);
 void add_convert_f32_bf16(KernelTable& table);
 void add_embedding(KernelTable& table);
 void add_attention(KernelTable& table);
-void add_attention_rows_bf16(KernelTable& table);
 void add_attention_s8(KernelTable& table);
 void add_pooling(KernelTable& table);
 void add_magnitude_histogram(KernelTable& table, const Target& target);
@@ -358,7 +352,6 @@ inline KernelTable make_kernel_table(const Target& target) {
   add_convert_f32_bf16(table);
   add_embedding(table);
   add_attention(table);
-  add_attention_rows_bf16(table);
   add_attention_s8(table);
   add_pooling(table);
   add_magnitude_histogram(table, target);

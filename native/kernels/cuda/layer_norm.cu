@@ -10,7 +10,7 @@ template <int kPlaces, bool kWhole>
 __global__ void __launch_bounds__(kRowThreads, kNormBlocks<kWhole>) layer_norm_kernel(const Rows rows) {
   NormRow<kPlaces, kWhole> row;
   if (!row.find(*rows.rows, rows.cols)) return;
-  row.read(static_cast<const float*>(rows.in) + row.row * row.cols + row.lane, [](float value) { return value; });
+  row.read(rows.in + row.row * row.cols + row.lane, [](float value) { return value; });
   row.finish(rows.result);
 }
 

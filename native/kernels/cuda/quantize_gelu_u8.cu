@@ -5,7 +5,7 @@
 namespace whittle::cuda {
 
 void add_quantize_gelu_u8(KernelTable& table) {
-  table.quantize_gelu_u8 = run_rows<RowForm::gelu, true>;
+  table.quantize_gelu_u8 = run_rows<RowForm::gelu>;
 }
 
 }  // namespace whittle::cuda

@@ -4,7 +4,7 @@
 namespace whittle::cuda {
 
 void add_quantize_rows_s8(KernelTable& table) {
-  table.quantize_rows_s8 = run_rows<RowForm::int8, true>;
+  table.quantize_rows_s8 = run_rows<RowForm::int8>;
 }
 
 }  // namespace whittle::cuda

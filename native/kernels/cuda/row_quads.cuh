@@ -8,18 +8,17 @@ namespace whittle::cuda {
 
 enum class RowForm : int { int8 = 0, gelu, bf16 };  // int8: without outliers; gelu: of it, int8; bf16: or split
 
-// A thread has kWide columns at (thread + p * kThreads) * kWide, p below kPlaces. kWhole: the row has kColumns, else it
-// may have fewer.
-template <RowForm kTakeForm, Format kTakeFormat, int kTakeWarps, int kTakePlaces, bool kTakeWhole = false>
+// A thread has 4 columns at (thread + p * kThreads) * 4, p below kPlaces. kWhole: the row has kColumns, else it may have
+// fewer.
+template <RowForm kTakeForm, int kTakeWarps, int kTakePlaces, bool kTakeWhole = false>
 struct QuadShape {
   static constexpr bool kWhole = kTakeWhole;
   static constexpr RowForm kForm = kTakeForm;
   static constexpr int kWarps = kTakeWarps, kPlaces = kTakePlaces, kThreads = 32 * kWarps;
-  static constexpr bool kHalf = kTakeFormat == Format::f16;
-  static constexpr int kWide = kHalf ? 8 : 4, kColumns = kThreads * kPlaces * kWide;
+  static constexpr int kColumns = kThreads * kPlaces * 4;
   // Registers for the values and some more; blocks of a multiprocessor that leave so many, 12 at most.
   static constexpr int kMore = kForm == RowForm::gelu ? 32 : 24;
-  static constexpr int kFit = 65536 / kRowThreads / (kPlaces * kWide + kMore) / 2 * 2, kBlocks = kFit < 12 ? kFit : 12;
+  static constexpr int kFit = 65536 / kRowThreads / (kPlaces * 4 + kMore) / 2 * 2, kBlocks = kFit < 12 ? kFit : 12;
 };
 
 // The largest of what the threads of a row have, none of it below 0.
@@ -35,43 +34,28 @@ __device__ __forceinline__ float largest_of_row(float value) {
   return value;
 }
 
-template <int kCount>
-__device__ __forceinline__ void store_words(uint8_t* to, const uint32_t (&words)[kCount]) {
-  if constexpr (kCount == 1)
-    *reinterpret_cast<uint32_t*>(to) = words[0];
-  else
-    *reinterpret_cast<uint2*>(to) = {words[0], words[1]};
-}
-
 template <typename Shape>
 __global__ void __launch_bounds__(kRowThreads, Shape::kBlocks) row_quads_kernel(const Rows rows) {
-  constexpr int kPlaces = Shape::kPlaces, kWide = Shape::kWide, kThreads = Shape::kThreads;
+  constexpr int kPlaces = Shape::kPlaces, kThreads = Shape::kThreads;
   const int thread = static_cast<int>(threadIdx.x) % kThreads;
   const int64_t row = static_cast<int64_t>(blockIdx.x) * (kRowThreads / kThreads) + threadIdx.x / kThreads;
   if (row >= *rows.rows) return;
-  const int cols = Shape::kWhole ? Shape::kColumns : static_cast<int>(rows.cols), column = thread * kWide;
-  const auto has = [&](int p) { return Shape::kWhole || column + p * kThreads * kWide < cols; };
+  const int cols = Shape::kWhole ? Shape::kColumns : static_cast<int>(rows.cols), column = thread * 4;
+  const auto has = [&](int p) { return Shape::kWhole || column + p * kThreads * 4 < cols; };
 
-  uint4 read[kPlaces];
-  const auto* in =
-      reinterpret_cast<const uint4*>(static_cast<const uint8_t*>(rows.in) + row * cols * (16 / kWide)) + thread;
-#pragma unroll
-  for (int p = 0; p < kPlaces; ++p) read[p] = has(p) ? in[p * kThreads] : uint4{0, 0, 0, 0};
-  float values[kPlaces][kWide];
+  float values[kPlaces][4];
+  const auto* in = reinterpret_cast<const float4*>(rows.in + row * cols) + thread;
 #pragma unroll
   for (int p = 0; p < kPlaces; ++p) {
-    const uint32_t words[4] = {read[p].x, read[p].y, read[p].z, read[p].w};
-#pragma unroll
-    for (int i = 0; i < kWide; ++i)
-      values[p][i] = Shape::kHalf ? half_value(static_cast<uint16_t>(words[i / (kWide / 4)] >> (16 * (i % 2))))
-                                  : bits_float(words[i / (kWide / 4)]);
+    const float4 read = has(p) ? in[p * kThreads] : float4{0, 0, 0, 0};
+    values[p][0] = read.x, values[p][1] = read.y, values[p][2] = read.z, values[p][3] = read.w;
   }
   if constexpr (Shape::kForm == RowForm::gelu) {
     const NormalTailOfLanes table;
 #pragma unroll
     for (int p = 0; p < kPlaces; ++p)
 #pragma unroll
-      for (int i = 0; i < kWide; ++i) values[p][i] = table.gelu(values[p][i]);
+      for (int i = 0; i < 4; ++i) values[p][i] = table.gelu(values[p][i]);
   }
 
   const Operand& operand = rows.result.operand;
@@ -80,23 +64,23 @@ __global__ void __launch_bounds__(kRowThreads, Shape::kBlocks) row_quads_kernel(
     const int blocks = blocks_of_part(operand.form, cols), byte = 2 * column;
     uint8_t* to = operand_chunk(operand.data, row, split ? 2 * blocks : blocks, byte / 16) + byte % 16;
 #pragma unroll
-    for (int p = 0; p < kPlaces; ++p, to += 2 * kThreads * kWide / kRowBytes * kBlockBytes) {
-      if (byte / kRowBytes + p * (2 * kThreads * kWide / kRowBytes) >= blocks) break;
-      uint32_t high[kWide / 2], low[kWide / 2];
+    for (int p = 0; p < kPlaces; ++p, to += 8 * kThreads / kRowBytes * kBlockBytes) {
+      if (byte / kRowBytes + p * (8 * kThreads / kRowBytes) >= blocks) break;
+      uint32_t high[2], low[2];
 #pragma unroll
-      for (int i = 0; i < kWide / 2; ++i) {
+      for (int i = 0; i < 2; ++i) {
         high[i] = bf16_pair(values[p][2 * i], values[p][2 * i + 1]);
         low[i] = low_bf16_pair(values[p][2 * i], values[p][2 * i + 1]);
       }
-      store_words(to, high);
-      if (split) store_words(to + blocks * kBlockBytes, low);
+      *reinterpret_cast<uint2*>(to) = {high[0], high[1]};
+      if (split) *reinterpret_cast<uint2*>(to + blocks * kBlockBytes) = {low[0], low[1]};
     }
   } else {
     float largest = 0;
 #pragma unroll
     for (int p = 0; p < kPlaces; ++p)
 #pragma unroll
-      for (int i = 0; i < kWide; ++i)
+      for (int i = 0; i < 4; ++i)
         largest = fmaxf(largest, Shape::kForm == RowForm::gelu ? values[p][i] : fabsf(values[p][i]));
     largest = largest_of_row<Shape::kWarps>(largest);
     float inverse = 0, shift = 0;
@@ -113,20 +97,15 @@ __global__ void __launch_bounds__(kRowThreads, Shape::kBlocks) row_quads_kernel(
     const int blocks = blocks_of_part(Form::int8, cols);
     uint8_t* to = operand_chunk(operand.data, row, blocks, column / 16) + column % 16;
 #pragma unroll
-    for (int p = 0; p < kPlaces; ++p, to += kThreads * kWide / kRowBytes * kBlockBytes) {
-      if (!Shape::kWhole && column / kRowBytes + p * (kThreads * kWide / kRowBytes) >= blocks) break;
-      uint32_t bytes[kWide / 4];
+    for (int p = 0; p < kPlaces; ++p, to += kThreads * 4 / kRowBytes * kBlockBytes) {
+      if (!Shape::kWhole && column / kRowBytes + p * (kThreads * 4 / kRowBytes) >= blocks) break;
+      float sums[4];
 #pragma unroll
-      for (int word = 0; word < kWide / 4; ++word) {
-        float sums[4];
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          sums[i] = rounded_sum(values[p][4 * word + i], inverse);
-          if (Shape::kForm == RowForm::gelu) sums[i] = add(sums[i], shift);
-        }
-        bytes[word] = has(p) ? last_bytes(sums[0], sums[1], sums[2], sums[3]) : 0;
+      for (int i = 0; i < 4; ++i) {
+        sums[i] = rounded_sum(values[p][i], inverse);
+        if (Shape::kForm == RowForm::gelu) sums[i] = add(sums[i], shift);
       }
-      store_words(to, bytes);
+      *reinterpret_cast<uint32_t*>(to) = has(p) ? last_bytes(sums[0], sums[1], sums[2], sums[3]) : 0;
     }
   }
 }
@@ -138,43 +117,30 @@ void launch_row_quads(const Rows& rows, Stream stream) {
          Shape::kWarps * static_cast<int>(sizeof(float)), stream, rows);
 }
 // Wide rows of GELU, where instructions are almost as long as bytes, have kernels for their width.
-template <RowForm kForm, Format kFormat, int kWarps, int kPlaces>
+template <RowForm kForm, int kWarps, int kPlaces>
 void launch_places(const Rows& rows, Stream stream) {
-  using Shape = QuadShape<kForm, kFormat, kWarps, kPlaces>;
+  using Shape = QuadShape<kForm, kWarps, kPlaces>;
   if constexpr (kForm == RowForm::gelu)
     if (rows.cols == Shape::kColumns)
-      return launch_row_quads<QuadShape<kForm, kFormat, kWarps, kPlaces, true>>(rows, stream);
+      return launch_row_quads<QuadShape<kForm, kWarps, kPlaces, true>>(rows, stream);
   launch_row_quads<Shape>(rows, stream);
 }
-template <RowForm kForm, Format kFormat, int kWarps>
+template <RowForm kForm, int kWarps>
 void launch_narrowest(const Rows& rows, Stream stream) {
-  if constexpr (kFormat == Format::f16) {
-    if (rows.cols <= 512 * kWarps) return launch_places<kForm, kFormat, kWarps, 2>(rows, stream);
-    if (rows.cols <= 768 * kWarps) return launch_places<kForm, kFormat, kWarps, 3>(rows, stream);
-    launch_places<kForm, kFormat, kWarps, 4>(rows, stream);
-  } else {
-    if (rows.cols <= 384 * kWarps) return launch_places<kForm, kFormat, kWarps, 3>(rows, stream);
-    if (rows.cols <= 768 * kWarps) return launch_places<kForm, kFormat, kWarps, 6>(rows, stream);
-    launch_places<kForm, kFormat, kWarps, 8>(rows, stream);
-  }
-}
-template <RowForm kForm, Format kFormat>
-void launch_rows_of(const Rows& rows, Stream stream) {
-  // Rows of GELU are wide.
-  if constexpr (kForm != RowForm::gelu)
-    if (rows.cols <= 1024) return launch_narrowest<kForm, kFormat, 1>(rows, stream);
-  launch_narrowest<kForm, kFormat, 4>(rows, stream);
+  if (rows.cols <= 384 * kWarps) return launch_places<kForm, kWarps, 3>(rows, stream);
+  if (rows.cols <= 768 * kWarps) return launch_places<kForm, kWarps, 6>(rows, stream);
+  launch_places<kForm, kWarps, 8>(rows, stream);
 }
 
-// Rows without norm. kHalfToo: there are float16 rows as well as float32.
-template <RowForm kForm, bool kHalfToo>
+// Rows without norm.
+template <RowForm kForm>
 void run_rows(const Rows& rows, Stream stream) {
-  const bool half = rows.format == Format::f16;
-  if (rows.cols > 4096 || rows.cols % (half ? 8 : 4) != 0 || rows.result.operand.most_outliers > 0)
+  if (rows.cols > 4096 || rows.cols % 4 != 0 || rows.result.operand.most_outliers > 0)
     return run_shared_rows(rows, stream);
-  if constexpr (kHalfToo)
-    if (half) return launch_rows_of<kForm, Format::f16>(rows, stream);
-  launch_rows_of<kForm, Format::f32>(rows, stream);
+  // Rows of GELU are wide.
+  if constexpr (kForm != RowForm::gelu)
+    if (rows.cols <= 1024) return launch_narrowest<kForm, 1>(rows, stream);
+  launch_narrowest<kForm, 4>(rows, stream);
 }
 
 }  // namespace whittle::cuda

@@ -149,27 +149,10 @@ __device__ __forceinline__ void finish_row(const WarpRow& row, int cols, const R
     quantize<kMostRowOutliers + 1>(row, cols, result.operand);
 }
 
-// Widens the calling warp's row of `in`.
+// The calling warp's row of `in`.
 __device__ __forceinline__ void read_row(const WarpRow& row, const Rows& rows) {
   const int cols = static_cast<int>(rows.cols);
-  if (rows.format == Format::f16) {
-    const uint16_t* in = static_cast<const uint16_t*>(rows.in) + row.row * cols;
-    if (cols % 8 == 0) {
-      for (int c = row.lane * 8; c < cols; c += 256) {
-        const uint4 eight = *reinterpret_cast<const uint4*>(in + c);
-        const uint32_t pairs[4] = {eight.x, eight.y, eight.z, eight.w};
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          row.values[c + 2 * i] = half_value(static_cast<uint16_t>(pairs[i] & 0xffff));
-          row.values[c + 2 * i + 1] = half_value(static_cast<uint16_t>(pairs[i] >> 16));
-        }
-      }
-    } else {
-      for (int c = row.lane; c < cols; c += 32) row.values[c] = half_value(in[c]);
-    }
-    return;
-  }
-  const float* in = static_cast<const float*>(rows.in) + row.row * cols;
+  const float* in = rows.in + row.row * cols;
   if (cols % 4 == 0) {
     for (int c = row.lane * 4; c < cols; c += 128)
       *reinterpret_cast<float4*>(row.values + c) = *reinterpret_cast<const float4*>(in + c);

@@ -64,9 +64,6 @@ inline void sync_block() {
 inline void sync_warp() {
   shim::together(shim::Scope::warp, "sync_warp", nullptr, nullptr);
 }
-inline void sync_named(int id, int threads) {
-  shim::together(shim::Scope::barrier, "sync_named", nullptr, nullptr, id, threads);
-}
 
 template <typename T>
 struct Shuffle {
@@ -158,9 +155,6 @@ inline double add(double a, double b) {
 }
 inline float multiply_add(float a, float b, float c) {
   return std::fma(a, b, c);
-}
-inline float add_exact_product(float a, float b, float c) {
-  return a * b + c;
 }
 
 inline uint32_t rounded_bytes(float a, float b, float c, float d) {

@@ -1,6 +1,5 @@
 // The CUDA kernels' own sources as C++, see device_emulation.h.
 #include "kernels/cuda/attention.cu"
-#include "kernels/cuda/attention_rows_bf16.cu"
 #include "kernels/cuda/attention_s8.cu"
 #include "kernels/cuda/convert_f32_bf16.cu"
 #include "kernels/cuda/embedding.cu"
