@@ -43,9 +43,10 @@ struct ByteChunk {
   }
 };
 
-// This thread's number in its block, with a range that the compiler sees.
+// This thread's number in its block, with a range that the compiler sees. What was derived from the result of another
+// call is derived anew rather than kept in registers.
 __device__ __forceinline__ int byte_thread() {
-  return static_cast<int>(threadIdx.x % kByteThreads);
+  return static_cast<int>(settled(threadIdx.x) % kByteThreads);
 }
 
 // Bytes of one head of q, k or v: rows of a sequence, `stride` bytes apart.
@@ -63,10 +64,9 @@ struct HeadBytes {
 // bytes a copy, or single ones where heads do not begin at multiples of 16.
 template <int kHead, bool kPlain, bool kValues>
 __device__ __forceinline__ void fetch_bytes(const ByteChunk<kHead>& chunk, const HeadBytes& keys, int values_off,
-                                            int first, int rows) {
+                                            int first, int rows, int thread) {
   using Chunk = ByteChunk<kHead>;
   constexpr int kPieces = kHead / 16, kStep = kByteThreads / kPieces;
-  const int thread = byte_thread();
   if (kPlain || keys.head_size % 16 == 0) {
     const int row = thread / kPieces, column = thread % kPieces * 16;
     const int8_t* from = settled(keys.at(first + row, column));
@@ -97,14 +97,16 @@ __device__ __forceinline__ void fetch_bytes(const ByteChunk<kHead>& chunk, const
 template <int kHead>
 struct OwnScales {
   static constexpr int kKeys = ByteChunk<kHead>::kKeys, kCount = (kKeys + kByteThreads - 1) / kByteThreads;
+  int thread;
   float keys[kCount], values[kCount];
 
   // of_keys, of_values: of the chunk's first key.
-  __device__ __forceinline__ OwnScales(const float* of_keys, const float* of_values, int count) {
-    const float *own_keys = settled(of_keys + byte_thread()), *own_values = settled(of_values + byte_thread());
+  __device__ __forceinline__ OwnScales(const float* of_keys, const float* of_values, int count, int thread)
+      : thread(thread) {
+    const float *own_keys = settled(of_keys + thread), *own_values = settled(of_values + thread);
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
-      const bool has = byte_thread() + i * kByteThreads < count;
+      const bool has = thread + i * kByteThreads < count;
       keys[i] = has ? own_keys[i * kByteThreads] : NAN;
       values[i] = has ? own_values[i * kByteThreads] : 0.0f;
     }
@@ -113,7 +115,7 @@ struct OwnScales {
   __device__ __forceinline__ void store(const ByteChunk<kHead>& chunk, float inverse) const {
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
-      const int key = byte_thread() + i * kByteThreads;
+      const int key = thread + i * kByteThreads;
       if ((i + 1) * kByteThreads > kKeys && key >= kKeys) continue;
       const float ratio = multiply(values[i], inverse);
       chunk.key_scales()[key] = keys[i];

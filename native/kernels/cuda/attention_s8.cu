@@ -101,11 +101,12 @@ struct ByteTask {
     own[0] = warp * 16 + lane / 4;
     own[1] = own[0] + 8;
     const uint32_t stride = static_cast<uint32_t>(a.stride);
-    q = {a.qkv + begin * a.stride + head * head_size, stride, head_size};
+    q = {a.qkv + head * head_size + static_cast<uint64_t>(static_cast<uint32_t>(begin)) * stride, stride, head_size};
     k = {q.from + hidden, stride, head_size};
-    q_scales = a.scales + head * a.scale_stride + begin;
-    k_scales = q_scales + a.heads * a.scale_stride;
-    v_scales = k_scales + a.heads * a.scale_stride;
+    const uint32_t scale_stride = static_cast<uint32_t>(a.scale_stride), first = head * scale_stride + begin;
+    q_scales = a.scales + first;
+    k_scales = a.scales + (first + static_cast<uint32_t>(a.heads) * scale_stride);
+    v_scales = a.scales + (first + 2 * static_cast<uint32_t>(a.heads) * scale_stride);
     bias = nullptr;
     if (!kPlain && a.bias) bias = a.bias + head * (2 * a.max_distance - 1) + a.max_distance - 1 - (tile.first + own[0]);
   }
@@ -201,8 +202,8 @@ __global__ void __launch_bounds__(kByteThreads, kPlain && kHead <= 64 ? 3 : 2)
   const int length = task.length, left = task.keys_from(0);  // left: keys of the first chunk
   const bool works = warp * 16 < task.rows;
 
-  fetch_bytes<kHead, kPlain, true>(chunk, task.k, task.hidden, 0, left);
-  const Scales own_scales(task.k_scales, task.v_scales, left);
+  fetch_bytes<kHead, kPlain, true>(chunk, task.k, task.hidden, 0, left, thread);
+  const Scales own_scales(task.k_scales, task.v_scales, left, thread);
   uint32_t queries[kHead / 32][4];
   float row_scales[2];
   task.load_queries(lane, queries);
@@ -242,8 +243,8 @@ __global__ void __launch_bounds__(kByteThreads, kPlain && kHead <= 64 ? 3 : 2)
     for (int first = (length - 1) / kKeys * kKeys; first > 0; first -= kKeys) {
       const int count = task.keys_from(first);
       sync_block();
-      fetch_bytes<kHead, kPlain, false>(chunk, task.k, 0, first, count);
-      Scales(task.k_scales + first, task.v_scales + first, count).store(chunk, inverse);
+      fetch_bytes<kHead, kPlain, false>(chunk, task.k, 0, first, count, thread);
+      Scales(task.k_scales + first, task.v_scales + first, count, thread).store(chunk, inverse);
       copy_async_wait<0>();
       sync_block();
       if (works)
@@ -255,7 +256,7 @@ __global__ void __launch_bounds__(kByteThreads, kPlain && kHead <= 64 ? 3 : 2)
         }
     }
     sync_block();
-    fetch_bytes<kHead, kPlain, false>(chunk, task.k, 0, 0, left);
+    fetch_bytes<kHead, kPlain, false>(chunk, task.k, 0, 0, left, thread);
     copy_async_wait<0>();
   }
   own_scales.store(chunk, inverse);
@@ -283,26 +284,28 @@ __global__ void __launch_bounds__(kByteThreads, kPlain && kHead <= 64 ? 3 : 2)
   }
 
   if (length > kKeys) {
-    // Read anew: registers are scarce above.
-    const Task again(a, warp, lane);
-    again.load_queries(lane, queries);
+    // All that is not carried comes anew: registers are scarce above.
+    const int again_thread = byte_thread(), again_lane = again_thread % 32;
+    const Task again(a, warp, again_lane);
+    again.load_queries(again_lane, queries);
 #pragma unroll
     for (int half = 0; half < 2; ++half) row_scales[half] = multiply(again.q_scales[again.query(half)], factor);
     for (int first = kKeys; first < again.length; first += kKeys) {
       const int count = again.keys_from(first);
       sync_block();
-      fetch_bytes<kHead, kPlain, true>(chunk, again.k, again.hidden, first, count);
-      Scales(again.k_scales + first, again.v_scales + first, count).store(chunk, inverse);
+      fetch_bytes<kHead, kPlain, true>(chunk, again.k, again.hidden, first, count, again_thread);
+      Scales(again.k_scales + first, again.v_scales + first, count, again_thread).store(chunk, inverse);
       copy_async_wait<0>();
       sync_block();
-      turn_values<kHead>(chunk.values(), count, warp, lane);
+      turn_values<kHead>(chunk.values(), count, warp, again_lane);
       sync_block();
       if (works)
 #pragma unroll 1
         for (int at = 0; at < count; at += kUnit) {
           float x[4][4];
-          again.score(chunk, queries, row_scales, lane, first, at, x);
-          weigh_unit<kHead>(x, softmax, ratios + at, values + at * kHead, count - at, carried);
+          again.score(chunk, queries, row_scales, again_lane, first, at, x);
+          weigh_unit<kHead>(x, softmax, chunk.value_ratios() + again_lane % 4 * 4 + at,
+                            chunk.values() + again_lane * 16 + at * kHead, count - at, carried);
         }
     }
   }
@@ -310,8 +313,9 @@ __global__ void __launch_bounds__(kByteThreads, kPlain && kHead <= 64 ? 3 : 2)
 
   // Of 16 columns lane l has 4 (l % 4) and the next three.
   const uint32_t added = static_cast<uint32_t>((length + 15) / 16 * 16) * static_cast<uint32_t>(kRoundingBits);
-  const int64_t first_row = a.first_only ? task.tile.sequence : task.begin + task.tile.first;
+  const int64_t first_row = (a.first_only ? task.tile.sequence : task.begin + task.tile.first) + task.own[0];
   const int head_size = task.head_size;
+  float* y = a.y + first_row * task.hidden + task.head * head_size + lane % 4 * 4;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     carried.total[half] += shuffle_xor(carried.total[half], 1);
@@ -319,8 +323,8 @@ __global__ void __launch_bounds__(kByteThreads, kPlain && kHead <= 64 ? 3 : 2)
     const float total = static_cast<float>(static_cast<int32_t>(carried.total[half] - added));
     const float f = kExponentialScale / multiply(softmax.top[half], total);
     const auto result = [&](int32_t sum) { return multiply(multiply(static_cast<float>(sum), f), largest_scale); };
+    if (half == 1) y += 8 * task.hidden;
     if (task.own[half] >= task.rows) continue;
-    float* y = a.y + (first_row + task.own[half]) * task.hidden + task.head * head_size + lane % 4 * 4;
 #pragma unroll
     for (int i = 0; i < kHead / 16; ++i) {
       const float four[4] = {result(carried.sums[2 * i][2 * half]), result(carried.sums[2 * i + 1][2 * half]),
