@@ -130,6 +130,53 @@ void time_product(GpuDevice& device, const GpuFacts& facts, const Product& p, co
   report.add(figure);
 }
 
+// The product before GELU, GELU and quantization: two kernels, and one in each size of clusters.
+void time_gelu(GpuDevice& device, const GpuFacts& facts, const Product& p, const Options& options, Report& report) {
+  std::mt19937_64 random(1);
+  CudaBench bench(device);
+  const cuda::KernelTable& kernels = bench.kernels();
+  const int64_t result = cuda::operand_bytes(cuda::Form::int8, p.m, p.n);
+  const int sets = options.quick ? 1 : sets_of(bytes_of(p) - out_bytes(p) + result, facts);
+  std::vector<cuda::Gemm> calls;
+  std::vector<cuda::Rows> rows;
+  for (int i = 0; i < sets; ++i) {
+    calls.push_back(put_product(bench, p, random));
+    const cuda::Gemm& call = calls.back();
+    rows.push_back({call.rows, p.m, p.n, call.y, cuda::Format::f32, {}});
+    cuda::Operand& y = rows.back().result.operand;
+    y.k = p.n;
+    y.data = bench.take<uint8_t>(result);
+    y.scales = bench.take<float>(p.m);
+    y.offsets = bench.take<int32_t>(p.m);
+  }
+  const std::string shape = std::to_string(p.m) + " x " + std::to_string(p.n) + " x " + std::to_string(p.k);
+  const auto add = [&](const std::string& how, double us) {
+    const double moved = static_cast<double>(bytes_of(p) - out_bytes(p) + result) / us * 1e6;
+    report.add({"products", p.name + (" " + shape + ", ") + how, "us", us, {{"GB/s", moved / 1e9}}});
+  };
+  add("two kernels", median_us(bench, options, sets, [&](int set) {
+        kernels.gemm_s8(calls[static_cast<size_t>(set)], bench.stream());
+        kernels.quantize_gelu_u8(rows[static_cast<size_t>(set)], bench.stream());
+      }));
+  for (int size = 0; size < 3; ++size) {
+    // What gelu_grid would choose if there were no other clusters.
+    cuda::KernelTable only = kernels;
+    for (int other = 0; other < 3; ++other)
+      if (other != size) only.gelu_blocks[other] = 0;
+    const cuda::GeluGrid grid = cuda::gelu_grid(only, p.n, p.k);
+    if (!grid.possible()) continue;
+    uint32_t* exchange =
+        bench.put(std::vector<uint32_t>(static_cast<size_t>(cuda::gelu_exchange_words(grid)), 0));
+    const double us = median_us(bench, options, sets, [&](int set) {
+      const cuda::Gemm& call = calls[static_cast<size_t>(set)];
+      kernels.gemm_gelu_s8({call.rows, p.m, p.n, call.a, call.w, call.w_scales, call.columns, call.bias,
+                            rows[static_cast<size_t>(set)].result.operand, grid, exchange},
+                           bench.stream());
+    });
+    add("one kernel, clusters of " + std::to_string(grid.cluster) + ", " + std::to_string(grid.groups) + " groups", us);
+  }
+}
+
 }  // namespace
 
 void time_ceilings(GpuDevice& device, const GpuFacts& facts, const Options& options, Report& report) {
@@ -170,6 +217,11 @@ void time_products(GpuDevice& device, const GpuFacts& facts, const Options& opti
   for (Product p : products) {
     if (options.quick) p.m = 130, p.n = (p.n / 16 + 127) / 128 * 128, p.k /= 16;  // whole heads
     if (report.has_time(p.name)) time_product(device, facts, p, options, report);
+  }
+  for (const auto& [n, k] : std::vector<std::pair<int64_t, int64_t>>{{4096, 1024}, {3072, 768}, {1536, 384}}) {
+    Product p{"int8, outliers, GELU, int8 out", 16384, n, k, Form::int8, Input::norm, kNone, Format::f32, false};
+    if (options.quick) p.m = 130, p.n = n / 1024 * 128, p.k /= 16;
+    if (report.has_time(p.name)) time_gelu(device, facts, p, options, report);
   }
 }
 

@@ -36,41 +36,44 @@ struct GeluExchange {
 
   __device__ __forceinline__ GeluExchange(const GemmGelu& product, int of_warpgroup)
       : g(product), warpgroup(of_warpgroup), turn(shuffle(*turns(), 0)) {}
-  __device__ __forceinline__ int slots() const { return gelu_slots(g.grid.panels); }  // of a row
+  __device__ __forceinline__ uint32_t slots() const {  // of a row
+    return (static_cast<uint32_t>(g.grid.panels) + 3) / 4 * 4;
+  }
   // How many tiles there were before this launch.
   __device__ __forceinline__ uint32_t* turns() const {
-    return g.exchange + int64_t{g.grid.groups} * kGeluRing * slots() + blockIdx.y * kGeluTurns + warpgroup;
+    return g.exchange + static_cast<uint32_t>(g.grid.groups) * kGeluRing * slots() + blockIdx.y * kGeluTurns +
+           static_cast<uint32_t>(warpgroup);
   }
   __device__ __forceinline__ uint32_t round() const { return (~turn >> 1 & 1) << 31; }
-  __device__ __forceinline__ uint32_t* row(int row) const {
-    const int tile = warpgroup * 2 + static_cast<int>(turn & 1);
-    return g.exchange + static_cast<int>(blockIdx.y * kGeluRing + tile * kPanelRows + row) * slots();
+  __device__ __forceinline__ uint32_t* slots_of(uint32_t row) const {
+    const uint32_t tile = blockIdx.y * 6 + static_cast<uint32_t>(warpgroup) * 2 + (turn & 1);
+    return g.exchange + (tile * kPanelRows + row) * slots();
   }
-  // The largest that the thread's row and the one 8 behind have in this panel. The last one speaks for all slots
-  // behind.
-  __device__ __forceinline__ void tell_maxima(int first, const float (&maxima)[2]) const {
-    const int panel = static_cast<int>(blockIdx.x);
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      uint32_t* to = row(first + 8 * half);
-      const uint32_t told = (float_bits(maxima[half]) & 0x7fffffffu) | round();
-      tell(to + panel, told);
-      if (panel + 1 == g.grid.panels)
+  // The largest result of a row in this panel. The last panel speaks for all slots behind.
+  __device__ __forceinline__ void tell_maximum(uint32_t row, float maximum) const {
+    const uint32_t panel = blockIdx.x;
+    uint32_t* to = slots_of(row);
+    const uint32_t told = (float_bits(maximum) & 0x7fffffffu) | round();
+    tell(to + panel, told);
+    if (panel + 1 == static_cast<uint32_t>(g.grid.panels))
 #pragma unroll 1
-        for (int slot = panel + 1; slot < slots(); ++slot) tell(to + slot, told);
-    }
+      for (uint32_t slot = panel + 1; slot < slots(); ++slot) tell(to + slot, told);
   }
   // Waits until all panels have told of these two rows; for whole warps, four lanes a row.
-  __device__ __forceinline__ void see_maxima(int first, int lane, float (&maxima)[2]) const {
+  __device__ __forceinline__ void see_maxima(uint32_t first, uint32_t lane, float (&maxima)[2]) const {
     uint32_t largest[2];
     do {
       largest[0] = largest[1] = 0;
-      const uint32_t* of_row = row(first);
+      const uint32_t* told = slots_of(first) + lane % 4 * 4;
+      const uint32_t other = 8 * slots();
+      // All loads of 32 panels are on their way at once.
 #pragma unroll 1
-      for (int slot = lane % 4 * 4; slot < slots(); slot += 16) {
-        const uint4 one = load_told(of_row + slot), other = load_told(of_row + 8 * slots() + slot);
-        largest[0] = larger(largest[0], one);
-        largest[1] = larger(largest[1], other);
+      for (uint32_t slot = lane % 4 * 4; slot < slots(); slot += 32, told += 32) {
+        const uint32_t* behind = slot + 16 < slots() ? told + 16 : told;
+        const uint4 a = load_told(told), b = load_told(behind);
+        const uint4 c = load_told(told + other), d = load_told(behind + other);
+        largest[0] = larger(larger(largest[0], a), b);
+        largest[1] = larger(larger(largest[1], c), d);
       }
     } while (ballot(((largest[0] | largest[1]) & 0x80000000u) != 0) != 0 && look_again());
 #pragma unroll
@@ -162,7 +165,7 @@ __device__ __forceinline__ void fill_gelu_panel(const GemmGelu& g, int tiles, co
 // What a thread knows of its two rows when their product begins.
 struct GeluRows {
   float scales[2];
-  int both_outliers = 0;  // the second row's above the first's, in a register
+  int both_outliers = 0;  // how many; of the second row in the upper half
 
   __device__ __forceinline__ GeluRows(const GemmGelu& g, int row, int rows) {
 #pragma unroll
@@ -178,65 +181,69 @@ struct GeluRows {
   }
 };
 
-// Adds what outliers have beyond int8, two of a row at once: their values, which are int16, times two bytes for each
-// column.
+// Adds what outliers of one of the thread's rows have beyond int8, two at once: their values, which are int16, times
+// two bytes for each column.
+template <int kHalf>
 __device__ __forceinline__ void add_gelu_outliers(const GemmGelu& g, const GeluRows& of, int row, int column,
                                                   int32_t (&sums)[kPanelColumns / 2]) {
+  const int count = of.outliers(kHalf);
+  for (int i = 0; i < count; i += 2) {
+    const Outlier* outliers = g.a.outliers + int64_t{row + 8 * kHalf} * g.a.most_outliers + i;
+    const Outlier one = outliers[0], other = i + 1 < count ? outliers[1] : Outlier{one.column, 0};
+    const uint32_t values = (static_cast<uint32_t>(one.value) & 0xffffu) | static_cast<uint32_t>(other.value) << 16;
+    const int8_t* of_one = g.columns + one.column * g.n + column;
+    const int8_t* of_other = g.columns + other.column * g.n + column;
 #pragma unroll
-  for (int half = 0; half < 2; ++half)
-    for (int i = 0; i < of.outliers(half); i += 2) {
-      const Outlier* outliers = g.a.outliers + int64_t{row + 8 * half} * g.a.most_outliers + i;
-      const Outlier one = outliers[0], other = i + 1 < of.outliers(half) ? outliers[1] : Outlier{one.column, 0};
-      const uint32_t values = (static_cast<uint32_t>(one.value) & 0xffffu) | static_cast<uint32_t>(other.value) << 16;
-      const int8_t* of_one = g.columns + one.column * g.n + column;
-      const int8_t* of_other = g.columns + other.column * g.n + column;
+    for (int part = 0; part < 2; ++part) {
+      const uint4 a = *reinterpret_cast<const uint4*>(of_one + part * 64);
+      const uint4 b = *reinterpret_cast<const uint4*>(of_other + part * 64);
+      const uint32_t of_a[4] = {a.x, a.y, a.z, a.w}, of_b[4] = {b.x, b.y, b.z, b.w};
 #pragma unroll
-      for (int part = 0; part < 2; ++part) {
-        const uint4 a = *reinterpret_cast<const uint4*>(of_one + part * 64);
-        const uint4 b = *reinterpret_cast<const uint4*>(of_other + part * 64);
-        const uint32_t of_a[4] = {a.x, a.y, a.z, a.w}, of_b[4] = {b.x, b.y, b.z, b.w};
-#pragma unroll
-        for (int c = 0; c < 16; ++c) {
-          const uint32_t pairs = permute_bytes(of_a[c / 4], of_b[c / 4], c % 4 < 2 ? 0x5140 : 0x7362);
-          int32_t& sum = sums[gelu_sum(part * 16 + c, half)];
-          sum = c % 2 == 0 ? dot_pair_low(values, pairs, sum) : dot_pair_high(values, pairs, sum);
-        }
+      for (int c = 0; c < 16; ++c) {
+        const uint32_t pairs = permute_bytes(of_a[c / 4], of_b[c / 4], c % 4 < 2 ? 0x5140 : 0x7362);
+        int32_t& sum = sums[gelu_sum(part * 16 + c, kHalf)];
+        sum = c % 2 == 0 ? dot_pair_low(values, pairs, sum) : dot_pair_high(values, pairs, sum);
       }
     }
-}
-
-// values = GELU of the completed sums; maxima: the largest of the two rows in this panel, 0 at least.
-__device__ __forceinline__ void gelu_of_sums(const GemmGelu& g, const GeluRows& of, int column,
-                                             const int32_t (&sums)[kPanelColumns / 2],
-                                             float (&values)[kPanelColumns / 2], float (&maxima)[2]) {
-  const NormalTailOfLanes table;
-        maxima[0] = maxima[1] = 0;
-#pragma unroll
-  for (int half = 0; half < 2; ++half)
-#pragma unroll
-    for (int four = 0; four < 8; ++four) {
-      float scales[4], bias[4];
-      load_piece<float4>(g.w_scales + column + four / 4 * 64 + four % 4 * 4, scales);
-      load_piece<float4>(g.bias + column + four / 4 * 64 + four % 4 * 4, bias);
-#pragma unroll
-      for (int c = 0; c < 4; ++c) {
-        const int at = gelu_sum(four * 4 + c, half);
-        const float x = add(multiply(multiply(static_cast<float>(sums[at]), of.scales[half]), scales[c]), bias[c]);
-        values[at] = table.gelu(x);
-        maxima[half] = fmaxf(maxima[half], values[at]);
-      }
-    }
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    maxima[half] = fmaxf(maxima[half], shuffle_xor(maxima[half], 1));
-    maxima[half] = fmaxf(maxima[half], shuffle_xor(maxima[half], 2));
   }
 }
 
+// values = what the completed sums of one of the thread's rows stand for.
 template <int kHalf>
-__device__ __forceinline__ void store_gelu_row(const GemmGelu& g, const GeluBytes& bytes, int row, int lane,
+__device__ __forceinline__ void scale_gelu_sums(const GemmGelu& g, const GeluRows& of, int column,
+                                                const int32_t (&sums)[kPanelColumns / 2],
+                                                float (&values)[kPanelColumns / 2]) {
+#pragma unroll
+  for (int four = 0; four < 8; ++four) {
+    float scales[4], bias[4];
+    load_piece<float4>(g.w_scales + column + four / 4 * 64 + four % 4 * 4, scales);
+    load_piece<float4>(g.bias + column + four / 4 * 64 + four % 4 * 4, bias);
+#pragma unroll
+    for (int c = 0; c < 4; ++c) {
+      const int at = gelu_sum(four * 4 + c, kHalf);
+      values[at] = add(multiply(multiply(static_cast<float>(sums[at]), of.scales[kHalf]), scales[c]), bias[c]);
+    }
+  }
+}
+
+// GELU of the values of one of the thread's rows. Returns the row's largest in this panel, 0 at least.
+template <int kHalf>
+__device__ __forceinline__ float gelu_of_values(const NormalTailOfLanes& table, float (&values)[kPanelColumns / 2]) {
+  float largest = 0;
+#pragma unroll
+  for (int i = 0; i < 32; ++i) {
+    float& value = values[gelu_sum(i, kHalf)];
+    value = table.gelu(value);
+    largest = fmaxf(largest, value);
+  }
+  largest = fmaxf(largest, shuffle_xor(largest, 1));
+  return fmaxf(largest, shuffle_xor(largest, 2));
+}
+
+template <int kHalf>
+__device__ __forceinline__ void store_gelu_row(const GemmGelu& g, const GeluBytes& bytes, int row,
                                                const float (&values)[kPanelColumns / 2]) {
-  const uint32_t at = static_cast<uint32_t>(row), chunk = (static_cast<uint32_t>(lane % 4) ^ (at & 7)) * 16;
+  const uint32_t at = static_cast<uint32_t>(row), chunk = (threadIdx.x % 4 ^ (at & 7)) * 16;
   uint8_t* to = g.y.data + uint64_t{at / kBlockRows * static_cast<uint32_t>(g.grid.panels) + blockIdx.x} * kBlockBytes +
                 at % kBlockRows * kRowBytes;
 #pragma unroll
@@ -263,10 +270,10 @@ __device__ __forceinline__ void free_panel_stage(uint64_t* empty, int lane) {
 template <int kCluster>
 __device__ __forceinline__ void multiply_and_gelu(const GemmGelu& g, int tiles, int rows, const PanelShared& shared) {
   // The same number in all lanes, as the compiler knows of what a lane is asked for.
-  const int warpgroup = shuffle(static_cast<int>(threadIdx.x) / 128, 0);
-  const int first_row = shuffle(static_cast<int>(threadIdx.x) % 128 / 32 * 16, 0);  // of the warp, in a tile
+  const int warpgroup = shuffle(static_cast<int>(threadIdx.x / 128), 0);
+  const int first_row = shuffle(static_cast<int>(threadIdx.x % 128 / 32 * 16), 0);  // of the warp, in a tile
   if (warpgroup >= tiles) return;
-  const int lane = static_cast<int>(threadIdx.x) % 32, within = first_row + lane / 4;  // the thread's row in a tile
+  const int lane = static_cast<int>(threadIdx.x % 32), within = first_row + static_cast<int>(threadIdx.x % 32 / 4);  // the thread's row in a tile
   GeluExchange exchange(g, warpgroup);
   float values[kPanelColumns / 2];
   // Once more than there are tiles, to quantize the last one.
@@ -290,17 +297,17 @@ __device__ __forceinline__ void multiply_and_gelu(const GemmGelu& g, int tiles, 
       if (!is_first && step >= steps - 3) {
         if (step == steps - 3) {
           float maxima[2];
-          exchange.see_maxima(within, lane, maxima);
+          exchange.see_maxima(static_cast<uint32_t>(within), threadIdx.x % 32, maxima);
           ++exchange.turn;
 #pragma unroll
           for (int half = 0; half < 2; ++half) {
             const int at = last_row() + 8 * half;
-            bytes[half].set(maxima[half], g.y, at, blockIdx.x == 0 && lane % 4 == 0 && at < rows);
+            bytes[half].set(maxima[half], g.y, at, blockIdx.x == 0 && threadIdx.x % 4 == 0 && at < rows);
           }
         } else if (step == steps - 2) {
-          if (last_row() < rows) store_gelu_row<0>(g, bytes[0], last_row(), lane, values);
+          if (last_row() < rows) store_gelu_row<0>(g, bytes[0], last_row(), values);
         } else {
-          if (last_row() + 8 < rows) store_gelu_row<1>(g, bytes[1], last_row() + 8, lane, values);
+          if (last_row() + 8 < rows) store_gelu_row<1>(g, bytes[1], last_row() + 8, values);
         }
       }
       if (step < blocks) {
@@ -315,11 +322,18 @@ __device__ __forceinline__ void multiply_and_gelu(const GemmGelu& g, int tiles, 
     hold_accumulators(sums);
     if (is_over) break;
     free_panel_stage<kCluster>(shared.empty(stage == 0 ? kPanelStages - 1 : stage - 1), lane);
-    const int column = static_cast<int>(blockIdx.x) * kPanelColumns + lane % 4 * 16;
-    add_gelu_outliers(g, of, gelu_row_tile(tile) * kPanelRows + within, column, sums);
-    float maxima[2];
-    gelu_of_sums(g, of, column, sums, values, maxima);
-    if (lane % 4 == 0) exchange.tell_maxima(within, maxima);
+    const int column = static_cast<int>(blockIdx.x * kPanelColumns + threadIdx.x % 4 * 16);
+    // In this order, since loops and branches part what the compiler may do at once, for which there are no registers.
+    const int row = gelu_row_tile(tile) * kPanelRows + within;
+    add_gelu_outliers<0>(g, of, row, column, sums);
+    scale_gelu_sums<0>(g, of, column, sums, values);
+    add_gelu_outliers<1>(g, of, row, column, sums);
+    scale_gelu_sums<1>(g, of, column, sums, values);
+    const NormalTailOfLanes table;
+    const float first = gelu_of_values<0>(table, values);
+    if (threadIdx.x % 4 == 0) exchange.tell_maximum(static_cast<uint32_t>(within), first);
+    const float second = gelu_of_values<1>(table, values);
+    if (threadIdx.x % 4 == 0) exchange.tell_maximum(static_cast<uint32_t>(within) + 8, second);
   }
   // All others of the group have begun, since they told of their last tiles, and read how many turns there were.
   if (blockIdx.x == 0 && threadIdx.x % 128 == 0) *exchange.turns() = exchange.turn;

@@ -24,16 +24,16 @@ int wrong_maxima(std::vector<uint32_t>& words, int launch) {
   shim::run_grid(
       {kPanels, kGroups, 1}, 128, 1024,
       [&] {
-        const int lane = static_cast<int>(threadIdx.x % 32), row = static_cast<int>(threadIdx.x) / 32 * 16 + lane / 4;
+        const uint32_t lane = threadIdx.x % 32, first = threadIdx.x / 32 * 16 + lane / 4;
         GeluExchange exchange(g, 0);
         for (int tile = 0; tile < kTiles; ++tile, ++exchange.turn) {
           const auto of = [&](int half, int panel) {
-            return maximum(launch, tile + static_cast<int>(blockIdx.y), row + 8 * half, panel);
+            return maximum(launch, tile + static_cast<int>(blockIdx.y), static_cast<int>(first) + 8 * half, panel);
           };
-          const float told[2] = {of(0, static_cast<int>(blockIdx.x)), of(1, static_cast<int>(blockIdx.x))};
-          if (lane % 4 == 0) exchange.tell_maxima(row, told);
+          for (int half = 0; half < 2; ++half)
+            if (lane % 4 == 0) exchange.tell_maximum(first + 8u * static_cast<uint32_t>(half), of(half, static_cast<int>(blockIdx.x)));
           float seen[2];
-          exchange.see_maxima(row, lane, seen);
+          exchange.see_maxima(first, lane, seen);
           for (int half = 0; half < 2; ++half) {
             float largest = 0;
             for (int panel = 0; panel < kPanels; ++panel) largest = std::max(largest, of(half, panel));
