@@ -273,7 +273,8 @@ __device__ __forceinline__ void multiply_and_gelu(const GemmGelu& g, int tiles, 
   const int warpgroup = shuffle(static_cast<int>(threadIdx.x / 128), 0);
   const int first_row = shuffle(static_cast<int>(threadIdx.x % 128 / 32 * 16), 0);  // of the warp, in a tile
   if (warpgroup >= tiles) return;
-  const int lane = static_cast<int>(threadIdx.x % 32), within = first_row + static_cast<int>(threadIdx.x % 32 / 4);  // the thread's row in a tile
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  const int within = first_row + static_cast<int>(threadIdx.x % 32 / 4);  // the thread's row in a tile
   GeluExchange exchange(g, warpgroup);
   float values[kPanelColumns / 2];
   // Once more than there are tiles, to quantize the last one.

@@ -31,7 +31,8 @@ int wrong_maxima(std::vector<uint32_t>& words, int launch) {
             return maximum(launch, tile + static_cast<int>(blockIdx.y), static_cast<int>(first) + 8 * half, panel);
           };
           for (int half = 0; half < 2; ++half)
-            if (lane % 4 == 0) exchange.tell_maximum(first + 8u * static_cast<uint32_t>(half), of(half, static_cast<int>(blockIdx.x)));
+            if (lane % 4 == 0)
+              exchange.tell_maximum(first + 8u * static_cast<uint32_t>(half), of(half, static_cast<int>(blockIdx.x)));
           float seen[2];
           exchange.see_maxima(first, lane, seen);
           for (int half = 0; half < 2; ++half) {
