@@ -142,7 +142,7 @@ void time_gelu(GpuDevice& device, const GpuFacts& facts, const Product& p, const
   for (int i = 0; i < sets; ++i) {
     calls.push_back(put_product(bench, p, random));
     const cuda::Gemm& call = calls.back();
-    rows.push_back({call.rows, p.m, p.n, call.y, cuda::Format::f32, {}});
+    rows.push_back({call.rows, p.m, p.n, static_cast<const float*>(call.y), {}});
     cuda::Operand& y = rows.back().result.operand;
     y.k = p.n;
     y.data = bench.take<uint8_t>(result);
