@@ -2,24 +2,24 @@
 // them, and bytes (each input read once, each output written once) over the bandwidth of device memory; for products also
 // what their tiles read from the second-level cache and move through shared memory. Arithmetic, not a measurement.
 //   node scripts/cuda-floor.mjs --compress [elements]    (pruning and rounding weights)
-//   node scripts/cuda-floor.mjs [--fast] [--sparse] [hidden layers heads intermediate tokens length]
-// --fast: as WHITTLE_CUDA_INT8=fast has it, attention on the matrix units and float16 where rows wait to be quantized.
+//   node scripts/cuda-floor.mjs [--sparse] [hidden layers heads intermediate tokens length]
 // --sparse: as if weights were 2:4 sparse and multiplied by mma.sp, which whittle does not do.
-const fast = process.argv.includes('--fast');
 const sparse = process.argv.includes('--sparse');
 const [hidden = 1024, layers = 24, heads = 16, inner = 4096, tokens = 32768, length = 180] = process.argv
   .slice(2)
   .filter((argument) => !argument.startsWith('--'))
   .map(Number);
-const wide = fast ? 2 : 4; // bytes of an element that waits to be quantized
+const wide = 4; // bytes of an element that waits to be quantized
 
 // H100 SXM, by its data sheet, dense; the cache's rate is an assumption (published measurements give 5.5 to 7 TB/s).
-const gpu = { int8: 1979e12, half: 989e12, float: 66.9e12, memory: 3.35e12, cache: 5.5e12 };
+const gpu = { int8: 1979e12, memory: 3.35e12, cache: 5.5e12 };
 const clock = 132 * 1.755e9; // cycles of all multiprocessors: 128 bytes of shared memory and 128 threads' instructions each
 // What is expected of each kind of kernel, as a share of its floor's rate: an assumption until measured.
 const share = { product: 0.7, attention: 0.5, memory: 0.85, shared: 0.9, issue: 0.6 };
-// Instructions for each sum of an epilogue (node scripts/cuda-instructions.mjs), with two outliers a row or with offsets.
+// Instructions for each sum of an epilogue (node scripts/cuda-instructions.mjs), with two outliers a row or with offsets;
+// and of the one whose results are bytes with a scale a head.
 const epilogue = 14;
+const headsEpilogue = 19;
 
 // Half of the values, and two bits each that say where they stand.
 const weights = sparse ? 0.5 + 0.125 : 1;
@@ -28,7 +28,7 @@ const weights = sparse ? 0.5 + 0.125 : 1;
  * the products of other tiles. Others by gemm_wgmma.cuh: tiles of 128 x 256, whose epilogue no product of the block runs
  * beside.
  */
-function product(name, n, k, rowBytes) {
+function product(name, n, k, rowBytes, instructions = epilogue) {
   const panels = k <= 1024;
   const [height, width] = panels ? [64, 128] : [128, 256];
   const steps = (tokens * n * k) / (height * width * 128); // of 128 bytes of k
@@ -36,7 +36,7 @@ function product(name, n, k, rowBytes) {
   // Panels stay; of other W two blocks fetch half each, for both.
   const fetched = (panels ? height : height + (weights * width) / 2) * 128;
   const read = 4 * (height / 64) * (64 + width) * 32; // four multiplications of 32 bytes for each 64 rows
-  const issue = (tokens * n * epilogue) / (128 * clock);
+  const issue = (tokens * n * instructions) / (128 * clock);
   return {
     name: `${name} ${tokens} x ${n} x ${k}`,
     operations: 2 * tokens * n * k,
@@ -62,47 +62,33 @@ const rows = (name, bytesAToken, instructions) => ({
   kind: 'memory',
 });
 
-/** Instructions of attention.cu's warps, of 16 queries each: before and after the keys, a tile of 64 keys, its masks. */
-function fastAttention() {
-  const warps = (heads * tokens * Math.ceil(length / 16)) / length;
-  const tile = 207 + (2.53 * hidden) / heads;
-  return warps * (495 + tile * Math.ceil(length / 64) + (length % 64 === 0 ? 0 : 130));
-}
-
-// Share of a scheduler's cycles in which loops of independent multiply-adds are expected to issue: a guess, as `share`.
-const multiplyAddIssue = 0.85;
-
 /**
- * Instructions of attention_rows_bf16.cu's warps, of 16 queries each: loops of 144 for 128 multiply-adds (heads of 64), of
- * about half where a warp has 8 queries or fewer, and what a tile of 64 keys takes beside them. Scores of all but three
- * tiles are computed twice. Warps without queries help with copies.
+ * Instructions of attention_s8.cu's warps, of 16 queries each: around the keys, and for each 32 of them, up to 192 (128 where
+ * heads are wide). Those behind come in further chunks, and are multiplied twice. Warps without queries help with copies.
  */
-function exactAttention() {
+function attentionInstructions() {
   const size = hidden / heads;
-  const tiles = Math.ceil(length / 64);
-  const again = Math.max(tiles - 3, 0);
-  const last = length % 64;
-  const halves = last > 0 && last <= 32 ? 1 : 0; // tiles of which half the keys are enough
-  const loops = (tiles + again - halves / 2) * 36 * size + Math.ceil(length / 4) * (2.125 * size + 8);
-  const others = 500 + 800 * tiles + 330 * again + (last === 0 ? 0 : 139);
+  const units = Math.ceil(length / 32);
+  const kept = size > 64 ? 4 : 6;
+  const chunks = Math.ceil(units / kept) - 1; // further ones
   const warps = Math.ceil(length / 16);
-  const few = length % 16 > 0 && length % 16 <= 8 ? 0.46 * loops : 0;
-  const idle = (4 * tiles - warps) * (110 + 165 * (2 * tiles + again));
-  return ((heads * tokens) / length) * (warps * (others + loops) - few + idle);
+  const idle = 4 * Math.ceil(length / 64) - warps;
+  const keys = (311 + 0.33 * size) * units + 110 * Math.max(units - kept, 0);
+  return ((heads * tokens) / length) * (warps * (400 + 2.4 * size + keys + 480 * chunks) + idle * (350 + 480 * chunks));
 }
 
 const kernels = [
-  product('query, key, value', 3 * hidden, hidden, hidden + 6 * hidden),
+  product('query, key, value', 3 * hidden, hidden, hidden + 3 * hidden + 12 * heads, headsEpilogue),
   {
     name: `attention, ${heads} heads, length ${length}`,
     operations: 4 * tokens * length * hidden,
-    rate: fast ? gpu.half : gpu.float,
-    bytes: tokens * (6 * hidden + wide * hidden),
-    cached: (tokens * (length / 64) * 4 * hidden * 64) / length + tokens * wide * hidden,
+    rate: gpu.int8,
+    bytes: tokens * (3 * hidden + 12 * heads + wide * hidden),
+    cached: (tokens * (length / 64) * 2 * hidden * 64) / length + tokens * wide * hidden,
     shared: 0,
-    issue: (fast ? fastAttention() : exactAttention()) / (4 * clock),
+    issue: attentionInstructions() / (4 * clock),
     alone: 0,
-    kind: fast ? 'attention' : 'multiplyAdds',
+    kind: 'attention',
   },
   rows('quantize attention', wide * hidden + hidden, 90 + 0.23 * hidden),
   product('attention output', hidden, hidden, hidden + 4 * hidden + 4 * hidden),
@@ -134,7 +120,7 @@ for (const { name, operations, rate, bytes, cached, shared, issue, alone, kind }
       byBytes / share.memory,
       byCache,
       shared / share.shared,
-      issue / (kind === 'multiplyAdds' ? multiplyAddIssue : share.issue),
+      issue / share.issue,
     ) +
     alone / share.issue;
   total.floor += floor;
