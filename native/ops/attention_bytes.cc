@@ -12,7 +12,7 @@ constexpr int64_t kTokensPerTask = 256;    // work of at least this many queries
 constexpr int64_t kBlockBytes = 24 << 10;  // of products of a block of queries: they stay in the first-level cache
 constexpr int64_t kMostBlockRows = 96;
 
-// The memory of one head of one sequence.
+// The memory that the heads of one sequence use one after the other.
 struct HeadBuffers {
   int64_t rows;  // of a block of queries
   int64_t products_stride, weights_stride;
@@ -57,14 +57,19 @@ struct Head {
   int64_t out_stride;
 };
 
-void attend(const Head& a, const KernelTable& kernels, Arena& arena) {
-  const Arena::Scope scope(arena);
-  const HeadBuffers t(a.length, a.head_size, kernels, arena);
+// Scales are not negative, so that their bits are in their order: no chain of comparisons that wait for each other.
+float largest_scale(const float* scales, int64_t count) {
+  int32_t largest = 0;
+  for (int64_t i = 0; i < count; ++i) largest = std::max(largest, std::bit_cast<int32_t>(scales[i]));
+  return std::bit_cast<float>(largest);
+}
+
+void attend(const Head& a, const HeadBuffers& t, const KernelTable& kernels) {
   const auto& product = kernels.gemm_s8;
   product.pack(a.k, a.stride, 1, a.length, a.head_size, 0, a.length, t.keys);
   product.pack_unsigned(a.v, 1, a.stride, a.head_size, a.length, 0, a.head_size, t.values);
 
-  const float largest = *std::max_element(a.v_scales, a.v_scales + a.length);
+  const float largest = largest_scale(a.v_scales, a.length);
   const float inverse = largest == 0 ? 0.0f : 1 / largest;
   for (int64_t j = 0; j < a.length; ++j) {
     const float ratio = a.v_scales[j] * inverse;
@@ -95,16 +100,22 @@ void attend(const Head& a, const KernelTable& kernels, Arena& arena) {
 }  // namespace
 
 void attention_bytes(const AttentionBytes& a, const Context& context) {
-  const auto run_head = [&](int64_t sequence, int64_t index) {
+  // Heads [first, last) of one sequence.
+  const auto attend_heads = [&](int64_t sequence, int64_t first, int64_t last) {
     const int64_t begin = a.offsets[sequence], length = a.offsets[sequence + 1] - begin;
     if (length == 0) return;
-    const int64_t at = begin * a.stride + index * a.head_size, scales_at = index * a.scale_stride + begin;
-    ScoreBias bias = {a.bias.data, -1};  // seen from query 0 and key 0
-    if (bias.data) bias.data += index * a.bias.width() + a.bias.max_distance - 1;
-    attend({a.q + at, a.k + at, a.v + at, a.stride, a.q_scales + scales_at, a.k_scales + scales_at,
-            a.v_scales + scales_at, a.first_only ? 1 : length, length, a.head_size, bias.data ? &bias : nullptr,
-            a.out + begin * a.out_stride + index * a.head_size, a.out_stride},
-           context.kernels, thread_arena());
+    Arena& arena = thread_arena();
+    const Arena::Scope scope(arena);
+    const HeadBuffers buffers(length, a.head_size, context.kernels, arena);
+    for (int64_t head = first; head < last; ++head) {
+      const int64_t at = begin * a.stride + head * a.head_size, scales_at = head * a.scale_stride + begin;
+      ScoreBias bias = {a.bias.data, -1};  // seen from query 0 and key 0
+      if (bias.data) bias.data += head * a.bias.width() + a.bias.max_distance - 1;
+      attend({a.q + at, a.k + at, a.v + at, a.stride, a.q_scales + scales_at, a.k_scales + scales_at,
+              a.v_scales + scales_at, a.first_only ? 1 : length, length, a.head_size, bias.data ? &bias : nullptr,
+              a.out + begin * a.out_stride + head * a.head_size, a.out_stride},
+             buffers, context.kernels);
+    }
   };
   const int64_t units = a.sequences * a.heads;
   if (units == 0) return;
@@ -113,7 +124,11 @@ void attention_bytes(const AttentionBytes& a, const Context& context) {
       std::clamp<int64_t>(kTokensPerTask / mean_length, 1, std::max<int64_t>(1, units / context.threads));
   context.pool.run((units + grain - 1) / grain, context.threads, [&](int64_t task) {
     const int64_t end = std::min((task + 1) * grain, units);
-    for (int64_t unit = task * grain; unit < end; ++unit) run_head(unit / a.heads, unit % a.heads);
+    for (int64_t unit = task * grain; unit < end;) {
+      const int64_t sequence = unit / a.heads, last = std::min(end, (sequence + 1) * a.heads);
+      attend_heads(sequence, unit - sequence * a.heads, last - sequence * a.heads);
+      unit = last;
+    }
   });
 }
 

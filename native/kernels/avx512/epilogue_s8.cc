@@ -36,65 +36,76 @@ inline void fetch(const void* p) {
   _mm_prefetch(p, _MM_HINT_T1);
 }
 
-// Columns [j, j + 64) of all rows: what belongs to columns stays in registers.
-template <Activation act, bool with_offsets>
-void finish_64_columns(const SumsS8& s, int64_t j, int64_t rows, const float* bias, const float* residual,
-                       int64_t residual_stride, float* y, int64_t y_stride) {
-  __m512 scales[4], biases[4];
-  __m512i column_sums[4];
+// Columns [j, j + 16 kVectors) of all rows: what belongs to columns stays in registers.
+template <int kVectors, Activation act, bool with_offsets>
+void finish_columns_of_rows(const SumsS8& s, int64_t j, int64_t rows, const float* bias, const float* residual,
+                            int64_t residual_stride, float* y, int64_t y_stride) {
+  __m512 scales[kVectors], biases[kVectors];
+  __m512i column_sums[kVectors];
 #pragma GCC unroll 4
-  for (int v = 0; v < 4; ++v) {
+  for (int v = 0; v < kVectors; ++v) {
     scales[v] = _mm512_loadu_ps(s.column_scales + j + v * 16);
     biases[v] = bias ? _mm512_loadu_ps(bias + j + v * 16) : _mm512_set1_ps(-0.0f);  // x + -0 is x
     if (with_offsets) column_sums[v] = _mm512_loadu_si512(s.column_sums + j + v * 16);
-    fetch(s.column_scales + j + 64 + v * 16);
-    if (bias) fetch(bias + j + 64 + v * 16);
-    if (with_offsets) fetch(s.column_sums + j + 64 + v * 16);
+    fetch(s.column_scales + j + 16 * kVectors + v * 16);
+    if (bias) fetch(bias + j + 16 * kVectors + v * 16);
+    if (with_offsets) fetch(s.column_sums + j + 16 * kVectors + v * 16);
   }
   for (int64_t r = 0; r < rows; ++r) {
     const int32_t* from = s.sums + r * s.stride + j;
     float* to = y + r * y_stride + j;
-    __m512i sums[4];
+    __m512i sums[kVectors];
 #pragma GCC unroll 4
-    for (int v = 0; v < 4; ++v) sums[v] = _mm512_loadu_si512(from + v * 16);
+    for (int v = 0; v < kVectors; ++v) sums[v] = _mm512_loadu_si512(from + v * 16);
     if (with_offsets) {
       const __m512i offset = _mm512_set1_epi32(s.offsets[r]);
 #pragma GCC unroll 4
-      for (int v = 0; v < 4; ++v) sums[v] = _mm512_add_epi32(sums[v], _mm512_mullo_epi32(offset, column_sums[v]));
+      for (int v = 0; v < kVectors; ++v)
+        sums[v] = _mm512_add_epi32(sums[v], _mm512_mullo_epi32(offset, column_sums[v]));
     } else if (s.outliers) {
       const RowOutliers& outliers = s.outliers[r];
       for (int i = 0; i < outliers.count; ++i) {
         const int8_t* column = s.columns + outliers.columns[i] * s.columns_stride + j;
         const __m512i value = outlier_value(outliers.values[i]);
-        fetch(column + 64);
+        fetch(column + 16 * kVectors);
 #pragma GCC unroll 4
-        for (int v = 0; v < 4; ++v) {
+        for (int v = 0; v < kVectors; ++v) {
           sums[v] = _mm512_add_epi32(sums[v], outlier_product(column, v * 16, 0xffff, value));
         }
       }
     }
     const __m512 row_scale = _mm512_set1_ps(s.row_scales[r]);
-    __m512 x[4];
+    __m512 x[kVectors];
 #pragma GCC unroll 4
-    for (int v = 0; v < 4; ++v) {
+    for (int v = 0; v < kVectors; ++v) {
       const __m512 scaled = _mm512_mul_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sums[v]), row_scale), scales[v]);
       x[v] = activate<act>(_mm512_add_ps(scaled, biases[v]));
     }
     if (residual) {
       const float* added = residual + r * residual_stride + j;
 #pragma GCC unroll 4
-      for (int v = 0; v < 4; ++v) x[v] = _mm512_add_ps(x[v], _mm512_loadu_ps(added + v * 16));
+      for (int v = 0; v < kVectors; ++v) x[v] = _mm512_add_ps(x[v], _mm512_loadu_ps(added + v * 16));
     }
 #pragma GCC unroll 4
-    for (int v = 0; v < 4; ++v) _mm512_storeu_ps(to + v * 16, x[v]);
+    for (int v = 0; v < kVectors; ++v) _mm512_storeu_ps(to + v * 16, x[v]);
   }
 }
 
-template <Activation act>
-void finish_64_columns(const SumsS8& s, int64_t j, int64_t rows, const float* bias, const float* residual,
-                       int64_t residual_stride, float* y, int64_t y_stride) {
-  const auto finish = s.offsets ? finish_64_columns<act, true> : finish_64_columns<act, false>;
-  finish(s, j, rows, bias, residual, residual_stride, y, y_stride);
+template <int kVectors>
+void finish_columns_of_rows(const SumsS8& s, int64_t j, int64_t rows, const float* bias, Activation act,
+                            const float* residual, int64_t residual_stride, float* y, int64_t y_stride) {
+  const auto finish = [&]<Activation kAct>() {
+    const auto kernel =
+        s.offsets ? finish_columns_of_rows<kVectors, kAct, true> : finish_columns_of_rows<kVectors, kAct, false>;
+    kernel(s, j, rows, bias, residual, residual_stride, y, y_stride);
+  };
+  if (act == Activation::gelu) {
+    finish.template operator()<Activation::gelu>();
+  } else if (act == Activation::tanh) {
+    finish.template operator()<Activation::tanh>();
+  } else {
+    finish.template operator()<Activation::none>();
+  }
 }
 
 void finish_narrow(const SumsS8& s, int64_t rows, int64_t cols, const float* bias, Activation act,
@@ -135,11 +146,12 @@ void finish_narrow(const SumsS8& s, int64_t rows, int64_t cols, const float* bia
 
 void epilogue_s8(const SumsS8& s, int64_t rows, int64_t cols, const float* bias, Activation act, const float* residual,
                  int64_t residual_stride, float* y, int64_t y_stride) {
-  const auto finish = act == Activation::gelu   ? finish_64_columns<Activation::gelu>
-                      : act == Activation::tanh ? finish_64_columns<Activation::tanh>
-                                                : finish_64_columns<Activation::none>;
+  const auto finish = [&]<int kVectors>(int64_t j) {
+    finish_columns_of_rows<kVectors>(s, j, rows, bias, act, residual, residual_stride, y, y_stride);
+  };
   int64_t j = 0;
-  for (; j + 64 <= cols; j += 64) finish(s, j, rows, bias, residual, residual_stride, y, y_stride);
+  for (; j + 64 <= cols; j += 64) finish.template operator()<4>(j);
+  for (; j + 32 <= cols; j += 32) finish.template operator()<2>(j);
   if (j == cols) return;
   SumsS8 rest = s;
   rest.sums += j;

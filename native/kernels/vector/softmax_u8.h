@@ -7,7 +7,7 @@
 
 namespace whittle::vector {
 
-// What rows of products, a sequence of keys and perhaps a bias make exponents of; see kernels/byte_attention.h.
+// Rows of products, a sequence of keys and perhaps a bias; see kernels/byte_attention.h.
 template <typename F, bool kBias>
 struct ByteSoftmax {
   using Register = typename F::Register;
@@ -15,12 +15,12 @@ struct ByteSoftmax {
   const float* value_ratios;
   const float* value_logarithms;
   int64_t length;
-  // Of one row; shift comes off its exponents, and top goes into its weights.
-  Register row_scale, shift, top;
+  // Of one row; shift comes off its exponents, top goes into its weights.
   const int32_t* products;
   const float* bias;
+  Register row_scale, shift, top;
 
-  // Of keys from j on, `lanes` (0 to F::width) of them if kPartial: before the maximum comes off, and without a bias
+  // Of keys from j on, `lanes` (1 to F::width) of them if kPartial: before the maximum comes off, and without a bias
   // before the row's scale comes in.
   template <bool kPartial>
   Register exponent(int64_t j, int64_t lanes) const {
@@ -60,36 +60,49 @@ struct ByteSoftmax {
     return {F::maximum(first.exponent, second.exponent), F::maximum(first.weight, second.weight)};
   }
 
-  static Register power_of_two(Register y) {
+  // What comes next is done step by step for all vectors, since the steps of one wait for each other.
+  template <typename Step>
+  static void each(int vectors, const Step& step) {
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; ++v) step(v);
+  }
+
+  // 2^y in place.
+  template <int kVectors>
+  static void power_of_two(Register (&y)[kVectors]) {
     const Register rounding = F::all(kRounding);
-    y = F::maximum(y, F::all(kLowestExponent));
-    const Register shifted = F::add(y, rounding), f = F::subtract(y, F::subtract(shifted, rounding));
-    Register p = F::multiply_add(F::all(kPowerOfTwo[3]), f, F::all(kPowerOfTwo[2]));
-    p = F::multiply_add(p, f, F::all(kPowerOfTwo[1]));
-    p = F::multiply_add(p, f, F::all(kPowerOfTwo[0]));
-    return F::times_power_of_two(p, shifted);
+    Register whole[kVectors], p[kVectors];
+    each(kVectors, [&](int v) { y[v] = F::maximum(y[v], F::all(kLowestExponent)); });
+    each(kVectors, [&](int v) { whole[v] = F::add(y[v], rounding); });
+    each(kVectors, [&](int v) { p[v] = F::subtract(whole[v], rounding); });
+    each(kVectors, [&](int v) { y[v] = F::subtract(y[v], p[v]); });
+    each(kVectors, [&](int v) { p[v] = F::multiply_add(F::all(kPowerOfTwo[3]), y[v], F::all(kPowerOfTwo[2])); });
+    each(kVectors, [&](int v) { p[v] = F::multiply_add(p[v], y[v], F::all(kPowerOfTwo[1])); });
+    each(kVectors, [&](int v) { p[v] = F::multiply_add(p[v], y[v], F::all(kPowerOfTwo[0])); });
+    each(kVectors, [&](int v) { y[v] = F::times_power_of_two(p[v], whole[v]); });
   }
 
   // Weights of keys from j on, the last vector as far as there are keys if kPartial. Adds to the sum of exponentials,
   // of which each lane brings kRoundingBits along.
   template <int kVectors, bool kPartial>
   Register part(int64_t j, uint8_t* weights, Register sum) const {
-    const Register rounding = F::all(kRounding), unit = F::all(kExponentialScale);
-    Register bytes[kVectors];
-    const auto one = [&]<bool kLast>(int v) {
-      const int64_t at = j + v * F::width, lanes = length - at;
-      const Register x = exponent<kLast>(at, lanes);
-      Register e = power_of_two(kBias ? F::subtract(x, shift) : F::multiply_add(x, row_scale, shift));
-      if constexpr (kLast) e = F::first_of(lanes, e, F::zero());
-      sum = F::add_bits(sum, F::multiply_add(e, unit, rounding));
-      const Register ratio = kLast ? F::load_first(value_ratios + at, lanes) : F::load(value_ratios + at);
-      bytes[v] = F::multiply_add(F::multiply(e, top), ratio, rounding);
-    };
     constexpr int kWhole = kPartial ? kVectors - 1 : kVectors;
-#pragma GCC unroll 4
-    for (int v = 0; v < kWhole; ++v) one.template operator()<false>(v);
-    if constexpr (kPartial) one.template operator()<true>(kWhole);
-    F::template store_low_bytes<kVectors>(weights + j, bytes);
+    const Register rounding = F::all(kRounding), unit = F::all(kExponentialScale);
+    const int64_t last = j + kWhole * F::width, lanes = length - last;
+    Register e[kVectors], ratios[kVectors];
+    each(kWhole, [&](int v) { e[v] = exponent<false>(j + v * F::width, F::width); });
+    if constexpr (kPartial) e[kWhole] = exponent<true>(last, lanes);
+    each(kVectors, [&](int v) { e[v] = kBias ? F::subtract(e[v], shift) : F::multiply_add(e[v], row_scale, shift); });
+    power_of_two(e);
+    each(kWhole, [&](int v) { ratios[v] = F::load(value_ratios + j + v * F::width); });
+    if constexpr (kPartial) {
+      e[kWhole] = F::first_of(lanes, e[kWhole], F::zero());
+      ratios[kWhole] = F::load_first(value_ratios + last, lanes);
+    }
+    each(kVectors, [&](int v) { sum = F::add_bits(sum, F::multiply_add(e[v], unit, rounding)); });
+    each(kVectors, [&](int v) { e[v] = F::multiply(e[v], top); });
+    each(kVectors, [&](int v) { e[v] = F::multiply_add(e[v], ratios[v], rounding); });
+    F::template store_low_bytes<kVectors>(weights + j, e);
     return sum;
   }
 
@@ -112,7 +125,7 @@ void softmax_u8(const int32_t* products, int64_t stride, int64_t rows, int64_t l
   using Register = typename F::Register;
   using Softmax = ByteSoftmax<F, kBias>;
   const Register zero = F::zero();
-  Softmax softmax{key_scales, value_ratios, value_logarithms, length, zero, zero, zero, nullptr, nullptr};
+  Softmax softmax{key_scales, value_ratios, value_logarithms, length, nullptr, nullptr, zero, zero, zero};
   const auto turn_to = [&](int64_t r) {
     softmax.products = products + r * stride;
     softmax.row_scale = F::all(row_scales[r]);
@@ -133,11 +146,16 @@ void softmax_u8(const int32_t* products, int64_t stride, int64_t rows, int64_t l
       exponents[i] = highest.exponent;
       row_weights[i] = highest.weight;
     }
-    for (int64_t i = count; i < F::width; ++i) exponents[i] = row_weights[i] = zero;
+    for (int64_t i = count; i < F::width; ++i) {  // anything
+      exponents[i] = exponents[0];
+      row_weights[i] = row_weights[0];
+    }
     Register highest = F::join_lanes(exponents, larger);
     if constexpr (!kBias) highest = F::multiply(highest, F::load_first(row_scales + begin, count));
     const Register shift = F::subtract(highest, F::join_lanes(row_weights, larger));
-    const Register top = F::multiply(F::all(kTopWeight), Softmax::power_of_two(F::minimum(shift, F::all(kMostShift))));
+    Register power[1] = {F::minimum(shift, F::all(kMostShift))};
+    Softmax::power_of_two(power);
+    const Register top = F::multiply(F::all(kTopWeight), power[0]);
     float highests[F::width], tops[F::width];
     F::store(highests, highest);
     F::store(tops, top);
@@ -148,7 +166,7 @@ void softmax_u8(const int32_t* products, int64_t stride, int64_t rows, int64_t l
       softmax.top = F::all(tops[i]);
       sums[i] = softmax.row(weights + (begin + i) * weights_stride);
     }
-    for (int64_t i = count; i < F::width; ++i) sums[i] = zero;
+    for (int64_t i = count; i < F::width; ++i) sums[i] = sums[0];
     const Register total = F::join_lanes(sums, [](Register a, Register b) { return F::add_bits(a, b); });
     const Register sum = F::from_bits(F::add_bits(total, rounding_bits));
     F::store_first(factors + begin, count, F::divide(F::all(kExponentialScale), F::multiply(top, sum)));

@@ -79,13 +79,24 @@ void multiply(const uint8_t* a, int64_t a_stride, const int8_t* w, int64_t panel
       }
     }
   }
+  if (!accumulate && masks[V - 1] == 0xffff) {  // and so are the others
 #pragma GCC unroll 16
-  for (int i = 0; i < R; ++i) {
+    for (int i = 0; i < R; ++i, c += c_stride) {
+#pragma GCC unroll 8
+      for (int v = 0; v < V; ++v) _mm512_storeu_si512(c + v * 16, (__m512i)sums[i][v]);
+    }
+    return;
+  }
+  __mmask16 kept[V];  // what c points to might be the masks, for all the compiler knows
+#pragma GCC unroll 8
+  for (int v = 0; v < V; ++v) kept[v] = masks[v];
+#pragma GCC unroll 16
+  for (int i = 0; i < R; ++i, c += c_stride) {
 #pragma GCC unroll 8
     for (int v = 0; v < V; ++v) {
-      int32_t* out = c + i * c_stride + v * 16;
-      __m512i before = accumulate ? _mm512_maskz_loadu_epi32(masks[v], out) : _mm512_setzero_si512();
-      _mm512_mask_storeu_epi32(out, masks[v], _mm512_add_epi32(before, (__m512i)sums[i][v]));
+      int32_t* out = c + v * 16;
+      __m512i before = accumulate ? _mm512_maskz_loadu_epi32(kept[v], out) : _mm512_setzero_si512();
+      _mm512_mask_storeu_epi32(out, kept[v], _mm512_add_epi32(before, (__m512i)sums[i][v]));
     }
   }
 }
