@@ -17,6 +17,7 @@ struct HeadBuffers {
   int64_t rows;  // of a block of queries
   int64_t products_stride, weights_stride;
   void *keys, *values;   // packed
+  float* key_scales;     // [length]: those of a, where vectors of them lie within lines of the cache
   float* value_ratios;   // [length]
   float* logarithms;     // [length], of those
   float* column_scales;  // [head_size]
@@ -35,6 +36,7 @@ struct HeadBuffers {
     rows = std::clamp(fitting / product.rows * product.rows, product.rows, std::max(kMostBlockRows, product.rows));
     keys = arena.take<uint8_t>(product.packed_bytes(length, head_size));
     values = arena.take<uint8_t>(product.packed_bytes(head_size, length));
+    key_scales = arena.take<float>(length);
     value_ratios = arena.take<float>(length);
     logarithms = arena.take<float>(length);
     column_scales = arena.take<float>(head_size);
@@ -69,6 +71,7 @@ void attend(const Head& a, const HeadBuffers& t, const KernelTable& kernels) {
   product.pack(a.k, a.stride, 1, a.length, a.head_size, 0, a.length, t.keys);
   product.pack_unsigned(a.v, 1, a.stride, a.head_size, a.length, 0, a.head_size, t.values);
 
+  std::copy_n(a.k_scales, a.length, t.key_scales);
   const float largest = largest_scale(a.v_scales, a.length);
   const float inverse = largest == 0 ? 0.0f : 1 / largest;
   for (int64_t j = 0; j < a.length; ++j) {
@@ -79,15 +82,14 @@ void attend(const Head& a, const HeadBuffers& t, const KernelTable& kernels) {
   std::fill_n(t.column_scales, a.head_size, largest);
 
   const float factor = kLog2E * (1 / std::sqrt(static_cast<float>(a.head_size)));
-  const int64_t blocks = (a.queries + t.rows - 1) / t.rows;
-  for (int64_t b = 0; b < blocks; ++b) {
-    const int64_t begin = a.queries * b / blocks, rows = a.queries * (b + 1) / blocks - begin;
+  for (int64_t begin = 0; begin < a.queries; begin += t.rows) {
+    const int64_t rows = std::min(t.rows, a.queries - begin);
     product.run(reinterpret_cast<const uint8_t*>(a.q + begin * a.stride), a.stride, t.keys, rows, a.length, a.head_size,
                 0, a.length, t.products, t.products_stride, false);
     for (int64_t r = 0; r < rows; ++r) t.row_scales[r] = a.q_scales[begin + r] * factor;
     ScoreBias bias{};
     if (a.bias) bias = {a.bias->data + begin * a.bias->stride, a.bias->stride};
-    kernels.softmax_u8(t.products, t.products_stride, rows, a.length, t.row_scales, a.k_scales, t.value_ratios,
+    kernels.softmax_u8(t.products, t.products_stride, rows, a.length, t.row_scales, t.key_scales, t.value_ratios,
                        t.logarithms, a.bias ? &bias : nullptr, t.weights, t.weights_stride, t.factors);
     product.run(t.weights, t.weights_stride, t.values, rows, a.head_size, a.length, 0, a.head_size, t.results,
                 a.head_size, false);
