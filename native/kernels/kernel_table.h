@@ -166,8 +166,8 @@ struct KernelTable {
   // Weights [rows, length] from products of bytes [rows, length], their keys' scales, and their values' scales over the
   // largest of them (ratios) and those ratios' logarithms; and what the weights' products with values are to be
   // multiplied by to be the row's result, but for that largest scale (factors [rows]). bias: seen from the first row
-  // and key 0, or null. Columns from `length` to padded_k(length) may be written.
-  void (*softmax_u8)(const int32_t* products, int64_t stride, int64_t rows, int64_t length, const float* row_scales,
+  // and key 0, or null. Columns from `length` to padded_k(length) may be written, and the products may.
+  void (*softmax_u8)(int32_t* products, int64_t stride, int64_t rows, int64_t length, const float* row_scales,
                      const float* key_scales, const float* value_ratios, const float* value_logarithms,
                      const ScoreBias* bias, uint8_t* weights, int64_t weights_stride, float* factors);
   // Gradients dq, dk, dv (rows `stride` apart like q, k, v, which they may be; overwritten) from dout [length,

@@ -111,8 +111,22 @@ struct Batch {
     const int8_t* q = bytes.data();
     const int64_t hidden = heads * size;
     const PositionBias position_bias = {with_bias ? bias.data() : nullptr, max_distance()};
-    return {q,           q + hidden, q + 2 * hidden, stride,     scales_of(0), scales_of(1),  scales_of(2),
-            scale_stride(), offsets.data(), sequences(), heads, size, out, out_stride, position_bias, first_only};
+    return {q,
+            q + hidden,
+            q + 2 * hidden,
+            stride,
+            scales_of(0),
+            scales_of(1),
+            scales_of(2),
+            scale_stride(),
+            offsets.data(),
+            sequences(),
+            heads,
+            size,
+            out,
+            out_stride,
+            position_bias,
+            first_only};
   }
 };
 
@@ -187,8 +201,8 @@ TEST(attention_bytes, quantize_heads_of_every_isa) {
     for (const int64_t rows : {1, 2, 15, 16, 17, 33}) {
       const int64_t heads = 3, cols = heads * size, stride = cols + 5;
       std::vector<float> x = random_floats(random, rows * stride);
-      for (int64_t c = 0; c < size; ++c) x[static_cast<size_t>(size + c)] = 0;              // a head of zeros
-      for (int64_t c = 0; c < size; ++c) x[static_cast<size_t>(2 * size + c)] *= 1e-38f;    // one that counts as zeros
+      for (int64_t c = 0; c < size; ++c) x[static_cast<size_t>(size + c)] = 0;            // a head of zeros
+      for (int64_t c = 0; c < size; ++c) x[static_cast<size_t>(2 * size + c)] *= 1e-38f;  // one that counts as zeros
       x[0] = -x[0] * 1e6f;
       for (int64_t r = 0; r < rows; ++r) {
         std::vector<int8_t> row(static_cast<size_t>(padded_k(size)));
@@ -232,12 +246,12 @@ TEST(attention_bytes, softmax_of_every_isa) {
     const ScoreBias by_distance{bias.data() + length + rows, -1};
     for (const ScoreBias* choice : {static_cast<const ScoreBias*>(nullptr), &by_distance})
       for (const KernelVariant& variant : kernel_variants()) {
-        const std::string what =
-            variant.name + ", length " + std::to_string(length) + (choice ? ", with bias" : "");
+        const std::string what = variant.name + ", length " + std::to_string(length) + (choice ? ", with bias" : "");
         const int64_t width = padded_k(length);
         Guarded<uint8_t> weights(rows, width, width + 64);
         Guarded<float> factors(1, rows, rows);
-        variant.table->softmax_u8(products.data(), stride, rows, length, row_scales.data(), key_scales.data(),
+        std::vector<int32_t> overwritten = products;
+        variant.table->softmax_u8(overwritten.data(), stride, rows, length, row_scales.data(), key_scales.data(),
                                   ratios.data(), logarithms.data(), choice, weights.data(), width + 64, factors.data());
         weights.check_guards(what);
         factors.check_guards(what);

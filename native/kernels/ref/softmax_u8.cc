@@ -17,7 +17,7 @@ float power_of_two(float y) {
   return std::ldexp(p, static_cast<int>(n));
 }
 
-void softmax_u8(const int32_t* products, int64_t stride, int64_t rows, int64_t length, const float* row_scales,
+void softmax_u8(int32_t* products, int64_t stride, int64_t rows, int64_t length, const float* row_scales,
                 const float* key_scales, const float* value_ratios, const float* value_logarithms,
                 const ScoreBias* bias, uint8_t* weights, int64_t weights_stride, float* factors) {
   for (int64_t r = 0; r < rows; ++r) {

@@ -16,30 +16,29 @@ struct ByteSoftmax {
   const float* value_logarithms;
   int64_t length;
   // Of one row; shift comes off its exponents, top goes into its weights.
-  const int32_t* products;
+  int32_t* products;
+  float* exponents;  // which take the place of the products
   const float* bias;
   Register row_scale, shift, top;
-
-  // Of keys from j on, `lanes` (1 to F::width) of them if kPartial: before the maximum comes off, and without a bias
-  // before the row's scale comes in.
-  template <bool kPartial>
-  Register exponent(int64_t j, int64_t lanes) const {
-    const auto load = [&](const float* p) { return kPartial ? F::load_first(p + j, lanes) : F::load(p + j); };
-    const Register product = kPartial ? F::from_int32_first(products + j, lanes) : F::from_int32(products + j);
-    const Register scaled = F::multiply(product, load(key_scales));
-    if constexpr (!kBias) return scaled;
-    return F::multiply_add(scaled, row_scale, F::multiply(load(bias), F::all(kLog2E)));
-  }
 
   struct Highest {
     Register exponent, weight;  // weight: with the logarithm of the value's ratio
   };
 
+  // Makes exponents of products of keys from j on, `lanes` (1 to F::width) of them if kPartial: before the maximum
+  // comes off, and without a bias before the row's scale comes in.
   template <bool kPartial>
   void raise(Highest& highest, int64_t j, int64_t lanes) const {
-    Register x = exponent<kPartial>(j, lanes);
-    const Register logarithm = kPartial ? F::load_first(value_logarithms + j, lanes) : F::load(value_logarithms + j);
-    Register weight = kBias ? F::add(x, logarithm) : F::multiply_add(x, row_scale, logarithm);
+    const auto load = [&](const float* p) { return kPartial ? F::load_first(p + j, lanes) : F::load(p + j); };
+    const Register product = kPartial ? F::from_int32_first(products + j, lanes) : F::from_int32(products + j);
+    Register x = F::multiply(product, load(key_scales));
+    if constexpr (kBias) x = F::multiply_add(x, row_scale, F::multiply(load(bias), F::all(kLog2E)));
+    if constexpr (kPartial) {
+      F::store_first(exponents + j, lanes, x);
+    } else {
+      F::store(exponents + j, x);
+    }
+    Register weight = kBias ? F::add(x, load(value_logarithms)) : F::multiply_add(x, row_scale, load(value_logarithms));
     if constexpr (kPartial) {
       x = F::first_of(lanes, x, highest.exponent);
       weight = F::first_of(lanes, weight, highest.weight);
@@ -90,8 +89,8 @@ struct ByteSoftmax {
     const Register rounding = F::all(kRounding), unit = F::all(kExponentialScale);
     const int64_t last = j + kWhole * F::width, lanes = length - last;
     Register e[kVectors], ratios[kVectors];
-    each(kWhole, [&](int v) { e[v] = exponent<false>(j + v * F::width, F::width); });
-    if constexpr (kPartial) e[kWhole] = exponent<true>(last, lanes);
+    each(kWhole, [&](int v) { e[v] = F::load(exponents + j + v * F::width); });
+    if constexpr (kPartial) e[kWhole] = F::load_first(exponents + last, lanes);
     each(kVectors, [&](int v) { e[v] = kBias ? F::subtract(e[v], shift) : F::multiply_add(e[v], row_scale, shift); });
     power_of_two(e);
     each(kWhole, [&](int v) { ratios[v] = F::load(value_ratios + j + v * F::width); });
@@ -119,26 +118,25 @@ struct ByteSoftmax {
 };
 
 template <typename F, bool kBias>
-void softmax_u8(const int32_t* products, int64_t stride, int64_t rows, int64_t length, const float* row_scales,
+void softmax_u8(int32_t* products, int64_t stride, int64_t rows, int64_t length, const float* row_scales,
                 const float* key_scales, const float* value_ratios, const float* value_logarithms,
                 const ScoreBias* bias, uint8_t* weights, int64_t weights_stride, float* factors) {
   using Register = typename F::Register;
   using Softmax = ByteSoftmax<F, kBias>;
   const Register zero = F::zero();
-  Softmax softmax{key_scales, value_ratios, value_logarithms, length, nullptr, nullptr, zero, zero, zero};
+  Softmax softmax{key_scales, value_ratios, value_logarithms, length, nullptr, nullptr, nullptr, zero, zero, zero};
   const auto turn_to = [&](int64_t r) {
     softmax.products = products + r * stride;
+    softmax.exponents = reinterpret_cast<float*>(softmax.products);
     softmax.row_scale = F::all(row_scales[r]);
     if constexpr (kBias) softmax.bias = bias->data + r * bias->stride;
   };
-  const auto larger = [](Register a, Register b) { return F::maximum(a, b); };
   const int64_t lanes = (length + F::width - 1) / F::width * F::width;
   const Register rounding_bits =
       F::all_bits(static_cast<int32_t>(0u - static_cast<uint32_t>(kRoundingBits) * static_cast<uint32_t>(lanes)));
-  // As many rows together as a vector has lanes, which takes what is left of each in the end. And no row's exponentials
-  // wait for its maxima then.
-  for (int64_t begin = 0; begin < rows; begin += F::width) {
-    const int64_t count = rows - begin < F::width ? rows - begin : F::width;
+  // A vector has a lane for each of `count` rows, and takes what is left of them in the end.
+  const auto find_highest = [&](int64_t begin, int64_t count, float* highests, float* tops) {
+    const auto larger = [](Register a, Register b) { return F::maximum(a, b); };
     Register exponents[F::width], row_weights[F::width];
     for (int64_t i = 0; i < count; ++i) {
       turn_to(begin + i);
@@ -155,10 +153,10 @@ void softmax_u8(const int32_t* products, int64_t stride, int64_t rows, int64_t l
     const Register shift = F::subtract(highest, F::join_lanes(row_weights, larger));
     Register power[1] = {F::minimum(shift, F::all(kMostShift))};
     Softmax::power_of_two(power);
-    const Register top = F::multiply(F::all(kTopWeight), power[0]);
-    float highests[F::width], tops[F::width];
     F::store(highests, highest);
-    F::store(tops, top);
+    F::store(tops, F::multiply(F::all(kTopWeight), power[0]));
+  };
+  const auto weigh = [&](int64_t begin, int64_t count, const float* highests, const float* tops) {
     Register sums[F::width];
     for (int64_t i = 0; i < count; ++i) {
       turn_to(begin + i);
@@ -169,13 +167,26 @@ void softmax_u8(const int32_t* products, int64_t stride, int64_t rows, int64_t l
     for (int64_t i = count; i < F::width; ++i) sums[i] = sums[0];
     const Register total = F::join_lanes(sums, [](Register a, Register b) { return F::add_bits(a, b); });
     const Register sum = F::from_bits(F::add_bits(total, rounding_bits));
-    F::store_first(factors + begin, count, F::divide(F::all(kExponentialScale), F::multiply(top, sum)));
+    const Register factor = F::divide(F::all(kExponentialScale), F::multiply(F::load(tops), sum));
+    F::store_first(factors + begin, count, factor);
+  };
+  // What the exponentials of some rows wait for is found long before: for many rows at once.
+  constexpr int64_t kMostRows = 4 * F::width;
+  float highests[kMostRows], tops[kMostRows];
+  for (int64_t begin = 0; begin < rows; begin += kMostRows) {
+    const int64_t end = rows - begin < kMostRows ? rows : begin + kMostRows;
+    const auto for_each_vector_of_rows = [&](const auto& work) {
+      for (int64_t r = begin; r < end; r += F::width)
+        work(r, end - r < F::width ? end - r : F::width, highests + r - begin, tops + r - begin);
+    };
+    for_each_vector_of_rows(find_highest);
+    for_each_vector_of_rows(weigh);
   }
 }
 
 // With a bias and without.
 template <typename F>
-void softmax_u8(const int32_t* products, int64_t stride, int64_t rows, int64_t length, const float* row_scales,
+void softmax_u8(int32_t* products, int64_t stride, int64_t rows, int64_t length, const float* row_scales,
                 const float* key_scales, const float* value_ratios, const float* value_logarithms,
                 const ScoreBias* bias, uint8_t* weights, int64_t weights_stride, float* factors) {
   const auto kernel = bias ? softmax_u8<F, true> : softmax_u8<F, false>;
