@@ -34,6 +34,7 @@ struct PackedProduct {
   void (*pack)(const TW* w, int64_t row_stride, int64_t column_stride, int64_t n, int64_t k, int64_t n_begin,
                int64_t n_end, void* packed);
   // c: [m, n_end - n_begin] written at c[row * c_stride + (column - n_begin)]. accumulate: adds to c.
+  // n_end may go on to the next multiple of 16 behind n, as if W had rows of zeros there.
   void (*run)(const TA* a, int64_t a_stride, const void* packed, int64_t m, int64_t n, int64_t k, int64_t n_begin,
               int64_t n_end, TC* c, int64_t c_stride, bool accumulate);
   // A block of rows takes as long as one of the next multiple of this many.

@@ -29,7 +29,7 @@ struct HeadBuffers {
 
   HeadBuffers(int64_t length, int64_t head_size, const KernelTable& kernels, Arena& arena) {
     const auto& product = kernels.gemm_s8;
-    products_stride = (length + 15) / 16 * 16;
+    products_stride = (length + 15) / 16 * 16;  // all columns of products, so that none is masked
     weights_stride = padded_k(length);
     // A multiple of what the product computes at once.
     const int64_t fitting = kBlockBytes / (products_stride * static_cast<int64_t>(sizeof(int32_t)));
@@ -85,7 +85,7 @@ void attend(const Head& a, const HeadBuffers& t, const KernelTable& kernels) {
   for (int64_t begin = 0; begin < a.queries; begin += t.rows) {
     const int64_t rows = std::min(t.rows, a.queries - begin);
     product.run(reinterpret_cast<const uint8_t*>(a.q + begin * a.stride), a.stride, t.keys, rows, a.length, a.head_size,
-                0, a.length, t.products, t.products_stride, false);
+                0, t.products_stride, t.products, t.products_stride, false);
     for (int64_t r = 0; r < rows; ++r) t.row_scales[r] = a.q_scales[begin + r] * factor;
     ScoreBias bias{};
     if (a.bias) bias = {a.bias->data + begin * a.bias->stride, a.bias->stride};

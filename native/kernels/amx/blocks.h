@@ -57,25 +57,35 @@ void multiply_block(const char* a, int64_t a_bytes, const char* panel, int64_t s
   }
   beside();
   const int64_t first = rows < 16 ? rows : 16;
-  if (!accumulate && columns >= kPanel) {
-    WHITTLE_TILE_STORE(0, c, c_stride * 4);
-    WHITTLE_TILE_STORE(1, c + 16, c_stride * 4);
-    if (two_row_blocks) {
-      WHITTLE_TILE_STORE(2, c + 16 * c_stride, c_stride * 4);
-      WHITTLE_TILE_STORE(3, c + 16 * c_stride + 16, c_stride * 4);
-    }
-    return;
-  }
+  // Tiles of which all columns exist go straight to c.
+  const bool whole = !accumulate && columns >= 16, second_whole = !accumulate && columns >= kPanel;
   alignas(64) TC sums[16 * 16];
-  WHITTLE_TILE_STORE(0, sums, 64);
-  take_tile<Tiles>(sums, first, columns, c, c_stride, accumulate);
-  WHITTLE_TILE_STORE(1, sums, 64);
-  take_tile<Tiles>(sums, first, columns - 16, c + 16, c_stride, accumulate);
+  if (whole) {
+    WHITTLE_TILE_STORE(0, c, c_stride * 4);
+  } else {
+    WHITTLE_TILE_STORE(0, sums, 64);
+    take_tile<Tiles>(sums, first, columns, c, c_stride, accumulate);
+  }
+  if (second_whole) {
+    WHITTLE_TILE_STORE(1, c + 16, c_stride * 4);
+  } else if (columns > 16) {
+    WHITTLE_TILE_STORE(1, sums, 64);
+    take_tile<Tiles>(sums, first, columns - 16, c + 16, c_stride, accumulate);
+  }
   if (!two_row_blocks) return;
-  WHITTLE_TILE_STORE(2, sums, 64);
-  take_tile<Tiles>(sums, rows - 16, columns, c + 16 * c_stride, c_stride, accumulate);
-  WHITTLE_TILE_STORE(3, sums, 64);
-  take_tile<Tiles>(sums, rows - 16, columns - 16, c + 16 * c_stride + 16, c_stride, accumulate);
+  c += 16 * c_stride;
+  if (whole) {
+    WHITTLE_TILE_STORE(2, c, c_stride * 4);
+  } else {
+    WHITTLE_TILE_STORE(2, sums, 64);
+    take_tile<Tiles>(sums, rows - 16, columns, c, c_stride, accumulate);
+  }
+  if (second_whole) {
+    WHITTLE_TILE_STORE(3, c + 16, c_stride * 4);
+  } else if (columns > 16) {
+    WHITTLE_TILE_STORE(3, sums, 64);
+    take_tile<Tiles>(sums, rows - 16, columns - 16, c + 16, c_stride, accumulate);
+  }
 }
 
 // PackedProduct::run and run_beside for elements of `TA`; packed panels are `steps` x 2 tiles.

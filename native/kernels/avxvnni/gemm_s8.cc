@@ -168,6 +168,10 @@ void multiply(const uint8_t* a, int64_t a_stride, const int8_t* w, int64_t panel
   for (int i = 0; i < R; ++i) {
 #pragma GCC unroll 8
     for (int v = 0; v < V; ++v) {
+      if (!accumulate && columns >= V * 8) {
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(c + i * c_stride + v * 8), (__m256i)sums[i][v]);
+        continue;
+      }
       __m256i mask = avx2::first_lanes(columns - v * 8);
       int32_t* to = c + i * c_stride + v * 8;
       Lanes before = accumulate ? (Lanes)_mm256_maskload_epi32(to, mask) : Lanes{};

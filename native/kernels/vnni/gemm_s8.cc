@@ -48,9 +48,10 @@ void pack(const int8_t* w, int64_t row_stride, int64_t column_stride, int64_t n,
 // Accumulators say what their lanes are: GCC would copy accumulators of type __m512i in and out of every dpbusd.
 typedef int32_t Lanes __attribute__((vector_size(64)));
 
-// C[R, V * 16] (+)= A[R, depth] * W^T for V / 2 adjacent panels, `panel_stride` bytes apart; masks: which columns of
-// each 16 exist. From `ahead` on, memory is fetched into the second-level cache, `ahead_step` bytes a step: a part of
-// the panel that comes next, which no prefetcher of the CPU knows of while this one is multiplied again and again.
+// C[R, V * 16] (+)= A[R, depth] * W^T for V / 2 adjacent panels (V = 1: the first half of one), `panel_stride` bytes
+// apart; masks: which columns of each 16 exist. From `ahead` on, memory is fetched into the second-level cache,
+// `ahead_step` bytes a step: a part of the panel that comes next, which no prefetcher of the CPU knows of while this
+// one is multiplied again and again.
 template <int R, int V>
 void multiply(const uint8_t* a, int64_t a_stride, const int8_t* w, int64_t panel_stride, int64_t depth, int32_t* c,
               int64_t c_stride, const __mmask16* masks, bool accumulate, const char* ahead, int64_t ahead_step) {
@@ -110,6 +111,9 @@ constexpr Multiply kOnePanel[kRows + 1] = {
 constexpr int kFewRows = 6;
 constexpr Multiply kTwoPanels[kFewRows + 1] = {nullptr,        multiply<1, 4>, multiply<2, 4>, multiply<3, 4>,
                                                multiply<4, 4>, multiply<5, 4>, multiply<6, 4>};
+constexpr Multiply kHalfPanel[kRows + 1] = {
+    nullptr,        multiply<1, 1>, multiply<2, 1>, multiply<3, 1>,  multiply<4, 1>,  multiply<5, 1>, multiply<6, 1>,
+    multiply<7, 1>, multiply<8, 1>, multiply<9, 1>, multiply<10, 1>, multiply<11, 1>, multiply<12, 1>};
 constexpr int kVeryFewRows = 2;
 constexpr Multiply kFourPanels[kVeryFewRows + 1] = {nullptr, multiply<1, 8>, multiply<2, 8>};
 
@@ -126,7 +130,10 @@ void run(const uint8_t* a, int64_t a_stride, const void* packed, int64_t m, int6
       int64_t columns = n_end - j - v * 16;
       masks[v] = columns >= 16 ? 0xffff : columns > 0 ? static_cast<__mmask16>((1u << columns) - 1) : 0;
     }
-    const Multiply* multiply_rows = together == 4 ? kFourPanels : together == 2 ? kTwoPanels : kOnePanel;
+    const Multiply* multiply_rows = together == 4    ? kFourPanels
+                                    : together == 2  ? kTwoPanels
+                                    : n_end - j > 16 ? kOnePanel
+                                                     : kHalfPanel;
     const int8_t* panel = panels + j / kPanel * panel_stride;
     // The last panel's successor is another matrix or nothing: fetching is harmless.
     const char* next = reinterpret_cast<const char*>(panel + together * panel_stride);
