@@ -10,7 +10,7 @@ namespace whittle::vnni {
 
 namespace {
 
-// 16 bytes from each of p(0) to p(3), one a quarter; kMasked: those that `mask` says, the others are zeros and not
+// 16 bytes from each of p(0) to p(3), one a quarter; kMasked: those that `masks` say, the others are zeros and not
 // read.
 template <bool kMasked, typename Place>
 inline __m512i load_quarters(const Place& p, const __mmask16* masks) {
@@ -35,7 +35,9 @@ inline void groups_of_rows(const int8_t* w, int64_t row_stride, int64_t rows, in
   for (int j = 0; j < 4; ++j) {
     __mmask16 masks[4];
     for (int i = 0; i < 4; ++i) masks[i] = 4 * i + j < rows ? first_16_bytes(columns) : 0;
-    x[j] = load_quarters<kMasked>([&](int i) { return w + (4 * i + j) * row_stride; }, masks);
+    // Rows that do not exist give the address of one that does: where no page is, even a load of nothing takes long.
+    const auto row = [&](int i) { return w + (kMasked && masks[i] == 0 ? 0 : (4 * i + j) * row_stride); };
+    x[j] = load_quarters<kMasked>(row, masks);
   }
   const __m512i low = _mm512_unpacklo_epi32(x[0], x[1]), high = _mm512_unpackhi_epi32(x[0], x[1]);
   const __m512i low2 = _mm512_unpacklo_epi32(x[2], x[3]), high2 = _mm512_unpackhi_epi32(x[2], x[3]);
@@ -51,7 +53,8 @@ inline __m512i group_of_columns(const int8_t* w, int64_t column_stride, int64_t 
   __mmask16 masks[4];
   for (int i = 0; i < 4; ++i) masks[i] = i < columns ? first_16_bytes(rows) : 0;
   // Quarter i: column i. Four rows of all columns into a quarter, then row by row.
-  const __m512i x = load_quarters<kMasked>([&](int i) { return w + i * column_stride; }, masks);
+  const auto column = [&](int i) { return w + (kMasked && masks[i] == 0 ? 0 : i * column_stride); };
+  const __m512i x = load_quarters<kMasked>(column, masks);
   const __m512i quarters = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   const __m512i by_row = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
   return _mm512_shuffle_epi8(_mm512_permutexvar_epi32(quarters, x), by_row);
