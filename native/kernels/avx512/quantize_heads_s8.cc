@@ -6,7 +6,7 @@ namespace whittle::avx512 {
 
 namespace {
 
-using vector::HeadOfRow;
+using vector::HeadsS8;
 
 // Four vectors as 64 bytes.
 inline __m512i bytes_of(__m512i a, __m512i b, __m512i c, __m512i d, __m512i flip) {
@@ -24,32 +24,34 @@ void quantize_heads_s8(const float* x, int64_t x_stride, int64_t rows, int64_t h
                        int8_t* q, int64_t q_stride, float* scales, int64_t scale_stride) {
   const __m512i flips = _mm512_set1_epi8(static_cast<char>(flip));
   const auto whole = [](const float* p, __m512 factor) { return rounded(_mm512_loadu_ps(p), factor); };
-  const auto put_any = [&](const HeadOfRow* all, int64_t count, const float* factors) {
-    for (int64_t i = 0; i < count; ++i) {
+  const auto put_any = [&](const HeadsS8& some, const float* factors) {
+    for (int64_t i = 0; i < some.count; ++i) {
+      const float* from = some.x + i * some.x_step;
+      int8_t* to = some.q + i * some.q_step;
       const __m512 factor = _mm512_set1_ps(factors[i]);
       int64_t c = 0;
       for (; c + 64 <= head_size; c += 64) {
-        const float* from = all[i].x + c;
-        _mm512_storeu_si512(all[i].q + c, bytes_of(whole(from, factor), whole(from + 16, factor),
-                                                   whole(from + 32, factor), whole(from + 48, factor), flips));
+        _mm512_storeu_si512(to + c, bytes_of(whole(from + c, factor), whole(from + c + 16, factor),
+                                             whole(from + c + 32, factor), whole(from + c + 48, factor), flips));
       }
       for (; c < head_size; c += 16) {
         const __mmask16 lanes = Floats::first(head_size - c < 16 ? head_size - c : 16);
-        const __m512i values = rounded(_mm512_maskz_loadu_ps(lanes, all[i].x + c), factor);
+        const __m512i values = rounded(_mm512_maskz_loadu_ps(lanes, from + c), factor);
         const __m128i bytes = _mm_xor_si128(_mm512_cvtepi32_epi8(values), _mm512_castsi512_si128(flips));
-        _mm_mask_storeu_epi8(all[i].q + c, lanes, bytes);
+        _mm_mask_storeu_epi8(to + c, lanes, bytes);
       }
     }
   };
-  const auto put_32 = [&](const HeadOfRow* all, int64_t count, const float* factors) {
-    for (int64_t i = 0; i < count; i += 2) {  // two at once; an odd last one twice
-      const int64_t other = i + 1 < count ? i + 1 : i;
+  const auto put_32 = [&](const HeadsS8& some, const float* factors) {
+    for (int64_t i = 0; i < some.count; i += 2) {  // two at once; an odd last one twice
+      const int64_t other = i + 1 < some.count ? i + 1 : i;
       const __m512 factor = _mm512_set1_ps(factors[i]), other_factor = _mm512_set1_ps(factors[other]);
-      const float *from = all[i].x, *other_from = all[other].x;
+      const float *from = some.x + i * some.x_step, *other_from = some.x + other * some.x_step;
       const __m512i bytes = bytes_of(whole(from, factor), whole(from + 16, factor), whole(other_from, other_factor),
                                      whole(other_from + 16, other_factor), flips);
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(all[i].q), _mm512_castsi512_si256(bytes));
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(all[other].q), _mm512_extracti64x4_epi64(bytes, 1));
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(some.q + i * some.q_step), _mm512_castsi512_si256(bytes));
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(some.q + other * some.q_step),
+                          _mm512_extracti64x4_epi64(bytes, 1));
     }
   };
   const auto quantize = [&](const auto& put) {
