@@ -6,22 +6,20 @@ namespace whittle::cuda {
 
 namespace {
 
-int gemm_bf16_multiprocessors = 1;
-WideClusters gemm_bf16_clusters;
+WgmmaBlocks gemm_bf16_blocks;
 
 void gemm_bf16_mma(const Gemm& g, Stream stream) {
   run_gemm_mma<float>(g, stream);
 }
 
 void gemm_bf16_wgmma(const Gemm& g, Stream stream) {
-  run_gemm_wgmma<float>(g, gemm_bf16_multiprocessors, gemm_bf16_clusters, stream);
+  run_gemm_wgmma<float>(g, gemm_bf16_blocks, stream);
 }
 
 }  // namespace
 
 void add_gemm_bf16(KernelTable& table, const Target& target) {
-  gemm_bf16_multiprocessors = target.multiprocessors;
-  if (target.capability == 90) gemm_bf16_clusters = wide_clusters<float>(target.multiprocessors);
+  if (target.capability == 90) gemm_bf16_blocks = wgmma_blocks<float>(target.multiprocessors);
   table.gemm_bf16 = target.capability == 90 ? gemm_bf16_wgmma : gemm_bf16_mma;
 }
 

@@ -1,6 +1,8 @@
 // What all products do with their sums: scales, outliers, bias, activation, residual, and storing.
 #pragma once
 
+#include <type_traits>
+
 #include "kernels/cuda/gelu.cuh"
 #include "kernels/cuda/launch.cuh"
 
@@ -222,28 +224,28 @@ struct Result {
 };
 
 #if WHITTLE_HAS_WGMMA
-// Fetches rows of a tile's residual into the second-level cache, a few at each step of the tile's multiplication:
-// memory has little to do then, and much when the tile is finished.
-template <Finish kFinish>
+// Fetches rows of a tile's residual into the second-level cache, a few at each step of the tile's multiplication.
 struct ResidualRows {
-  const float* next = nullptr;
-  int left = 0, each = 0;  // rows, in all and a step
-  uint32_t bytes = 0;      // of a row
+  const float* next;
+  int left, each;  // rows, in all and a step
+  uint32_t bytes;  // of a row
 
   __device__ __forceinline__ ResidualRows(const Gemm& g, int64_t all_rows, int64_t row, int rows, int64_t column,
-                                          int columns, int steps) {
-    if constexpr (has_residual(kFinish)) {
-      next = g.residual + row * g.n + column;
-      left = static_cast<int>(all_rows - row < rows ? all_rows - row : rows);
-      each = (rows + steps - 1) / steps;
-      bytes = static_cast<uint32_t>(g.n - column < columns ? g.n - column : columns) * 4;
-    }
-  }
+                                          int columns, int steps)
+      : next(g.residual + row * g.n + column),
+        left(static_cast<int>(all_rows - row < rows ? all_rows - row : rows)),
+        each((rows + steps - 1) / steps),
+        bytes(static_cast<uint32_t>(g.n - column < columns ? g.n - column : columns) * 4) {}
   __device__ __forceinline__ void prefetch(const Gemm& g) {
-    if constexpr (has_residual(kFinish))
-      for (int i = 0; i < each && left > 0; ++i, --left, next += g.n) prefetch_bulk(next, bytes);
+    for (int i = 0; i < each && left > 0; ++i, --left, next += g.n) prefetch_bulk(next, bytes);
   }
 };
+struct NoResidualRows {
+  __device__ __forceinline__ NoResidualRows(const Gemm&, int64_t, int64_t, int, int64_t, int, int) {}
+  __device__ __forceinline__ void prefetch(const Gemm&) {}
+};
+template <Finish kFinish>
+using ResidualRowsOf = std::conditional_t<has_residual(kFinish), ResidualRows, NoResidualRows>;
 #endif
 
 template <Finish kFinish, int kCount, typename Sum>

@@ -2,6 +2,9 @@
 // 1024 bytes. A block keeps its panel and lets the rows of A pass by, 64 after 64, so that only A is read again and
 // again. One warp fills stages; three warpgroups take every third tile of 64 x 128 each, so that while one multiplies,
 // the others finish and store their sums.
+//
+// Blocks whose panels lie side by side form a cluster, pass the same rows by and fetch a part of them each, for all:
+// read by every block, A is what the second-level cache has most to do with.
 #pragma once
 
 #include "kernels/cuda/gemm_heads.cuh"
@@ -53,65 +56,97 @@ struct PanelShared {
 };
 static_assert(PanelShared::bytes(kMostPanelBlocks) <= 227 * 1024);
 
-// Tiles in the order in which they are shared among the blocks: chunk by chunk of A, panel by panel, from the first
-// rows to the last. Each block has an equal run of every chunk's tiles.
+#if WHITTLE_HAS_WGMMA
+// Tiles in the order in which they are shared among the clusters: chunk by chunk of A, panels by panels, from the first
+// rows to the last. Each cluster has an equal run of every chunk's tiles, a block of it those of its panel.
+template <int kCluster>
 struct PanelWalk {
   int panels, row_tiles, chunk;
 
   // visit(panel, first row tile, tiles) for each piece of one panel in this block's runs.
   template <typename Visit>
   __device__ __forceinline__ void pieces(const Visit& visit) const {
-    const int block = static_cast<int>(blockIdx.x), blocks = static_cast<int>(gridDim.x);
+    const uint32_t cluster = blockIdx.x / kCluster, clusters = gridDim.x / kCluster;
+    const int rank = kCluster > 1 ? cluster_rank() : 0;
     for (int first = 0; first < row_tiles; first += chunk) {
-      const int tiles = row_tiles - first < chunk ? row_tiles - first : chunk, all = panels * tiles;
-      const int end = static_cast<int>(int64_t{all} * (block + 1) / blocks);
-      for (int at = static_cast<int>(int64_t{all} * block / blocks); at < end;) {
+      const int tiles = row_tiles - first < chunk ? row_tiles - first : chunk;
+      // A chunk has 2,048 row tiles at most: times panels and clusters that is far below 2^32.
+      const uint32_t all = static_cast<uint32_t>(panels / kCluster * tiles);
+      const int end = static_cast<int>(all * (cluster + 1) / clusters);
+      for (int at = static_cast<int>(all * cluster / clusters); at < end;) {
         const int row = at % tiles, count = tiles - row < end - at ? tiles - row : end - at;
-        visit(at / tiles, first + row, count);
+        visit(at / tiles * kCluster + rank, first + row, count);
         at += count;
       }
     }
   }
 };
 
-#if WHITTLE_HAS_WGMMA
-template <Finish kFinish>
-__device__ __forceinline__ void fill_panels(const Gemm& g, const PanelWalk& walk, int64_t rows,
-                                            const PanelShared& shared) {
-  PanelTurn turn;
-  uint32_t parity = 1;
-  walk.pieces([&](int panel, int first, int count) {
-    const int turns = count * shared.blocks;
-    int filled = 0;
-    const auto fill_until = [&](int end) {
-      for (; filled < end; ++filled, turn.next()) {
-        const int tile = first + filled / shared.blocks, block = filled % shared.blocks, stage = turn.of_stage.stage;
-        const int64_t at = (int64_t{tile / 2} * shared.blocks + block) * kBlockBytes + tile % 2 * kPanelStageBytes;
-        uint64_t* full = shared.full(turn.of_full.stage);
-        barrier_wait(shared.empty(stage), turn.of_stage.parity ^ 1);
+// Stages of A, for one thread. It waits for nothing but that the stage is free in all blocks of the cluster.
+template <int kCluster>
+__device__ __forceinline__ void fill_stages(const Gemm& g, const PanelWalk<kCluster>& walk, const PanelShared& shared) {
+  constexpr int kShare = kPanelStageBytes / kCluster;
+  StageTurn<kPanelStages> turn;
+  int full_turn = 0;
+  walk.pieces([&](int, int first, int count) {
+    for (int tile = first; tile < first + count; ++tile) {
+      const uint8_t* a = g.a.data + int64_t{tile / 2} * shared.blocks * kBlockBytes + tile % 2 * kPanelStageBytes;
+#pragma unroll 1
+      for (int block = shared.blocks; block > 0; --block, a += kBlockBytes, ++full_turn, turn.next()) {
+        uint8_t* stage = shared.stage(turn.stage);
+        uint64_t* full = shared.full(full_turn % kPanelFull);
+        barrier_wait(shared.empty(turn.stage), turn.parity ^ 1);
         barrier_arrive_expect(full, kPanelStageBytes);
-        copy_bulk(shared.stage(stage), g.a.data + at, kPanelStageBytes, full);
-        const int row = block * kPanelRows / shared.blocks, end = (block + 1) * kPanelRows / shared.blocks;
-        ResidualRows<kFinish>(g, rows, int64_t{tile} * kPanelRows + row, end - row, int64_t{panel} * kPanelColumns,
-                              kPanelColumns, 1)
-            .prefetch(g);
+        if constexpr (kCluster == 1) {
+          copy_bulk(stage, a, kPanelStageBytes, full);
+        } else {
+          const int share = cluster_rank() * kShare;
+          copy_bulk_to(stage + share, a + share, kShare, full, (1 << kCluster) - 1);
+        }
       }
-    };
-    // Stages of the last panel's tiles become free without this one: they are filled before it may be.
-    fill_until(turns < kPanelStages ? turns : kPanelStages);
+    }
+  });
+}
+
+// Panel after panel, for another thread.
+template <int kCluster>
+__device__ __forceinline__ void fill_panels(const Gemm& g, const PanelWalk<kCluster>& walk, const PanelShared& shared) {
+  uint32_t parity = 1;
+  walk.pieces([&](int panel, int, int) {
     barrier_wait(shared.panel_empty(), parity);  // Passes at once the first time.
     parity ^= 1;
+#pragma unroll 1
     for (int block = 0; block < shared.blocks; ++block) {
       barrier_arrive_expect(shared.panel_full(block), kBlockBytes);
       copy_bulk(shared.panel(block), g.w + (int64_t{panel} * shared.blocks + block) * kBlockBytes, kBlockBytes,
                 shared.panel_full(block));
     }
-    fill_until(turns);
+  });
+}
+
+// Fetches the residual of each tile into the second-level cache when its first stage is there: memory has little to do
+// while it is multiplied, and much when it is finished. If this thread is far behind it takes an earlier turn's end for
+// that of a tile's first, and catches up.
+template <int kCluster>
+__device__ __forceinline__ void prefetch_residuals(const Gemm& g, const PanelWalk<kCluster>& walk, int rows,
+                                                   const PanelShared& shared) {
+  int turn = 0;
+  walk.pieces([&](int panel, int first, int count) {
+    const int column = panel * kPanelColumns, left = static_cast<int>(g.n) - column;
+    const uint32_t bytes = static_cast<uint32_t>(left < kPanelColumns ? left : kPanelColumns) * 4;
+#pragma unroll 1
+    for (int row = first * kPanelRows; count > 0; --count, turn += shared.blocks) {
+      barrier_wait(shared.full(turn % kPanelFull), static_cast<uint32_t>(turn / kPanelFull & 1));
+      const int end = row + kPanelRows;
+#pragma unroll 1
+      for (; row < end; ++row)
+        if (row < rows) prefetch_bulk(g.residual + row * g.n + column, bytes);
+    }
   });
 }
 
 // sums [64, 128] of the warpgroup = the stages from `turn` on times the panel.
-template <typename Sum>
+template <int kCluster, typename Sum>
 __device__ __forceinline__ void multiply_panel(const PanelShared& shared, PanelTurn turn, bool new_panel,
                                                uint32_t panel_parity, int lane, Sum (&sums)[kPanelColumns / 2]) {
   clear_sums(sums);
@@ -122,17 +157,17 @@ __device__ __forceinline__ void multiply_panel(const PanelShared& shared, PanelT
     start_products(shared.stage(turn.of_stage.stage), shared.panel(block), block > 0, sums);
     if (block > 0) {
       wgmma_wait<1>();
-      if (lane == 0) barrier_arrive(shared.empty(last));
+      free_stage<kCluster>(shared.empty(last), lane);
     }
     last = turn.of_stage.stage;
   }
   wgmma_wait<0>();
   hold_accumulators(sums);
-  if (lane == 0) barrier_arrive(shared.empty(last));
+  free_stage<kCluster>(shared.empty(last), lane);
 }
 
-template <typename Sum, Finish kFinish>
-__device__ __forceinline__ void multiply_panels(const Gemm& g, const PanelWalk& walk, int64_t rows,
+template <typename Sum, Finish kFinish, int kCluster>
+__device__ __forceinline__ void multiply_panels(const Gemm& g, const PanelWalk<kCluster>& walk, int64_t rows,
                                                 const PanelShared& shared) {
   const int thread = static_cast<int>(threadIdx.x), group = thread / 128, lane = thread % 32;
   int tiles_before = 0;
@@ -149,7 +184,8 @@ __device__ __forceinline__ void multiply_panels(const Gemm& g, const PanelWalk& 
       const int64_t row = int64_t{first + tile} * kPanelRows + thread % 128 / 32 * 16 + lane / 4;
       const TileRow pair[2] = {tile_row<Sum>(g, row, rows), tile_row<Sum>(g, row + 8, rows)};  // read meanwhile
       Sum sums[kPanelColumns / 2];
-      multiply_panel(shared, PanelTurn::after((tiles_before + tile) * shared.blocks), tile == own, parity, lane, sums);
+      multiply_panel<kCluster>(shared, PanelTurn::after((tiles_before + tile) * shared.blocks), tile == own, parity,
+                               lane, sums);
       if (tile + kPanelGroups >= count && lane == 0) barrier_arrive(shared.panel_empty());
       finish_tile<kFinish>(g, pair, int64_t{panel} * kPanelColumns, lane, sums);
     }
@@ -159,30 +195,37 @@ __device__ __forceinline__ void multiply_panels(const Gemm& g, const PanelWalk& 
 }
 #endif
 
-template <typename Sum, Finish kFinish>
+template <typename Sum, Finish kFinish, int kCluster>
 __global__ void __launch_bounds__(kPanelThreads, 1) gemm_panels_kernel(const Gemm g) {
 #if WHITTLE_HAS_WGMMA
   const int64_t rows = *g.rows;
   const int thread = static_cast<int>(threadIdx.x), blocks = static_cast<int>(part_blocks(g.a.form, g.a.k));
-  const PanelWalk walk{static_cast<int>((g.n + kPanelColumns - 1) / kPanelColumns),
+  const PanelWalk<kCluster> walk{static_cast<int>((g.n + kPanelColumns - 1) / kPanelColumns),
                        static_cast<int>((rows + kPanelRows - 1) / kPanelRows),
                        static_cast<int>(kPanelChunkBytes / (blocks * kPanelStageBytes))};
   const PanelShared shared{dynamic_shared(), blocks};
   if (thread == 0) {
     for (int i = 0; i < kPanelFull; ++i) barrier_init(shared.full(i), 1);
-    for (int i = 0; i < kPanelStages; ++i) barrier_init(shared.empty(i), 4);  // one a warp that multiplies the stage
+    for (int i = 0; i < kPanelStages; ++i) barrier_init(shared.empty(i), 4 * kCluster);  // a warp that reads it
     for (int i = 0; i < kMostPanelBlocks; ++i) barrier_init(shared.panel_full(i), 1);
     barrier_init(shared.panel_empty(), 4 * kPanelGroups);
     barrier_init_fence();
   }
-  sync_block();
+  if (kCluster > 1)
+    sync_cluster();
+  else
+    sync_block();
   if (thread >= kPanelGroups * 128) {
-    give_registers<24>();
-    if (thread == kPanelGroups * 128) fill_panels<kFinish>(g, walk, rows, shared);
+    give_registers<32>();
+    // A warp each.
+    if (thread == kPanelGroups * 128) fill_stages(g, walk, shared);
+    if (thread == kPanelGroups * 128 + 32) fill_panels(g, walk, shared);
+    if (has_residual(kFinish) && thread == kPanelGroups * 128 + 64) prefetch_residuals(g, walk, static_cast<int>(rows), shared);
   } else {
     take_registers<160>();
     multiply_panels<Sum, kFinish>(g, walk, rows, shared);
   }
+  if (kCluster > 1) sync_cluster();  // Nobody's shared memory goes while others may still arrive there.
 #else
   fail_kernel();
 #endif
@@ -192,12 +235,46 @@ inline bool panels_fit(const Gemm& g) {
   return g.a.form != Form::split && part_blocks(g.a.form, g.a.k) <= kMostPanelBlocks;
 }
 
-template <typename Sum, Finish kFinish>
-void launch_gemm_panels(const Gemm& g, int multiprocessors, Stream stream) {
-  const int64_t tiles =
-      (g.most_rows + kPanelRows - 1) / kPanelRows * ((g.n + kPanelColumns - 1) / kPanelColumns);
-  launch(gemm_panels_kernel<Sum, kFinish>, {tiles < multiprocessors ? tiles : multiprocessors}, kPanelThreads,
+// The results of int8 encoders: others keep to blocks of their own.
+constexpr bool panels_in_clusters(Finish finish) {
+  return finish == Finish::heads || has_residual(finish);
+}
+// How many blocks of panels a GPU has at work at once, in clusters of 2 and of 4.
+struct PanelBlocks {
+  int alone = 1, twos = 0, fours = 0;
+};
+
+template <typename Sum>
+PanelBlocks panel_blocks(int multiprocessors) {
+#if defined(WHITTLE_CUDA_SHIM)
+  const auto whole = [&](int cluster) { return (multiprocessors + cluster - 1) / cluster * cluster; };
+  return {multiprocessors, whole(2), whole(4)};
+#else
+  const int bytes = static_cast<int>(PanelShared::bytes(kMostPanelBlocks));
+  return {multiprocessors,
+          blocks_at_once(gemm_panels_kernel<Sum, Finish::f32_normalized, 2>, 2, kPanelThreads, bytes, multiprocessors),
+          blocks_at_once(gemm_panels_kernel<Sum, Finish::f32_normalized, 4>, 4, kPanelThreads, bytes, multiprocessors)};
+#endif
+}
+
+template <typename Sum, Finish kFinish, int kCluster>
+void launch_panel_clusters(const Gemm& g, int blocks, Stream stream) {
+  const int64_t tiles = (g.most_rows + kPanelRows - 1) / kPanelRows * ((g.n + kPanelColumns - 1) / kPanelColumns);
+  launch(gemm_panels_kernel<Sum, kFinish, kCluster>, {tiles < blocks ? tiles : blocks, 1, kCluster}, kPanelThreads,
          static_cast<int>(PanelShared::bytes(part_blocks(g.a.form, g.a.k))), stream, g);
+}
+
+// The largest clusters whose panels are whole, if they leave few multiprocessors without work.
+template <typename Sum, Finish kFinish>
+void launch_gemm_panels(const Gemm& g, const PanelBlocks& blocks, Stream stream) {
+  if constexpr (panels_in_clusters(kFinish)) {
+    const int64_t panels = (g.n + kPanelColumns - 1) / kPanelColumns;
+    const auto enough = [&](int found) { return found * 10 >= blocks.alone * 9; };
+    if (panels % 4 == 0 && enough(blocks.fours))
+      return launch_panel_clusters<Sum, kFinish, 4>(g, blocks.fours, stream);
+    if (panels % 2 == 0 && enough(blocks.twos)) return launch_panel_clusters<Sum, kFinish, 2>(g, blocks.twos, stream);
+  }
+  launch_panel_clusters<Sum, kFinish, 1>(g, blocks.alone, stream);
 }
 
 }  // namespace whittle::cuda

@@ -42,6 +42,16 @@ __device__ __forceinline__ void start_products(const uint8_t* a, const uint8_t* 
   for (int part = 0; part < 4; ++part) wgmma(sums, of_a + 2 * part, of_w + 2 * part, accumulate || part > 0);
   wgmma_commit();
 }
+
+// The stage may be filled again, as far as this warp goes: by each block of the cluster.
+template <int kCluster>
+__device__ __forceinline__ void free_stage(uint64_t* empty, int lane) {
+  if (kCluster == 1) {
+    if (lane == 0) barrier_arrive(empty);
+  } else {
+    if (lane < kCluster) barrier_arrive_at(empty, lane);
+  }
+}
 #endif
 
 }  // namespace whittle::cuda

@@ -50,8 +50,8 @@ __device__ __forceinline__ void fill_stages(const Gemm& g, const TileWalk<Shape:
     const int there = row_tile < walk.row_tiles ? row_tile : walk.row_tiles - 1;
     const uint8_t* a = g.a.data + int64_t{there} * steps.stored() * kBlockBytes;
     const uint8_t* w = g.w + int64_t{column_tile} * kParts * steps.stored() * kBlockBytes;
-    ResidualRows<kFinish> residual(g, rows, int64_t{row_tile} * kBlockRows, kBlockRows,
-                                   int64_t{column_tile} * Shape::kColumns, Shape::kColumns, steps.count());
+    ResidualRowsOf<kFinish> residual(g, rows, int64_t{row_tile} * kBlockRows, kBlockRows,
+                                     int64_t{column_tile} * Shape::kColumns, Shape::kColumns, steps.count());
     for (int step = 0; step < steps.count(); ++step, turn.next()) {
       uint8_t* stage = shared + turn.stage * Shape::kStageBytes;
       uint64_t* barrier = full + turn.stage;
@@ -75,16 +75,6 @@ __device__ __forceinline__ void fill_stages(const Gemm& g, const TileWalk<Shape:
       residual.prefetch(g);
     }
   });
-}
-
-// The stage may be filled again, as far as this warp goes: by each block of the cluster.
-template <int kCluster>
-__device__ __forceinline__ void free_stage(uint64_t* empty, int lane) {
-  if (kCluster == 1) {
-    if (lane == 0) barrier_arrive(empty);
-  } else {
-    if (lane < kCluster) barrier_arrive_at(empty, lane);
-  }
 }
 
 template <typename Shape, typename Sum, Finish kFinish>
@@ -168,54 +158,57 @@ void launch_gemm_wgmma(const Gemm& g, int64_t clusters, Stream stream) {
          Shape::kSharedBytes, stream, g);
 }
 
-// Clusters of four read less of W. A GPU may have fewer of them at work than half of those of two, and then a block more
-// tiles: as many as are asked of it when the kernels are chosen.
-struct WideClusters {
-  int twos = 1, fours = 0;
+// Clusters of four read less of W. A GPU may have fewer of them at work than half of those of two, which gives a block
+// more tiles.
+struct WgmmaBlocks {
+  PanelBlocks panels;
+  int alone = 1, twos = 2, fours = 0;  // blocks at work at once, of tiles
 };
 
 template <typename Sum>
-WideClusters wide_clusters(int multiprocessors) {
+WgmmaBlocks wgmma_blocks(int multiprocessors) {
+  const PanelBlocks panels = panel_blocks<Sum>(multiprocessors);
+  const int twos = multiprocessors < 2 ? 2 : multiprocessors / 2 * 2;
 #if defined(WHITTLE_CUDA_SHIM)
-  return {multiprocessors < 2 ? 1 : multiprocessors / 2, multiprocessors < 4 ? 1 : multiprocessors / 4};
+  return {panels, multiprocessors, twos, panels.fours};
 #else
   using Four = WgmmaShape<256, 4>;
-  return {multiprocessors < 2 ? 1 : multiprocessors / 2,
+  return {panels, multiprocessors, twos,
           blocks_at_once(gemm_wgmma_kernel<Four, Sum, Finish::f32_normalized>, 4, kWgmmaThreads, Four::kSharedBytes,
-                         multiprocessors) / 4};
+                         multiprocessors)};
 #endif
 }
 
 template <typename Sum, Finish kFinish>
-void launch_wide_tiles(const Gemm& g, const WideClusters& clusters, Stream stream) {
+void launch_wide_tiles(const Gemm& g, const WgmmaBlocks& blocks, Stream stream) {
   using Two = WgmmaShape<256, 2>;
   if constexpr (has_residual(kFinish)) {
     using Four = WgmmaShape<256, 4>;
-    const auto rounds = [](int64_t tiles, int64_t at_once) { return (tiles + at_once - 1) / at_once; };
-    if (clusters.fours > 0 &&
-        rounds(cluster_tiles<Four>(g), clusters.fours) <= rounds(cluster_tiles<Two>(g), clusters.twos))
-      return launch_gemm_wgmma<Four, Sum, kFinish>(g, clusters.fours, stream);
+    const auto rounds = [](int64_t clusters, int64_t at_once) { return (clusters + at_once - 1) / at_once; };
+    if (blocks.fours > 0 &&
+        rounds(cluster_tiles<Four>(g), blocks.fours / 4) <= rounds(cluster_tiles<Two>(g), blocks.twos / 2))
+      return launch_gemm_wgmma<Four, Sum, kFinish>(g, blocks.fours / 4, stream);
   }
-  launch_gemm_wgmma<Two, Sum, kFinish>(g, clusters.twos, stream);
+  launch_gemm_wgmma<Two, Sum, kFinish>(g, blocks.twos / 2, stream);
 }
 
 // Wide tiles read less per product; narrow ones waste less where n is no multiple of 256, and keep more multiprocessors
 // busy where there are few.
 template <typename Sum>
-void run_gemm_wgmma(const Gemm& g, int multiprocessors, const WideClusters& clusters, Stream stream) {
+void run_gemm_wgmma(const Gemm& g, const WgmmaBlocks& blocks, Stream stream) {
   const int64_t row_tiles = (g.most_rows + kBlockRows - 1) / kBlockRows, wide_columns = (g.n + 255) / 256 * 256;
-  const bool wide = g.n > 128 && row_tiles * (wide_columns / 256) >= multiprocessors && wide_columns * 10 <= g.n * 11;
+  const bool wide = g.n > 128 && row_tiles * (wide_columns / 256) >= blocks.alone && wide_columns * 10 <= g.n * 11;
   with_finish<Sum>(g, [&](auto tag) {
     constexpr Finish kFinish = decltype(tag)::kValue;
     if constexpr (is_general(kFinish)) {
-      launch_gemm_wgmma<WgmmaShape<128, 1>, Sum, kFinish>(g, multiprocessors, stream);
+      launch_gemm_wgmma<WgmmaShape<128, 1>, Sum, kFinish>(g, blocks.alone, stream);
     } else {
       if (panels_fit(g))
-        launch_gemm_panels<Sum, kFinish>(g, multiprocessors, stream);
+        launch_gemm_panels<Sum, kFinish>(g, blocks.panels, stream);
       else if (wide)
-        launch_wide_tiles<Sum, kFinish>(g, clusters, stream);
+        launch_wide_tiles<Sum, kFinish>(g, blocks, stream);
       else
-        launch_gemm_wgmma<WgmmaShape<128, 1>, Sum, kFinish>(g, multiprocessors, stream);
+        launch_gemm_wgmma<WgmmaShape<128, 1>, Sum, kFinish>(g, blocks.alone, stream);
     }
   });
 }

@@ -1,4 +1,4 @@
-// How tiles of the products by panels are shared among blocks.
+// How tiles of the products by panels are shared among blocks, alone or in clusters.
 #define WHITTLE_CUDA_SHIM 1
 #include "kernels/cuda/gemm_panels.cuh"
 #include "test/test.h"
@@ -7,23 +7,37 @@
 
 using namespace whittle::cuda;
 
-TEST(cuda_panels, every_tile_once_and_equal_shares) {
-  for (const int blocks : {1, 3, 132})
-    for (const int panels : {1, 3, 24})
+namespace {
+
+template <int kCluster>
+void check_shares() {
+  for (const int clusters : {1, 3, 33})
+    for (const int groups : {1, 3, 8})  // of panels that a cluster has side by side
       for (const int row_tiles : {0, 1, 7, 300})
         for (const int chunk : {1, 8, 1000}) {
+          const int panels = groups * kCluster, blocks = clusters * kCluster;
           std::vector<int> visits(static_cast<size_t>(panels * row_tiles)), shares(static_cast<size_t>(blocks));
-          shim::run_grid({static_cast<unsigned>(blocks), 1, 1}, 32, 0, [&] {
+          const auto visit_all = [&] {
             if (threadIdx.x != 0) return;
-            PanelWalk{panels, row_tiles, chunk}.pieces([&](int panel, int first, int count) {
+            PanelWalk<kCluster>{panels, row_tiles, chunk}.pieces([&](int panel, int first, int count) {
+              CHECK_EQUAL(panel % kCluster, static_cast<int>(blockIdx.x) % kCluster);
               for (int tile = first; tile < first + count; ++tile)
                 ++visits[static_cast<size_t>(panel * row_tiles + tile)];
               shares[blockIdx.x] += count;
             });
-          });
+          };
+          shim::run_grid({static_cast<unsigned>(blocks), 1, 1}, 128, 0, visit_all, kCluster);
           for (const int count : visits) CHECK_EQUAL(count, 1);
           // Of each chunk a block has at most one tile more than another.
           const int chunks = (row_tiles + chunk - 1) / chunk;
-          for (const int share : shares) CHECK(std::abs(share - panels * row_tiles / blocks) <= chunks);
+          for (const int share : shares) CHECK(std::abs(share - groups * row_tiles / clusters) <= chunks);
         }
+}
+
+}  // namespace
+
+TEST(cuda_panels, every_tile_once_and_equal_shares) {
+  check_shares<1>();
+  check_shares<2>();
+  check_shares<4>();
 }
