@@ -17,7 +17,8 @@ namespace {
 const std::vector<ProductShape> kShapes = {{1, 1, 1},       {1, 8, 16},       {15, 7, 33},    {17, 64, 127},
                                            {63, 65, 128},   {128, 128, 64},   {129, 31, 129}, {65, 257, 385},
                                            {200, 384, 384}, {130, 520, 513},  {70, 96, 1024}, {193, 288, 520},
-                                           {130, 96, 1025}, {300, 512, 1100}, {33, 1088, 96}};
+                                           {130, 96, 1025}, {300, 512, 1100}, {33, 1088, 96},
+                                           {140, 512, 300}, {70, 256, 200}};
 
 std::vector<uint16_t> to_bf16(const std::vector<float>& values) {
   std::vector<uint16_t> bits;
@@ -99,15 +100,21 @@ TEST(cuda_gemm, int8_sums_of_any_shape) {
 }
 
 // Products by panels with as many tiles a block as it takes to go round the stages several times, for each number of
-// blocks of k, in all the shim's orders of threads and times of copies.
+// blocks of k, in all the shim's orders of threads and times of copies; blocks alone, and in clusters of two and four,
+// which are for products with a residual among others.
 TEST(cuda_gemm, panels_go_round_the_stages) {
   std::mt19937_64 random = generator(5);
+  struct Case {
+    int64_t blocks, panels;  // panels 0: less than one
+  };
   for (GpuDevice* device : cuda_devices()) {
     if (device->info().capability != 90) continue;
-    for (int64_t blocks = 1; blocks <= 8; ++blocks) {
+    for (const auto& [blocks, panels] : {Case{1, 0}, {2, 0}, {3, 0}, {4, 0}, {5, 0}, {6, 0}, {7, 0}, {8, 0},
+                                         {1, 4}, {2, 2}, {3, 4}, {8, 2}}) {
       CudaBench bench(*device);
       // Rows repeat after a number of tiles that none of 3 warpgroups, 12 stages or 8 blocks has.
-      const ProductShape shape{5 * 64, 64, 128 * blocks - static_cast<int64_t>(random() % 100)};
+      const ProductShape shape{5 * 64, panels > 0 ? panels * 128 : 64,
+                               128 * blocks - static_cast<int64_t>(random() % 100)};
       Int8Product product(bench, random, shape);
       const int64_t m = int64_t{device->info().multiprocessors} * 64 * 7 - 30;
       std::vector<int8_t> rows;
@@ -119,15 +126,17 @@ TEST(cuda_gemm, panels_go_round_the_stages) {
       call.a.data = put_rows(bench, rows, m, shape.k);
       call.a.scales = bench.put(std::vector<float>(static_cast<size_t>(m), 1.0f));
       call.bias = bench.put(std::vector<float>(static_cast<size_t>(shape.n), 0.0f));
+      const float added = panels > 0 ? 7.0f : 0.0f;
+      if (panels > 0) call.residual = bench.put(std::vector<float>(static_cast<size_t>(m * shape.n), added));
       for (int turn = 0; turn < 6; ++turn) {
         call.y = bench.take<float>(m * shape.n);
         bench.kernels().gemm_s8(call, bench.stream());
         const auto y = bench.get(static_cast<const float*>(call.y), m * shape.n);
         for (size_t at = 0; at < y.size(); ++at) {
-          const int32_t sum = product.sums[at % product.sums.size()];
-          if (y[at] != static_cast<float>(sum))
-            WHITTLE_FAIL(blocks << " blocks of k, turn " << turn << ": element " << at << " is " << y[at] << ", not "
-                                << sum);
+          const float sum = static_cast<float>(product.sums[at % product.sums.size()]) + added;
+          if (y[at] != sum)
+            WHITTLE_FAIL(blocks << " blocks of k, " << panels << " panels, turn " << turn << ": element " << at
+                                << " is " << y[at] << ", not " << sum);
         }
       }
     }
