@@ -73,8 +73,8 @@ function attentionInstructions() {
   const chunks = Math.ceil(units / kept) - 1; // further ones
   const warps = Math.ceil(length / 16);
   const idle = 4 * Math.ceil(length / 64) - warps;
-  const keys = (311 + 0.33 * size) * units + 110 * Math.max(units - kept, 0);
-  return ((heads * tokens) / length) * (warps * (400 + 2.4 * size + keys + 480 * chunks) + idle * (350 + 480 * chunks));
+  const keys = (316 + 0.36 * size) * units + 75 * Math.max(units - kept, 0);
+  return ((heads * tokens) / length) * (warps * (290 + 3 * size + keys + 480 * chunks) + idle * (350 + 480 * chunks));
 }
 
 const kernels = [
