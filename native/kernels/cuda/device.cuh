@@ -59,6 +59,11 @@ __device__ __forceinline__ void sync_block() {
 __device__ __forceinline__ void sync_warp() {
   __syncwarp();
 }
+// The same number, but what is made of it stays behind this, in whichever loop: registers are few.
+__device__ __forceinline__ int made_here(int value) {
+  asm volatile("" : "+r"(value));
+  return value;
+}
 template <typename T>
 __device__ __forceinline__ T shuffle_xor(T value, int mask) {
   return __shfl_xor_sync(0xffffffffu, value, mask);
@@ -283,14 +288,17 @@ __device__ __forceinline__ void barrier_arrive_expect(uint64_t* barrier, uint32_
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)), "r"(bytes)
                : "memory");
 }
-// Waits until the phase of this parity has ended.
-__device__ __forceinline__ void barrier_wait(uint64_t* barrier, uint32_t parity) {
+// Waits until the phase of this parity has ended. Here and below: by its address in shared memory, which inner loops
+// keep, since a pointer is made one anew each time.
+__device__ __forceinline__ void barrier_wait(uint32_t barrier, uint32_t parity) {
   asm volatile(
       "{\n.reg .pred done;\nwait:\n"
-      "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n@done bra end;\nbra wait;\nend:\n}\n" ::"r"(
-          shared_address(barrier)),
+      "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n@done bra end;\nbra wait;\nend:\n}\n" ::"r"(barrier),
       "r"(parity)
       : "memory");
+}
+__device__ __forceinline__ void barrier_wait(uint64_t* barrier, uint32_t parity) {
+  barrier_wait(shared_address(barrier), parity);
 }
 // `bytes` (a multiple of 16) by the copy engine; the barrier counts them when they are there.
 __device__ __forceinline__ void copy_bulk(void* shared, const void* global, uint32_t bytes, uint64_t* barrier) {
@@ -325,6 +333,14 @@ __device__ __forceinline__ void barrier_arrive_at(uint64_t* barrier, int rank) {
       "r"(rank)
       : "memory");
 }
+// The same, if the thread arrives at all.
+__device__ __forceinline__ void barrier_arrive_at(uint32_t barrier, int rank, bool arrives) {
+  asm volatile(
+      "{\n.reg .pred p;\n.reg .b32 remote;\nsetp.ne.u32 p, %2, 0;\nmapa.shared::cluster.u32 remote, %0, %1;\n"
+      "@p mbarrier.arrive.shared::cluster.b64 _, [remote];\n}\n" ::"r"(barrier),
+      "r"(rank), "r"(static_cast<uint32_t>(arrives))
+      : "memory");
+}
 // copy_bulk to the same place in each block of the cluster whose bit is set, counted by the barrier at the same place.
 __device__ __forceinline__ void copy_bulk_to(void* shared, const void* global, uint32_t bytes, uint64_t* barrier,
                                              uint16_t blocks) {
@@ -337,9 +353,12 @@ __device__ __forceinline__ void copy_bulk_to(void* shared, const void* global, u
 
 // --- matrix products of a warpgroup ---
 // Rows of 128 bytes with 128-byte swizzling, groups of 8 rows 1024 bytes apart; `shared` lies within the first row.
-__device__ __forceinline__ uint64_t matrix_descriptor(const void* shared) {
-  const uint64_t address = shared_address(shared);
+__device__ __forceinline__ uint64_t matrix_descriptor(uint32_t shared) {
+  const uint64_t address = shared;
   return (address & 0x3ffff) >> 4 | uint64_t{1} << 16 | uint64_t{1024 >> 4} << 32 | uint64_t{1} << 62;
+}
+__device__ __forceinline__ uint64_t matrix_descriptor(const void* shared) {
+  return matrix_descriptor(shared_address(shared));
 }
 __device__ __forceinline__ void wgmma_fence() {
   asm volatile("wgmma.fence.sync.aligned;" ::: "memory");

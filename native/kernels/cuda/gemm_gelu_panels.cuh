@@ -259,15 +259,6 @@ __device__ __forceinline__ void store_gelu_row(const GemmGelu& g, const GeluByte
 }
 
 template <int kCluster>
-__device__ __forceinline__ void free_panel_stage(uint64_t* empty, int lane) {
-  if (kCluster == 1) {
-    if (lane == 0) barrier_arrive(empty);
-  } else {
-    if (lane < kCluster) barrier_arrive_at(empty, lane);
-  }
-}
-
-template <int kCluster>
 __device__ __forceinline__ void multiply_and_gelu(const GemmGelu& g, int tiles, int rows, const PanelShared& shared) {
   // The same number in all lanes, as the compiler knows of what a lane is asked for.
   const int warpgroup = shuffle(static_cast<int>(threadIdx.x / 128), 0);
@@ -275,64 +266,76 @@ __device__ __forceinline__ void multiply_and_gelu(const GemmGelu& g, int tiles, 
   if (warpgroup >= tiles) return;
   const int lane = static_cast<int>(threadIdx.x % 32);
   const int within = first_row + static_cast<int>(threadIdx.x % 32 / 4);  // the thread's row in a tile
+  const uint32_t panel = shuffle(shared_address(shared.panel(0)), 0);
+  const uint32_t stages = panel + static_cast<uint32_t>(shared.blocks) * kBlockBytes;
+  const uint32_t full = stages + kPanelStages * kPanelStageBytes, empty = full + kPanelFull * 8;
   GeluExchange exchange(g, warpgroup);
   float values[kPanelColumns / 2];
   // Once more than there are tiles, to quantize the last one.
   for (int tile = warpgroup;; tile += kPanelGroups) {
     const bool is_first = tile == warpgroup, is_over = tile >= tiles;
     const GeluRows of(g, gelu_row_tile(tile) * kPanelRows + within, rows);  // read meanwhile
-    const int blocks = is_over ? 0 : shared.blocks, steps = blocks < 3 ? 3 : blocks;
     int32_t sums[kPanelColumns / 2];
     begin_accumulators(sums);
-    int turn = tile * shared.blocks, stage = turn % kPanelStages;
-    const auto last_row = [&] { return gelu_row_tile(tile - kPanelGroups) * kPanelRows + within; };
     GeluBytes bytes[2];
-    // While products are under way, the last tile's bytes, beside the last three steps.
+    uint32_t turn = static_cast<uint32_t>(tile * shared.blocks), stage = turn % kPanelStages, last = 0;
+    // While products are under way, bytes are made of the last tile: three pieces of work beside the last three steps.
+    int done = is_first ? 3 : 0;
+    const int begin = is_over ? 0 : is_first ? shared.blocks : shared.blocks - 3;
+    int step = 0;
 #pragma unroll 1
-    for (int step = 0; step < steps; ++step, ++turn) {
-      if (step < blocks) {
-        if (is_first) barrier_wait(shared.panel_full(step), 0);
-        barrier_wait(shared.full(turn & (kPanelFull - 1)), static_cast<uint32_t>(turn) / kPanelFull & 1);
-        start_products(shared.stage(stage), shared.panel(step), step > 0, sums);
+    do {
+      if (!is_over) {
+        if (is_first) barrier_wait(empty + static_cast<uint32_t>(kPanelStages + step) * 8, 0);
+        barrier_wait(full + turn % kPanelFull * 8, turn / kPanelFull & 1);
+        start_products(stages + stage * kPanelStageBytes, panel + static_cast<uint32_t>(step) * kBlockBytes, step > 0,
+                       sums);
       }
-      if (!is_first && step >= steps - 3) {
-        if (step == steps - 3) {
-          float maxima[2];
-          exchange.see_maxima(static_cast<uint32_t>(within), threadIdx.x % 32, maxima);
-          ++exchange.turn;
+      if (step >= begin) {
+        const int until = is_over ? 3 : step - begin + 1;
+#pragma unroll 1
+        for (; done < until; ++done) {
+          const int row = made_here(gelu_row_tile(tile - kPanelGroups) * kPanelRows + within);
+          if (done == 0) {
+            float maxima[2];
+            exchange.see_maxima(static_cast<uint32_t>(made_here(within)), threadIdx.x % 32, maxima);
+            ++exchange.turn;
 #pragma unroll
-          for (int half = 0; half < 2; ++half) {
-            const int at = last_row() + 8 * half;
-            bytes[half].set(maxima[half], g.y, at, blockIdx.x == 0 && threadIdx.x % 4 == 0 && at < rows);
+            for (int half = 0; half < 2; ++half) {
+              const int at = row + 8 * half;
+              bytes[half].set(maxima[half], g.y, at, blockIdx.x == 0 && threadIdx.x % 4 == 0 && at < rows);
+            }
+          } else if (done == 1) {
+            if (row < rows) store_gelu_row<0>(g, bytes[0], row, values);
+          } else {
+            if (row + 8 < rows) store_gelu_row<1>(g, bytes[1], row + 8, values);
           }
-        } else if (step == steps - 2) {
-          if (last_row() < rows) store_gelu_row<0>(g, bytes[0], last_row(), values);
-        } else {
-          if (last_row() + 8 < rows) store_gelu_row<1>(g, bytes[1], last_row() + 8, values);
         }
       }
-      if (step < blocks) {
+      if (!is_over) {
         if (step > 0) {
           wgmma_wait<1>();
-          free_panel_stage<kCluster>(shared.empty(stage == 0 ? kPanelStages - 1 : stage - 1), lane);
+          barrier_arrive_at(empty + last * 8, lane, lane < kCluster);
         }
+        last = stage;
         stage = stage + 1 == kPanelStages ? 0 : stage + 1;
+        ++turn;
       }
-    }
+    } while (++step < shared.blocks && !is_over);
     wgmma_wait<0>();
     hold_accumulators(sums);
     if (is_over) break;
-    free_panel_stage<kCluster>(shared.empty(stage == 0 ? kPanelStages - 1 : stage - 1), lane);
+    barrier_arrive_at(empty + last * 8, lane, lane < kCluster);
     const int column = static_cast<int>(blockIdx.x * kPanelColumns + threadIdx.x % 4 * 16);
-    // In this order, since loops and branches part what the compiler may do at once, for which there are no registers.
+    // One row after the other: branches between them part what the compiler does at once, for which registers are few.
     const int row = gelu_row_tile(tile) * kPanelRows + within;
     add_gelu_outliers<0>(g, of, row, column, sums);
     scale_gelu_sums<0>(g, of, column, sums, values);
-    add_gelu_outliers<1>(g, of, row, column, sums);
-    scale_gelu_sums<1>(g, of, column, sums, values);
     const NormalTailOfLanes table;
     const float first = gelu_of_values<0>(table, values);
     if (threadIdx.x % 4 == 0) exchange.tell_maximum(static_cast<uint32_t>(within), first);
+    add_gelu_outliers<1>(g, of, row, column, sums);
+    scale_gelu_sums<1>(g, of, column, sums, values);
     const float second = gelu_of_values<1>(table, values);
     if (threadIdx.x % 4 == 0) exchange.tell_maximum(static_cast<uint32_t>(within) + 8, second);
   }

@@ -33,9 +33,8 @@ __device__ __forceinline__ void clear_sums(Sum (&sums)[kCount]) {
 
 // Starts, as a group to be waited for, sums = A W^T of 64 rows of a stage and those of W, 128 bytes of k; plus what
 // they were, if asked.
-template <typename Sum, int kCount>
-__device__ __forceinline__ void start_products(const uint8_t* a, const uint8_t* w, bool accumulate,
-                                               Sum (&sums)[kCount]) {
+template <typename Address, typename Sum, int kCount>
+__device__ __forceinline__ void start_products(Address a, Address w, bool accumulate, Sum (&sums)[kCount]) {
   wgmma_fence();
   const uint64_t of_a = matrix_descriptor(a), of_w = matrix_descriptor(w);
 #pragma unroll

@@ -65,6 +65,9 @@ inline void sync_warp() {
   shim::together(shim::Scope::warp, "sync_warp", nullptr, nullptr);
 }
 
+inline int made_here(int value) {
+  return value;
+}
 template <typename T>
 struct Shuffle {
   T value, result;
@@ -268,6 +271,12 @@ inline void barrier_wait(uint64_t* barrier, uint32_t parity) {
     shim::poll();
   }
 }
+inline uint64_t* barrier_of(uint32_t address) {
+  return reinterpret_cast<uint64_t*>(shim::shared_memory() + address);
+}
+inline void barrier_wait(uint32_t barrier, uint32_t parity) {
+  barrier_wait(barrier_of(barrier), parity);
+}
 inline int cluster_rank() {
   return shim::cluster_rank();
 }
@@ -280,6 +289,9 @@ T* in_block(T* shared, int rank) {
 }
 inline void barrier_arrive_at(uint64_t* barrier, int rank) {
   barrier_arrive(in_block(barrier, rank));
+}
+inline void barrier_arrive_at(uint32_t barrier, int rank, bool arrives) {
+  if (arrives) barrier_arrive_at(barrier_of(barrier), rank);
 }
 inline void copy_bulk(void* shared, const void* global, uint32_t bytes, uint64_t* barrier) {
   if ((reinterpret_cast<uintptr_t>(shared) | reinterpret_cast<uintptr_t>(global) | bytes) % 16)

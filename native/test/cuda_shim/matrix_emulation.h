@@ -137,9 +137,12 @@ inline void mma_half(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_
 }
 
 // --- matrix products of a warpgroup ---
-inline uint64_t matrix_descriptor(const void* shared) {
-  const uint64_t address = shared_address(shared);
+inline uint64_t matrix_descriptor(uint32_t shared) {
+  const uint64_t address = shared;
   return (address & 0x3ffff) >> 4 | uint64_t{1} << 16 | uint64_t{1024 >> 4} << 32 | uint64_t{1} << 62;
+}
+inline uint64_t matrix_descriptor(const void* shared) {
+  return matrix_descriptor(shared_address(shared));
 }
 // Row `row`, 32 bytes, of a K-major operand with 128-byte swizzling: bits 7 to 9 of an address flip its bits 4 to 6.
 inline void read_matrix_row(uint64_t descriptor, int row, const uint8_t* shared, uint8_t (&out)[32]) {
