@@ -20,6 +20,9 @@ struct Case {
   int64_t heads, head_size;
   bool with_bias = false;
   Values values = Values::normal;
+
+  // The least that the table of biases has to reach.
+  int64_t max_distance() const { return *std::max_element(lengths.begin(), lengths.end()); }
 };
 
 // Lengths around those of tiles of 16, 64 and 192 keys (128 where heads are wide), for the head sizes that have kernels
@@ -53,8 +56,6 @@ const std::vector<Case> kCases = {
     {{180, 140}, 1, 128, false, Values::extreme},
     {{65, 257}, 1, 64, false, Values::extreme},
 };
-
-constexpr int64_t kDistance = 520;
 
 // Quantized q, k and v with their scales, as the product's epilogue leaves them.
 struct Input {
@@ -95,7 +96,7 @@ Input make_input(const Case& one, int64_t tokens, std::mt19937_64& random) {
 struct ExpectedRow {
   const Case& one;
   const Input& input;
-  const std::vector<float>& bias;  // [heads, 2 * kDistance - 1]
+  const std::vector<float>& bias;  // [heads, 2 * max_distance - 1]
 
   const int8_t* bytes(int64_t part, int64_t head, int64_t token) const {
     return input.qkv.data() + token * input.stride + (part * one.heads + head) * one.head_size;
@@ -116,6 +117,7 @@ struct ExpectedRow {
   void write(int64_t begin, int64_t length, int64_t query, int64_t head, float* y) const {
     const float factor = 1.44269504088896341f * (1 / std::sqrt(static_cast<float>(one.head_size)));
     const float a = scale(0, head, begin + query) * factor;
+    const int64_t distance = one.max_distance();
     float largest = 0;
     for (int64_t j = 0; j < length; ++j) largest = std::max(largest, scale(2, head, begin + j));
     const float inverse = largest == 0 ? 0.0f : 1 / largest;
@@ -131,7 +133,7 @@ struct ExpectedRow {
       const int32_t bits = std::bit_cast<int32_t>(ratios[at]) - 0x3f800000;
       const float logarithm = std::ldexp(static_cast<float>(bits), -23);
       if (one.with_bias) {
-        const float more = bias[static_cast<size_t>(head * (2 * kDistance - 1) + kDistance - 1 + j - query)];
+        const float more = bias[static_cast<size_t>(head * (2 * distance - 1) + distance - 1 + j - query)];
         x[at] = std::fma(x[at], a, more * 1.44269504088896341f);
       }
       most = std::max(most, x[at]);
@@ -181,7 +183,7 @@ std::vector<float> cpu_attention(const Case& one, const Input& input, const std:
   call.head_size = one.head_size;
   call.out = y.data();
   call.out_stride = hidden;
-  call.bias = {one.with_bias ? bias.data() : nullptr, kDistance};
+  call.bias = {one.with_bias ? bias.data() : nullptr, one.max_distance()};
   Arena arena;
   attention_bytes(call, {*kernels_for(Isa::ref), ThreadPool::instance(), 1, arena});
   return y;
@@ -201,7 +203,7 @@ TEST(cuda_attention_s8, ragged_batches) {
     for (const int64_t length : one.lengths) offsets.push_back(static_cast<int32_t>(offsets.back() + length));
     const int64_t tokens = offsets.back();
     const Input input = make_input(one, tokens, random);
-    const auto bias = random_floats(random, one.heads * (2 * kDistance - 1), 3);
+    const auto bias = random_floats(random, one.heads * (2 * one.max_distance() - 1), 3);
     std::vector<float> expected(static_cast<size_t>(tokens * hidden));
     const ExpectedRow row{one, input, bias};
     for (int64_t s = 0; s < sequences; ++s)
@@ -235,7 +237,7 @@ TEST(cuda_attention_s8, ragged_batches) {
         call.scales = bench.put(input.scales);
         call.scale_stride = input.scale_stride;
         call.bias = one.with_bias ? bench.put(bias) : nullptr;
-        call.max_distance = kDistance;
+        call.max_distance = one.max_distance();
         call.first_only = first_only;
         const int64_t rows = first_only ? sequences : tokens;
         call.y = bench.take<float>(rows * hidden);

@@ -14,7 +14,9 @@ template <int kHead>
 struct ByteChunk {
   static constexpr int kKeys = kHead > 64 ? 128 : 192, kUnits = kKeys / kUnit;
   static constexpr int kBytes = kKeys * kHead;
+  static constexpr int kBiases = kKeys + kAttentionQueries;
   static constexpr int kSharedBytes = 2 * kBytes + 3 * kKeys * 4 + kByteThreads / 32 * 4;
+  static constexpr int kSharedBytesWithBias = kSharedBytes + kBiases * 4;
 
   uint8_t* shared;
   // A row each. Of heads of 128, odd rows have their halves exchanged, so that two rows lie in different banks.
@@ -28,6 +30,8 @@ struct ByteChunk {
   __device__ __forceinline__ uint32_t* largest_scales() const {  // of v, a warp's share
     return reinterpret_cast<uint32_t*>(key_scales() + 3 * kKeys);
   }
+  // Times log2(e), of distances from the tile's last query to the chunk's first key on.
+  __device__ __forceinline__ float* biases() const { return key_scales() + 3 * kKeys + kByteThreads / 32; }
 
   // The place of `column` of row `key`.
   static __device__ __forceinline__ int key_offset(int key, int column) {
@@ -85,6 +89,7 @@ __device__ __forceinline__ void fetch_bytes(const ByteChunk<kHead>& chunk, const
     copy_async_commit();
   } else {
     for (int row = thread / 32; row < rows; row += kByteThreads / 32)
+#pragma unroll 1
       for (int column = thread % 32; column < keys.head_size; column += 32) {
         const int8_t* from = keys.at(first + row, column);
         chunk.keys()[Chunk::key_offset(row, column)] = static_cast<uint8_t>(from[0]);

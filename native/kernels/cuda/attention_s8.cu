@@ -88,7 +88,8 @@ struct ByteTask {
   int own[2];  // the lane's of them, below rows or not
   HeadBytes q, k;
   const float *q_scales, *k_scales, *v_scales;
-  const float* bias;  // from the lane's first query on, or null
+  const float* bias;  // of distance 0, or null
+  int max_distance;
 
   __device__ __forceinline__ ByteTask(const ByteAttention& a, int warp, int lane) {
     tile = a.tiles[blockIdx.x];
@@ -108,7 +109,8 @@ struct ByteTask {
     k_scales = a.scales + (first + static_cast<uint32_t>(a.heads) * scale_stride);
     v_scales = a.scales + (first + 2 * static_cast<uint32_t>(a.heads) * scale_stride);
     bias = nullptr;
-    if (!kPlain && a.bias) bias = a.bias + head * (2 * a.max_distance - 1) + a.max_distance - 1 - (tile.first + own[0]);
+    max_distance = static_cast<int>(a.max_distance);
+    if (!kPlain && a.bias) bias = a.bias + (head * (2 * a.max_distance - 1) + a.max_distance - 1);
   }
   // One of the tile's queries where the lane has none.
   __device__ __forceinline__ int query(int half) const { return tile.first + (own[half] < rows ? own[half] : 0); }
@@ -120,9 +122,19 @@ struct ByteTask {
     return length - first < ByteChunk<kHead>::kKeys ? length - first : ByteChunk<kHead>::kKeys;
   }
 
-  // Scores of keys [at, at + 32) of the chunk that begins with key `first`, times their keys' scales, or with the bias.
+  // The biases of the chunk that begins with key `first`; 0 for distances that no two tokens of the sequence have.
+  __device__ __forceinline__ void store_biases(const ByteChunk<kHead>& chunk, int first, int thread) const {
+    if (kPlain || !bias) return;
+    for (int i = thread; i < ByteChunk<kHead>::kBiases; i += kByteThreads) {
+      const int distance = first - tile.first - (kAttentionQueries - 1) + i;
+      const bool has = distance > -max_distance && distance < max_distance;
+      chunk.biases()[i] = multiply(has ? bias[distance] : 0.0f, kLog2E);
+    }
+  }
+
+  // Scores of keys [at, at + 32) of the chunk, times their keys' scales, or with the bias.
   __device__ __forceinline__ void score(const ByteChunk<kHead>& chunk, const uint32_t (&queries)[kHead / 32][4],
-                                        const float (&scale)[2], int lane, int first, int at, float (&x)[4][4]) const {
+                                        const float (&scale)[2], int lane, int at, float (&x)[4][4]) const {
     const int own_key = lane / 8 * 4 + lane / 4 % 2, own_column = lane % 4 * (kHead < 64 ? 8 : 16);
     const uint8_t* own_keys = chunk.keys() + ByteChunk<kHead>::key_offset(own_key, own_column);
     const uint8_t* other_keys = chunk.keys() + ByteChunk<kHead>::key_offset(own_key, own_column + 64);
@@ -143,9 +155,8 @@ struct ByteTask {
           const int t = 2 * pair + i / 2, e = 2 * half + i % 2;
           x[t][e] = multiply(add(bits_float(static_cast<uint32_t>(scores[t][e])), -kRounding), scales[i]);
           if (!kPlain && bias) {
-            const int key = first + at + pair * 16 + lane % 4 * 4 + i;
-            const bool has = key < length && own[half] < rows;
-            x[t][e] = multiply_add(x[t][e], scale[half], multiply(has ? bias[key - half * 8] : 0.0f, kLog2E));
+            const int distance = at + pair * 16 + lane % 4 * 4 + i - own[half];
+            x[t][e] = multiply_add(x[t][e], scale[half], chunk.biases()[distance + kAttentionQueries - 1]);
           }
         }
     }
@@ -245,13 +256,14 @@ __global__ void __launch_bounds__(kByteThreads, kPlain && kHead <= 64 ? 3 : 2)
       sync_block();
       fetch_bytes<kHead, kPlain, false>(chunk, task.k, 0, first, count, thread);
       Scales(task.k_scales + first, task.v_scales + first, count, thread).store(chunk, inverse);
+      task.store_biases(chunk, first, thread);
       copy_async_wait<0>();
       sync_block();
       if (works)
 #pragma unroll 1
         for (int at = 0; at < count; at += kUnit) {
           float x[4][4];
-          task.score(chunk, queries, row_scales, lane, first, at, x);
+          task.score(chunk, queries, row_scales, lane, at, x);
           maxima.raise(x, softmax.scale, logarithms + at);
         }
     }
@@ -260,6 +272,7 @@ __global__ void __launch_bounds__(kByteThreads, kPlain && kHead <= 64 ? 3 : 2)
     copy_async_wait<0>();
   }
   own_scales.store(chunk, inverse);
+  task.store_biases(chunk, 0, thread);
   turn_values<kHead>(chunk.values(), left, warp, lane);
   sync_block();
 
@@ -270,7 +283,7 @@ __global__ void __launch_bounds__(kByteThreads, kPlain && kHead <= 64 ? 3 : 2)
     for (int unit = 0; unit < kUnits; ++unit) {
       const int at = unit * kUnit;
       if (unit > 0 && at >= left) break;
-      task.score(chunk, queries, row_scales, lane, 0, at, kept[unit]);
+      task.score(chunk, queries, row_scales, lane, at, kept[unit]);
       maxima.raise(kept[unit], softmax.scale, logarithms + at);
     }
     maxima.finish(softmax);
@@ -295,6 +308,7 @@ __global__ void __launch_bounds__(kByteThreads, kPlain && kHead <= 64 ? 3 : 2)
       sync_block();
       fetch_bytes<kHead, kPlain, true>(chunk, again.k, again.hidden, first, count, again_thread);
       Scales(again.k_scales + first, again.v_scales + first, count, again_thread).store(chunk, inverse);
+      again.store_biases(chunk, first, again_thread);
       copy_async_wait<0>();
       sync_block();
       turn_values<kHead>(chunk.values(), count, warp, again_lane);
@@ -303,7 +317,7 @@ __global__ void __launch_bounds__(kByteThreads, kPlain && kHead <= 64 ? 3 : 2)
 #pragma unroll 1
         for (int at = 0; at < count; at += kUnit) {
           float x[4][4];
-          again.score(chunk, queries, row_scales, again_lane, first, at, x);
+          again.score(chunk, queries, row_scales, again_lane, at, x);
           weigh_unit<kHead>(x, softmax, chunk.value_ratios() + again_lane % 4 * 4 + at,
                             chunk.values() + again_lane * 16 + at * kHead, count - at, carried);
         }
@@ -343,8 +357,12 @@ __global__ void __launch_bounds__(kByteThreads, kPlain && kHead <= 64 ? 3 : 2)
 template <int kHead>
 void launch_attention_s8(const ByteAttention& a, Stream stream) {
   const float factor = kLog2E * (1 / std::sqrt(static_cast<float>(a.head_size)));
-  launch(a.head_size == kHead && !a.bias ? attention_s8_kernel<kHead, true> : attention_s8_kernel<kHead, false>,
-         {a.most_tiles, a.heads}, kByteThreads, ByteChunk<kHead>::kSharedBytes, stream, a, factor);
+  const Grid grid{a.most_tiles, a.heads};
+  using Chunk = ByteChunk<kHead>;
+  if (a.head_size == kHead && !a.bias)
+    launch(attention_s8_kernel<kHead, true>, grid, kByteThreads, Chunk::kSharedBytes, stream, a, factor);
+  else
+    launch(attention_s8_kernel<kHead, false>, grid, kByteThreads, Chunk::kSharedBytesWithBias, stream, a, factor);
 }
 
 void run_attention_s8(const ByteAttention& a, Stream stream) {
