@@ -18,13 +18,16 @@ __device__ __forceinline__ void finish_part(const Gemm& g, const TileRow (&rows)
   load_piece<float4>(g.w_scales + column, scales);
   load_piece<float4>(g.bias + column, bias);
 #pragma unroll
-  for (int half = 0; half < 2; ++half)
+  for (int half = 0; half < 2; ++half) {
 #pragma unroll
     for (int c = 0; c < 8; ++c) {
       const float sum = static_cast<float>(sums[c / 2 * 4 + half * 2 + c % 2]);
       values[half][c] = add(multiply(multiply(sum, rows[half].scale), scales[c]), bias[c]);
-      limits[half] = fmaxf(limits[half], fabsf(values[half][c]));
     }
+    limits[half] = fabsf(values[half][0]);
+#pragma unroll
+    for (int c = 1; c < 8; ++c) limits[half] = fmaxf(limits[half], fabsf(values[half][c]));
+  }
 }
 
 // Lane q of the four that share rows gets the largest of theirs for a fourth of the numbers, from number q * kCount / 4
@@ -84,7 +87,7 @@ __device__ __forceinline__ void finish_heads(const Gemm& g, const TileRow (&rows
   const int first = tile_columns(false, first_column, lane).first;
   complete_sums<false>(g, rows, first, sums);
   PartValues values[kParts];
-  float limits[2 * kParts] = {};
+  float limits[2 * kParts];
 #pragma unroll
   for (int part = 0; part < kParts; ++part) {
     // Behind n stands what the first columns have, for nobody, so that there are no branches between the loads.
