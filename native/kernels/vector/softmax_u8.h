@@ -7,56 +7,64 @@
 
 namespace whittle::vector {
 
-// Rows of products, a sequence of keys and perhaps a bias; see kernels/byte_attention.h.
+// See kernels/byte_attention.h and KernelTable::softmax_u8.
 template <typename F, bool kBias>
 struct ByteSoftmax {
   using Register = typename F::Register;
+  int32_t* products;
+  int64_t stride, length;
+  const float* row_scales;
   const float* key_scales;
   const float* value_ratios;
   const float* value_logarithms;
-  int64_t length;
-  // Of one row; shift comes off its exponents, top goes into its weights.
-  int32_t* products;
-  float* exponents;  // which take the place of the products
   const float* bias;
-  Register row_scale, shift, top;
+  int64_t bias_stride;
+  uint8_t* weights;
+  int64_t weights_stride;
 
+  // The exponents of a row take the place of its products: before the maximum comes off, and without a bias before the
+  // row's scale comes in.
+  float* exponents(int64_t r) const { return reinterpret_cast<float*>(products + r * stride); }
+
+  // The largest of a row, or of each lane; weight: with the logarithm of the value's ratio.
   struct Highest {
-    Register exponent, weight;  // weight: with the logarithm of the value's ratio
+    Register exponent, weight;
+  };
+  // All lanes of these are the same: shift comes off the exponents of a row, top goes into its weights.
+  struct Row {
+    Register scale, shift, top;
   };
 
-  // Makes exponents of products of keys from j on, `lanes` (1 to F::width) of them if kPartial: before the maximum
-  // comes off, and without a bias before the row's scale comes in.
+  // `x` in all lanes but those behind the last key.
   template <bool kPartial>
-  void raise(Highest& highest, int64_t j, int64_t lanes) const {
-    const auto load = [&](const float* p) { return kPartial ? F::load_first(p + j, lanes) : F::load(p + j); };
-    const Register product = kPartial ? F::from_int32_first(products + j, lanes) : F::from_int32(products + j);
-    Register x = F::multiply(product, load(key_scales));
-    if constexpr (kBias) x = F::multiply_add(x, row_scale, F::multiply(load(bias), F::all(kLog2E)));
-    if constexpr (kPartial) {
-      F::store_first(exponents + j, lanes, x);
-    } else {
-      F::store(exponents + j, x);
-    }
-    Register weight = kBias ? F::add(x, load(value_logarithms)) : F::multiply_add(x, row_scale, load(value_logarithms));
-    if constexpr (kPartial) {
-      x = F::first_of(lanes, x, highest.exponent);
-      weight = F::first_of(lanes, weight, highest.weight);
-    }
-    highest.exponent = F::maximum(highest.exponent, x);
-    highest.weight = F::maximum(highest.weight, weight);
+  static Register existing(Register x, int64_t lanes, Register otherwise) {
+    return kPartial ? F::first_of(lanes, x, otherwise) : x;
   }
 
-  Highest highest() const {
-    const Register lowest = F::all(-std::numeric_limits<float>::infinity());
-    Highest first = {lowest, lowest}, second = first;
-    int64_t j = 0;
-    for (; j + 2 * F::width <= length; j += 2 * F::width) {
-      raise<false>(first, j, F::width);
-      raise<false>(second, j + F::width, F::width);
+  // Makes exponents of products from key j on, `lanes` (1 to F::width) of them if kPartial.
+  template <bool kPartial>
+  void raise(Highest& highest, int64_t r, int64_t j, int64_t lanes, Register scale, Register key_scale,
+             Register logarithm) const {
+    const int32_t* from = products + r * stride + j;
+    float* to = exponents(r) + j;
+    Register x = F::multiply(kPartial ? F::from_int32_first(from, lanes) : F::from_int32(from), key_scale);
+    if constexpr (kBias) {
+      const float* added = bias + r * bias_stride + j;
+      const Register addend = kPartial ? F::load_first(added, lanes) : F::load(added);
+      x = F::multiply_add(x, scale, F::multiply(addend, F::all(kLog2E)));
     }
-    for (; j < length; j += F::width) raise<true>(first, j, length - j < F::width ? length - j : F::width);
-    return {F::maximum(first.exponent, second.exponent), F::maximum(first.weight, second.weight)};
+    const Register weight = kBias ? F::add(x, logarithm) : F::multiply_add(x, scale, logarithm);
+    if constexpr (kPartial) {
+      F::store_first(to, lanes, x);
+    } else {
+      F::store(to, x);
+    }
+    highest.exponent = F::maximum(highest.exponent, existing<kPartial>(x, lanes, highest.exponent));
+    highest.weight = F::maximum(highest.weight, existing<kPartial>(weight, lanes, highest.weight));
+  }
+  static Highest lowest() {
+    const Register x = F::all(-std::numeric_limits<float>::infinity());
+    return {x, x};
   }
 
   // What comes next is done step by step for all vectors, since the steps of one wait for each other.
@@ -81,57 +89,118 @@ struct ByteSoftmax {
     each(kVectors, [&](int v) { y[v] = F::times_power_of_two(p[v], whole[v]); });
   }
 
-  // Weights of keys from j on, the last vector as far as there are keys if kPartial. Adds to the sum of exponentials,
-  // of which each lane brings kRoundingBits along.
-  template <int kVectors, bool kPartial>
-  Register part(int64_t j, uint8_t* weights, Register sum) const {
+  // Stores weights of keys from j on, the last vector as far as there are keys if kPartial: `lanes`. ratio(v) gives the
+  // values' ratios of vector v. Adds to the sum of exponentials, of which each lane brings kRoundingBits along.
+  template <int kVectors, bool kPartial, typename Ratio>
+  Register part(int64_t r, int64_t j, int64_t lanes, const Row& row, const Ratio& ratio, Register sum) const {
     constexpr int kWhole = kPartial ? kVectors - 1 : kVectors;
     const Register rounding = F::all(kRounding), unit = F::all(kExponentialScale);
-    const int64_t last = j + kWhole * F::width, lanes = length - last;
-    Register e[kVectors], ratios[kVectors];
-    each(kWhole, [&](int v) { e[v] = F::load(exponents + j + v * F::width); });
-    if constexpr (kPartial) e[kWhole] = F::load_first(exponents + last, lanes);
-    each(kVectors, [&](int v) { e[v] = kBias ? F::subtract(e[v], shift) : F::multiply_add(e[v], row_scale, shift); });
+    const float* from = exponents(r) + j;
+    Register e[kVectors];
+    each(kWhole, [&](int v) { e[v] = F::load(from + v * F::width); });
+    if constexpr (kPartial) e[kWhole] = F::load_first(from + kWhole * F::width, lanes);
+    each(kVectors,
+         [&](int v) { e[v] = kBias ? F::subtract(e[v], row.shift) : F::multiply_add(e[v], row.scale, row.shift); });
     power_of_two(e);
-    each(kWhole, [&](int v) { ratios[v] = F::load(value_ratios + j + v * F::width); });
-    if constexpr (kPartial) {
-      e[kWhole] = F::first_of(lanes, e[kWhole], F::zero());
-      ratios[kWhole] = F::load_first(value_ratios + last, lanes);
-    }
+    e[kVectors - 1] = existing<kPartial>(e[kVectors - 1], lanes, F::zero());
     each(kVectors, [&](int v) { sum = F::add_bits(sum, F::multiply_add(e[v], unit, rounding)); });
-    each(kVectors, [&](int v) { e[v] = F::multiply(e[v], top); });
-    each(kVectors, [&](int v) { e[v] = F::multiply_add(e[v], ratios[v], rounding); });
-    F::template store_low_bytes<kVectors>(weights + j, e);
+    each(kVectors, [&](int v) { e[v] = F::multiply(e[v], row.top); });
+    each(kVectors, [&](int v) { e[v] = F::multiply_add(e[v], ratio(v), rounding); });
+    F::template store_low_bytes<kVectors>(weights + r * weights_stride + j, e);
     return sum;
-  }
-
-  Register row(uint8_t* weights) const {
-    Register sum = F::zero();
-    int64_t j = 0;
-    for (; j + 4 * F::width < length; j += 4 * F::width) sum = part<4, false>(j, weights, sum);
-    const int64_t left = length - j;  // up to four vectors
-    if (left <= F::width) return part<1, true>(j, weights, sum);
-    if (left <= 2 * F::width) return part<2, true>(j, weights, sum);
-    if (left <= 3 * F::width) return part<3, true>(j, weights, sum);
-    return part<4, true>(j, weights, sum);
   }
 };
 
+// Rows of any length.
 template <typename F, bool kBias>
-void softmax_u8(int32_t* products, int64_t stride, int64_t rows, int64_t length, const float* row_scales,
-                const float* key_scales, const float* value_ratios, const float* value_logarithms,
-                const ScoreBias* bias, uint8_t* weights, int64_t weights_stride, float* factors) {
-  using Register = typename F::Register;
+struct RowsOfKeys : ByteSoftmax<F, kBias> {
   using Softmax = ByteSoftmax<F, kBias>;
-  const Register zero = F::zero();
-  Softmax softmax{key_scales, value_ratios, value_logarithms, length, nullptr, nullptr, nullptr, zero, zero, zero};
-  const auto turn_to = [&](int64_t r) {
-    softmax.products = products + r * stride;
-    softmax.exponents = reinterpret_cast<float*>(softmax.products);
-    softmax.row_scale = F::all(row_scales[r]);
-    if constexpr (kBias) softmax.bias = bias->data + r * bias->stride;
-  };
-  const int64_t lanes = (length + F::width - 1) / F::width * F::width;
+  using Register = typename F::Register;
+  using Softmax::length;
+
+  explicit RowsOfKeys(const Softmax& softmax) : Softmax(softmax) {}
+
+  typename Softmax::Highest highest(int64_t r) const {
+    const Register scale = F::all(this->row_scales[r]);
+    typename Softmax::Highest first = Softmax::lowest(), second = first;
+    const auto raise = [&](typename Softmax::Highest& highest, int64_t j) {
+      this->template raise<false>(highest, r, j, F::width, scale, F::load(this->key_scales + j),
+                                  F::load(this->value_logarithms + j));
+    };
+    int64_t j = 0;
+    for (; j + 2 * F::width <= length; j += 2 * F::width) {
+      raise(first, j);
+      raise(second, j + F::width);
+    }
+    for (; j < length; j += F::width) {
+      const int64_t lanes = length - j < F::width ? length - j : F::width;
+      this->template raise<true>(first, r, j, lanes, scale, F::load_first(this->key_scales + j, lanes),
+                                 F::load_first(this->value_logarithms + j, lanes));
+    }
+    return {F::maximum(first.exponent, second.exponent), F::maximum(first.weight, second.weight)};
+  }
+
+  Register weigh(int64_t r, const typename Softmax::Row& row) const {
+    Register sum = F::zero();
+    int64_t j = 0;
+    for (; j + 4 * F::width < length; j += 4 * F::width) sum = part<4, false>(r, j, row, sum);
+    const int64_t left = length - j;  // up to four vectors
+    if (left <= F::width) return part<1, true>(r, j, row, sum);
+    if (left <= 2 * F::width) return part<2, true>(r, j, row, sum);
+    if (left <= 3 * F::width) return part<3, true>(r, j, row, sum);
+    return part<4, true>(r, j, row, sum);
+  }
+
+ private:
+  template <int kVectors, bool kPartial>
+  Register part(int64_t r, int64_t j, const typename Softmax::Row& row, Register sum) const {
+    const int64_t lanes = length - j - (kVectors - 1) * F::width;
+    const auto ratio = [&](int v) {
+      const float* from = this->value_ratios + j + v * F::width;
+      return kPartial && v == kVectors - 1 ? F::load_first(from, lanes) : F::load(from);
+    };
+    return Softmax::template part<kVectors, kPartial>(r, j, lanes, row, ratio, sum);
+  }
+};
+
+// Rows of kVectors vectors, the last of which may not be full: what belongs to keys stays in registers.
+template <typename F, bool kBias, int kVectors>
+struct RowsOfFewKeys : ByteSoftmax<F, kBias> {
+  using Softmax = ByteSoftmax<F, kBias>;
+  using Register = typename F::Register;
+  int64_t lanes;  // of the last vector
+  Register scales[kVectors], logarithms[kVectors], ratios[kVectors];
+
+  explicit RowsOfFewKeys(const Softmax& softmax) : Softmax(softmax), lanes(softmax.length - (kVectors - 1) * F::width) {
+    Softmax::each(kVectors, [&](int v) {
+      const int64_t j = v * F::width, count = v == kVectors - 1 ? lanes : F::width;
+      scales[v] = F::load_first(softmax.key_scales + j, count);
+      logarithms[v] = F::load_first(softmax.value_logarithms + j, count);
+      ratios[v] = F::load_first(softmax.value_ratios + j, count);
+    });
+  }
+
+  typename Softmax::Highest highest(int64_t r) const {
+    const Register scale = F::all(this->row_scales[r]);
+    typename Softmax::Highest highest = Softmax::lowest();
+    Softmax::each(kVectors - 1, [&](int v) {
+      this->template raise<false>(highest, r, v * F::width, F::width, scale, scales[v], logarithms[v]);
+    });
+    constexpr int kLast = kVectors - 1;
+    this->template raise<true>(highest, r, kLast * F::width, lanes, scale, scales[kLast], logarithms[kLast]);
+    return highest;
+  }
+
+  Register weigh(int64_t r, const typename Softmax::Row& row) const {
+    return this->template part<kVectors, true>(
+        r, 0, lanes, row, [&](int v) { return ratios[v]; }, F::zero());
+  }
+};
+
+template <typename F, bool kBias, typename Rows>
+void softmax_u8(const Rows softmax, int64_t rows, float* factors) {
+  using Register = typename F::Register;
+  const int64_t lanes = (softmax.length + F::width - 1) / F::width * F::width;
   const Register rounding_bits =
       F::all_bits(static_cast<int32_t>(0u - static_cast<uint32_t>(kRoundingBits) * static_cast<uint32_t>(lanes)));
   // A vector has a lane for each of `count` rows, and takes what is left of them in the end.
@@ -139,8 +208,7 @@ void softmax_u8(int32_t* products, int64_t stride, int64_t rows, int64_t length,
     const auto larger = [](Register a, Register b) { return F::maximum(a, b); };
     Register exponents[F::width], row_weights[F::width];
     for (int64_t i = 0; i < count; ++i) {
-      turn_to(begin + i);
-      const typename Softmax::Highest highest = softmax.highest();
+      const auto highest = softmax.highest(begin + i);
       exponents[i] = highest.exponent;
       row_weights[i] = highest.weight;
     }
@@ -149,20 +217,18 @@ void softmax_u8(int32_t* products, int64_t stride, int64_t rows, int64_t length,
       row_weights[i] = row_weights[0];
     }
     Register highest = F::join_lanes(exponents, larger);
-    if constexpr (!kBias) highest = F::multiply(highest, F::load_first(row_scales + begin, count));
+    if constexpr (!kBias) highest = F::multiply(highest, F::load_first(softmax.row_scales + begin, count));
     const Register shift = F::subtract(highest, F::join_lanes(row_weights, larger));
     Register power[1] = {F::minimum(shift, F::all(kMostShift))};
-    Softmax::power_of_two(power);
+    Rows::power_of_two(power);
     F::store(highests, highest);
     F::store(tops, F::multiply(F::all(kTopWeight), power[0]));
   };
   const auto weigh = [&](int64_t begin, int64_t count, const float* highests, const float* tops) {
     Register sums[F::width];
     for (int64_t i = 0; i < count; ++i) {
-      turn_to(begin + i);
-      softmax.shift = F::all(kBias ? highests[i] : -highests[i]);
-      softmax.top = F::all(tops[i]);
-      sums[i] = softmax.row(weights + (begin + i) * weights_stride);
+      sums[i] = softmax.weigh(begin + i, {F::all(softmax.row_scales[begin + i]),
+                                          F::all(kBias ? highests[i] : -highests[i]), F::all(tops[i])});
     }
     for (int64_t i = count; i < F::width; ++i) sums[i] = sums[0];
     const Register total = F::join_lanes(sums, [](Register a, Register b) { return F::add_bits(a, b); });
@@ -184,14 +250,36 @@ void softmax_u8(int32_t* products, int64_t stride, int64_t rows, int64_t length,
   }
 }
 
-// With a bias and without.
+// With a bias and without, of few keys and of many.
 template <typename F>
 void softmax_u8(int32_t* products, int64_t stride, int64_t rows, int64_t length, const float* row_scales,
                 const float* key_scales, const float* value_ratios, const float* value_logarithms,
                 const ScoreBias* bias, uint8_t* weights, int64_t weights_stride, float* factors) {
-  const auto kernel = bias ? softmax_u8<F, true> : softmax_u8<F, false>;
-  kernel(products, stride, rows, length, row_scales, key_scales, value_ratios, value_logarithms, bias, weights,
-         weights_stride, factors);
+  const auto run = [&]<bool kBias>() {
+    const ByteSoftmax<F, kBias> softmax = {products,
+                                           stride,
+                                           length,
+                                           row_scales,
+                                           key_scales,
+                                           value_ratios,
+                                           value_logarithms,
+                                           bias ? bias->data : nullptr,
+                                           bias ? bias->stride : 0,
+                                           weights,
+                                           weights_stride};
+    if (length <= F::width) {
+      softmax_u8<F, kBias>(RowsOfFewKeys<F, kBias, 1>(softmax), rows, factors);
+    } else if (length <= 2 * F::width) {
+      softmax_u8<F, kBias>(RowsOfFewKeys<F, kBias, 2>(softmax), rows, factors);
+    } else {
+      softmax_u8<F, kBias>(RowsOfKeys<F, kBias>(softmax), rows, factors);
+    }
+  };
+  if (bias) {
+    run.template operator()<true>();
+  } else {
+    run.template operator()<false>();
+  }
 }
 
 }  // namespace whittle::vector
