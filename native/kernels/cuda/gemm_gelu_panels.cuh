@@ -49,11 +49,11 @@ struct GeluExchange {
     const uint32_t tile = blockIdx.y * 6 + static_cast<uint32_t>(warpgroup) * 2 + (turn & 1);
     return g.exchange + (tile * kPanelRows + row) * slots();
   }
-  // The largest result of a row in this panel. The last panel speaks for all slots behind.
+  // The largest result of a row in this panel, not below 0. The last panel speaks for all slots behind.
   __device__ __forceinline__ void tell_maximum(uint32_t row, float maximum) const {
     const uint32_t panel = blockIdx.x;
     uint32_t* to = slots_of(row);
-    const uint32_t told = (float_bits(maximum) & 0x7fffffffu) | round();
+    const uint32_t told = float_bits(maximum) | round();
     tell(to + panel, told);
     if (panel + 1 == static_cast<uint32_t>(g.grid.panels))
 #pragma unroll 1
@@ -226,18 +226,21 @@ __device__ __forceinline__ void scale_gelu_sums(const GemmGelu& g, const GeluRow
   }
 }
 
-// GELU of the values of one of the thread's rows. Returns the row's largest in this panel, 0 at least.
+// GELU of the values of one of the thread's rows. Returns the row's largest in this panel, 0 at least. Bits of floats
+// compare like integers, if one is positive; of those the GPU has the largest of three in an instruction.
 template <int kHalf>
 __device__ __forceinline__ float gelu_of_values(const NormalTailOfLanes& table, float (&values)[kPanelColumns / 2]) {
-  float largest = 0;
+  int32_t largest = 0;
+  const auto see = [&](int32_t bits) { largest = bits > largest ? bits : largest; };
 #pragma unroll
   for (int i = 0; i < 32; ++i) {
     float& value = values[gelu_sum(i, kHalf)];
     value = table.gelu(value);
-    largest = fmaxf(largest, value);
+    see(static_cast<int32_t>(float_bits(value)));
   }
-  largest = fmaxf(largest, shuffle_xor(largest, 1));
-  return fmaxf(largest, shuffle_xor(largest, 2));
+  see(shuffle_xor(largest, 1));
+  see(shuffle_xor(largest, 2));
+  return bits_float(static_cast<uint32_t>(largest));
 }
 
 template <int kHalf>
@@ -279,22 +282,15 @@ __device__ __forceinline__ void multiply_and_gelu(const GemmGelu& g, int tiles, 
     begin_accumulators(sums);
     GeluBytes bytes[2];
     uint32_t turn = static_cast<uint32_t>(tile * shared.blocks), stage = turn % kPanelStages, last = 0;
-    // While products are under way, bytes are made of the last tile: three pieces of work beside the last three steps.
-    int done = is_first ? 3 : 0;
-    const int begin = is_over ? 0 : is_first ? shared.blocks : shared.blocks - 3;
-    int step = 0;
+    // While products are under way, bytes are made of the last tile: three pieces of work, before the last two steps and
+    // behind them.
+    const int end = is_over ? 0 : shared.blocks, begin = is_over ? -2 : is_first ? end + 1 : end - 2;
+    int done = 0;
 #pragma unroll 1
-    do {
-      if (!is_over) {
-        if (is_first) barrier_wait(empty + static_cast<uint32_t>(kPanelStages + step) * 8, 0);
-        barrier_wait(full + turn % kPanelFull * 8, turn / kPanelFull & 1);
-        start_products(stages + stage * kPanelStageBytes, panel + static_cast<uint32_t>(step) * kBlockBytes, step > 0,
-                       sums);
-      }
+    for (int step = 0;; ++step) {
       if (step >= begin) {
-        const int until = is_over ? 3 : step - begin + 1;
 #pragma unroll 1
-        for (; done < until; ++done) {
+        for (; done <= step - begin; ++done) {
           const int row = made_here(gelu_row_tile(tile - kPanelGroups) * kPanelRows + within);
           if (done == 0) {
             float maxima[2];
@@ -312,16 +308,17 @@ __device__ __forceinline__ void multiply_and_gelu(const GemmGelu& g, int tiles, 
           }
         }
       }
-      if (!is_over) {
-        if (step > 0) {
-          wgmma_wait<1>();
-          barrier_arrive_at(empty + last * 8, lane, lane < kCluster);
-        }
-        last = stage;
-        stage = stage + 1 == kPanelStages ? 0 : stage + 1;
-        ++turn;
-      }
-    } while (++step < shared.blocks && !is_over);
+      if (step == end) break;
+      if (is_first) barrier_wait(empty + static_cast<uint32_t>(kPanelStages + step) * 8, 0);
+      barrier_wait(full + turn % kPanelFull * 8, turn / kPanelFull & 1);
+      start_products(stages + stage * kPanelStageBytes, panel + static_cast<uint32_t>(step) * kBlockBytes, step > 0,
+                     sums);
+      wgmma_wait<1>();
+      barrier_arrive_at(empty + last * 8, lane, step > 0 && lane < kCluster);
+      last = stage;
+      stage = stage + 1 == kPanelStages ? 0 : stage + 1;
+      ++turn;
+    }
     wgmma_wait<0>();
     hold_accumulators(sums);
     if (is_over) break;
