@@ -124,11 +124,13 @@ struct ByteTask {
 
   // The biases of the chunk that begins with key `first`; 0 for distances that no two tokens of the sequence have.
   __device__ __forceinline__ void store_biases(const ByteChunk<kHead>& chunk, int first, int thread) const {
-    if (kPlain || !bias) return;
-    for (int i = thread; i < ByteChunk<kHead>::kBiases; i += kByteThreads) {
-      const int distance = first - tile.first - (kAttentionQueries - 1) + i;
-      const bool has = distance > -max_distance && distance < max_distance;
-      chunk.biases()[i] = multiply(has ? bias[distance] : 0.0f, kLog2E);
+    if constexpr (!kPlain) {
+      if (!bias) return;
+      for (int i = thread; i < ByteChunk<kHead>::kBiases; i += kByteThreads) {
+        const int distance = first - tile.first - (kAttentionQueries - 1) + i;
+        const bool has = distance > -max_distance && distance < max_distance;
+        chunk.biases()[i] = multiply(has ? bias[distance] : 0.0f, kLog2E);
+      }
     }
   }
 
