@@ -48,6 +48,6 @@ for piece in range(31):
     tail = ndtr(-(piece + t) / 5.5)
     show(f"normal tail, piece {piece}", *fit(powers, tail, 1 / tail, 60))
 
-# 2^f for f in [0, 1], relative error (native/kernels/vnni/attention_rows_bf16.cc).
-f = chebyshev_points(0, 1, 4000)
+# 2^f for f in [-1/2, 1/2], relative error (native/kernels/byte_attention.h; the last within 3e-8).
+f = chebyshev_points(-0.5, 0.5, 4000)
 show("2^f", *fit(np.stack([f**i for i in range(4)], 1), 2**f, 2.0**-f, 200))

@@ -14,7 +14,6 @@
 
 #include "cpu/thread_pool.h"
 #include "ops/attention_bytes.h"
-#include "ops/attention_rows.h"
 #include "ops/gemm.h"
 
 namespace {
@@ -165,7 +164,7 @@ void bench_matmul(Bench& bench, const Kind& kind) {
   }
 }
 
-// q, k and v of 12 heads of at least 256 tokens, with what makes them from float32: once as bf16, once as bytes.
+// q, k and v of 12 heads of at least 256 tokens, alone and with their quantization from float32.
 void bench_attention(Bench& bench, int64_t head_size, int64_t length) {
   constexpr int64_t kHeads = 12;
   const KernelTable& table = bench.context().kernels;
@@ -175,20 +174,7 @@ void bench_attention(Bench& bench, int64_t head_size, int64_t length) {
   for (int64_t s = 0; s <= sequences; ++s) offsets.push_back(static_cast<int32_t>(s * length));
   const auto x = random_floats(tokens * width);
   std::vector<float> out(static_cast<size_t>(tokens * hidden)), scales(static_cast<size_t>(3 * kHeads * tokens));
-  std::vector<bf16> rounded(static_cast<size_t>(tokens * width));
   std::vector<int8_t> bytes(static_cast<size_t>(tokens * width + kPadK));
-  const AttentionRows rows{rounded.data(),
-                           rounded.data() + hidden,
-                           rounded.data() + 2 * hidden,
-                           width,
-                           offsets.data(),
-                           sequences,
-                           kHeads,
-                           head_size,
-                           out.data(),
-                           hidden,
-                           {nullptr, 0},
-                           false};
   const AttentionBytes in_bytes{bytes.data(),
                                 bytes.data() + hidden,
                                 bytes.data() + 2 * hidden,
@@ -205,26 +191,19 @@ void bench_attention(Bench& bench, int64_t head_size, int64_t length) {
                                 hidden,
                                 {nullptr, 0},
                                 false};
-  const auto round = [&] { table.convert_f32_bf16(x.data(), width, tokens, width, rounded.data(), width); };
   const auto quantize = [&] {
     for (int part = 0; part < 3; ++part)
       table.quantize_heads_s8(x.data() + part * hidden, width, tokens, kHeads, head_size, part == 0 ? 0x80 : 0,
                               bytes.data() + part * hidden, width, scales.data() + part * kHeads * tokens, tokens);
   };
-  round();
   quantize();
   const double operations = 4.0 * static_cast<double>(tokens * length * hidden);
   const std::string shape = " d=" + std::to_string(head_size) + " length=" + std::to_string(length);
-  const auto measure = [&](const std::string& work, int64_t (*peak)(int64_t), const auto& body) {
-    if (bench.wanted(work + shape)) bench.product(work + shape, operations, peak, body);
+  const auto measure = [&](const std::string& work, const auto& body) {
+    if (bench.wanted(work + shape)) bench.product(work + shape, operations, table.peak_s8, body);
   };
-  measure("attention bf16", table.peak_bf16, [&] { attention_rows(rows, bench.context()); });
-  measure("attention int8", table.peak_s8, [&] { attention_bytes(in_bytes, bench.context()); });
-  measure("attention with rounding bf16", table.peak_bf16, [&] {
-    round();
-    attention_rows(rows, bench.context());
-  });
-  measure("attention with rounding int8", table.peak_s8, [&] {
+  measure("attention int8", [&] { attention_bytes(in_bytes, bench.context()); });
+  measure("attention with rounding int8", [&] {
     quantize();
     attention_bytes(in_bytes, bench.context());
   });

@@ -18,7 +18,7 @@ constexpr int64_t kBlockRows = 48;
 constexpr int64_t kFewestRows = 8;
 // Rows a thread that take about as long to multiply by weights as those take to come from memory.
 constexpr int64_t kFewRows = 32;
-// Columns of products are cut at multiples of this: of every ISA's panel, and of what a product in bf16 writes.
+// Columns of products are cut at multiples of this, which is one of every ISA's panel too.
 constexpr int64_t kColumns = 64;
 
 }  // namespace

@@ -152,13 +152,6 @@ struct KernelTable {
   void (*attention_bf16)(const float* q, const float* k, const float* v, int64_t stride, int64_t length,
                          int64_t head_size, float scale, const ScoreBias* bias, float* scratch, float* out,
                          int64_t out_stride, const KeepMask* keep);
-  // For inference, from q [queries, head_size] and k, v [length, head_size] in bf16, rows `stride` (even) apart;
-  // bit-identical on every ISA but for numbers below 1e-37. A row depends on its own query and on k and v alone.
-  // Probabilities are rounded to bf16.
-  int64_t (*attention_rows_bf16_scratch)(int64_t length, int64_t head_size);
-  void (*attention_rows_bf16)(const bf16* q, const bf16* k, const bf16* v, int64_t stride, int64_t queries,
-                              int64_t length, int64_t head_size, float scale, const ScoreBias* bias, float* scratch,
-                              float* out, int64_t out_stride);
   // --- attention in integers, what kernels/byte_attention.h says; bit-identical on every ISA -----------------
   // q[r, h * head_size + c] = quantize_rows_s8 of head h of row r, xor `flip` (0x80: as the left operand of gemm_s8),
   // and scales[h * scale_stride + r]. x: [rows, heads * head_size].

@@ -62,25 +62,6 @@ struct Floats {
   static Register square_root(Register x) { return _mm256_sqrt_ps(x); }
   static Register exponential(Register x) { return exp_ps(x); }
   static Register normal_cdf(Register x) { return normal_cdf_ps(x); }
-  // Rounded to bf16, to nearest even; x is finite.
-  static Register rounded_bf16(Register x) {
-    const __m256i bits = _mm256_castps_si256(x);
-    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
-    const __m256i rounded = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
-    return _mm256_castsi256_ps(_mm256_and_si256(rounded, _mm256_set1_epi32(static_cast<int>(0xffff0000u))));
-  }
-  // Lanes 2 i and 2 i + 1 exchanged.
-  static Register swapped_pairs(Register x) { return _mm256_permute_ps(x, 0xb1); }
-  // 2^t with a relative error below 8e-5, for t <= 0; see vnni/attention_rows_bf16.cc. Below 2^-126 it is about 2^-126.
-  static Register power_of_two(Register t) {
-    t = _mm256_max_ps(t, _mm256_set1_ps(-126.0f));
-    const __m256 whole = _mm256_floor_ps(t), f = _mm256_sub_ps(t, whole);
-    __m256 p = _mm256_set1_ps(0.0780230066f);
-    p = _mm256_fmadd_ps(p, f, _mm256_set1_ps(0.226069391f));
-    p = _mm256_fmadd_ps(p, f, _mm256_set1_ps(0.695832847f));
-    p = _mm256_fmadd_ps(p, f, _mm256_set1_ps(0.999925245f));
-    return _mm256_mul_ps(p, avx2::power_of_two(_mm256_cvtps_epi32(whole)));
-  }
   // The larger magnitude; a is not negative.
   static Register larger_magnitude(Register a, Register x) {
     return _mm256_max_ps(a, _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x));

@@ -25,18 +25,6 @@ inline __m512 exp_ps(__m512 x) {
   return _mm512_scalef_ps(p, n);
 }
 
-// 2^t for t <= 0 with a relative error below 8e-5, a twenty-fifth of what rounding to bf16 takes: a polynomial of
-// degree 3 in t - floor(t), times 2^floor(t). Coefficients: scripts/fit_polynomials.py.
-inline __m512 power_of_two_ps(__m512 t) {
-  const __m512 whole = _mm512_roundscale_ps(t, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-  const __m512 f = _mm512_sub_ps(t, whole);
-  __m512 p = _mm512_set1_ps(0.0780230066f);
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.226069391f));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.695832847f));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.999925245f));
-  return _mm512_scalef_ps(p, whole);
-}
-
 }  // namespace
 
 }  // namespace whittle::avx512

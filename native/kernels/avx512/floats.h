@@ -64,16 +64,6 @@ struct Floats {
   static Register square_root(Register x) { return _mm512_sqrt_ps(x); }
   static Register exponential(Register x) { return exp_ps(x); }
   static Register normal_cdf(Register x) { return normal_cdf_ps(x); }
-  // Rounded to bf16, to nearest even; x is finite.
-  static Register rounded_bf16(Register x) {
-    const __m512i bits = _mm512_castps_si512(x);
-    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-    const __m512i rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
-    return _mm512_castsi512_ps(_mm512_and_si512(rounded, _mm512_set1_epi32(static_cast<int>(0xffff0000u))));
-  }
-  // Lanes 2 i and 2 i + 1 exchanged.
-  static Register swapped_pairs(Register x) { return _mm512_permute_ps(x, 0xb1); }
-  static Register power_of_two(Register t) { return power_of_two_ps(t); }
   // The larger magnitude; a is not negative.
   static Register larger_magnitude(Register a, Register x) {
     constexpr int kLarger = 3, kPositive = 2 << 2;

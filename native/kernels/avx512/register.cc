@@ -21,7 +21,6 @@
   ADD(gelu)                  \
   ADD(gelu_backward)         \
   ADD(attention)             \
-  ADD(attention_rows_bf16)   \
   ADD(attention_backward)    \
   ADD(dropout_bits)          \
   ADD(dropout)               \

@@ -10,7 +10,6 @@
   ADD(gelu_backward_bf16)      \
   ADD(attention)               \
   ADD(attention_bf16)          \
-  ADD(attention_rows_bf16)     \
   ADD(quantize_heads_s8)       \
   ADD(softmax_u8)              \
   ADD(attention_backward)      \

@@ -9,7 +9,6 @@
   ADD(convert_f32_bf16)           \
   ADD(transpose_f32_bf16)         \
   ADD(attention_bf16)             \
-  ADD(attention_rows_bf16)        \
   ADD(attention_forward_bf16)     \
   ADD(attention_backward_bf16)    \
   ADD(gelu_backward_bf16)         \
