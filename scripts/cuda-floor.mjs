@@ -20,6 +20,10 @@ const share = { product: 0.7, attention: 0.5, memory: 0.85, shared: 0.9, issue: 
 // and of the one whose results are bytes with a scale a head.
 const epilogue = 14;
 const headsEpilogue = 19;
+// All instructions for a sum of gemm_gelu_panels.cuh, those of the product's steps among them (bench/NOTES.md), and bytes that
+// its shuffles move through shared memory's pipes, if they take turns with it.
+const geluEpilogue = 41;
+const shuffled = 5 * 4;
 
 // Half of the values, and two bits each that say where they stand.
 const weights = sparse ? 0.5 + 0.125 : 1;
@@ -28,13 +32,14 @@ const weights = sparse ? 0.5 + 0.125 : 1;
  * the products of other tiles. Others by gemm_wgmma.cuh: tiles of 128 x 256, whose epilogue no product of the block runs
  * beside.
  */
-function product(name, n, k, rowBytes, instructions = epilogue) {
+function product(name, n, k, rowBytes, instructions = epilogue, gelu = false) {
   const panels = k <= 1024;
   const [height, width] = panels ? [64, 128] : [128, 256];
   const steps = (tokens * n * k) / (height * width * 128); // of 128 bytes of k
   const filled = (panels ? height : height + width) * 128;
   // Panels stay; of other W two blocks fetch half each, for both.
-  const fetched = (panels ? height : height + (weights * width) / 2) * 128;
+  // With GELU four panels fetch their rows once.
+  const fetched = (panels ? height / (gelu ? 4 : 1) : height + (weights * width) / 2) * 128;
   const read = 4 * (height / 64) * (64 + width) * 32; // four multiplications of 32 bytes for each 64 rows
   const issue = (tokens * n * instructions) / (128 * clock);
   return {
@@ -43,7 +48,7 @@ function product(name, n, k, rowBytes, instructions = epilogue) {
     rate: gpu.int8 * (sparse ? 2 : 1),
     bytes: tokens * rowBytes + weights * n * k,
     cached: steps * fetched,
-    shared: (steps * (filled + read)) / (128 * clock),
+    shared: (steps * (filled + read) + (gelu ? tokens * n * shuffled : 0)) / (128 * clock),
     issue,
     alone: panels ? 0 : issue,
     kind: 'product',
@@ -93,8 +98,7 @@ const kernels = [
   rows('quantize attention', wide * hidden + hidden, 90 + 0.23 * hidden),
   product('attention output', hidden, hidden, hidden + 4 * hidden + 4 * hidden),
   rows('LayerNorm, quantize', 4 * hidden + hidden, 220 + 0.57 * hidden),
-  product('intermediate', inner, hidden, hidden + wide * inner),
-  rows('GELU, quantize', wide * inner + inner, 500 + 0.66 * inner),
+  product('intermediate, GELU, quantize', inner, hidden, hidden + inner, geluEpilogue, true),
   product('output', hidden, inner, inner + 4 * hidden + 4 * hidden),
   rows('LayerNorm, quantize', 4 * hidden + hidden, 220 + 0.57 * hidden),
 ];

@@ -173,6 +173,29 @@ TEST(cuda_gelu, bit_for_bit_the_cpu) {
   }
 }
 
+// As many tiles a block as it takes to go round the stages several times, for numbers of blocks of k that do and do not
+// divide those of stages and barriers.
+TEST(cuda_gelu, goes_round_the_stages) {
+  std::mt19937_64 random = generator(3);
+  for (GpuDevice* device : cuda_devices()) {
+    CudaBench bench(*device);
+    const cuda::KernelTable& kernels = device->kernels();
+    if (!kernels.gemm_gelu_s8) continue;
+    for (const int64_t blocks : {1, 3, 5, 8}) {
+      const GeluProduct product(bench, random, {64 * 25 - 30, 256, 128 * blocks}, 1);
+      for (const int cluster : {1, 2, 1, 2, 1, 2}) {
+        if (kernels.gelu_blocks[cluster - 1] < 2) continue;
+        cuda::GemmGelu call = product.call;
+        call.grid = {2, 1, cluster};
+        call.exchange = put_exchange(bench, call.grid);
+        call.y = product.result_memory(bench);
+        kernels.gemm_gelu_s8(call, bench.stream());
+        product.check(bench, call.y, "clusters of " + std::to_string(cluster));
+      }
+    }
+  }
+}
+
 TEST(cuda_gelu, the_same_as_two_kernels) {
   std::mt19937_64 random = generator(2);
   for (GpuDevice* device : cuda_devices()) {
