@@ -20,9 +20,9 @@ const share = { product: 0.7, attention: 0.5, memory: 0.85, shared: 0.9, issue: 
 // and of the one whose results are bytes with a scale a head.
 const epilogue = 14;
 const headsEpilogue = 19;
-// All instructions for a sum of gemm_gelu_panels.cuh, those of the product's steps among them (bench/NOTES.md), and bytes that
-// its shuffles move through shared memory's pipes, if they take turns with it.
-const geluEpilogue = 41;
+// All instructions for a sum of gemm_gelu_panels.cuh (bench/NOTES.md), and bytes that its shuffles move through shared
+// memory's pipes, if they take turns with it.
+const geluEpilogue = 33 + 0.97 * Math.ceil(hidden / 128);
 const shuffled = 5 * 4;
 
 // Half of the values, and two bits each that say where they stand.
