@@ -140,6 +140,14 @@ inline __m512 mask_load(__m512 before, __mmask16 mask, const void* from) {
   return bits_as<__m512>(lanes);
 }
 
+template <typename Lane, int N, typename Vector>
+void mask_store_lanes(void* to, uint64_t mask, Vector values) {
+  auto lanes = bits_as<Lanes<Lane, N>>(values);
+  for (int i = 0; i < N; ++i) {
+    if (mask >> i & 1) std::memcpy(static_cast<char*>(to) + i * sizeof(Lane), &lanes.of[i], sizeof(Lane));
+  }
+}
+
 inline __m512i widened_bytes(__m256i x) {
   auto from = bits_as<Lanes<uint8_t, 32>>(x);
   Lanes<uint16_t, 32> wide;
@@ -158,6 +166,8 @@ inline __m512 permuted(__m512 x, int order) {
 
 #define _mm512_maskz_loadu_epi16(mask, from) whittle::simde_missing::maskz_load_lanes<uint16_t, 32, __m512i>(mask, from)
 #define _mm_maskz_loadu_epi8(mask, from) whittle::simde_missing::maskz_load_lanes<uint8_t, 16, __m128i>(mask, from)
+#define _mm_mask_storeu_epi8(to, mask, x) whittle::simde_missing::mask_store_lanes<uint8_t, 16>(to, mask, x)
+#define _mm256_maskz_loadu_epi8(mask, from) whittle::simde_missing::maskz_load_lanes<uint8_t, 32, __m256i>(mask, from)
 #define _mm512_mask_loadu_ps(before, mask, from) whittle::simde_missing::mask_load(before, mask, from)
 #define _mm512_cvtepu8_epi16(x) whittle::simde_missing::widened_bytes(x)
 #define _mm512_permute_ps(x, order) whittle::simde_missing::permuted(x, order)
@@ -169,6 +179,7 @@ inline __m512 permuted(__m512 x, int order) {
 #define _mm512_cvtepi32_epi8(x) whittle::simde_missing::narrowed<int8_t, __m128i>(x)
 #define _mm512_cvtepi32_epi16(x) whittle::simde_missing::narrowed<int16_t, __m256i>(x)
 #define _mm512_cvtepi8_epi32(x) whittle::simde_missing::widened<int8_t>(x)
+#define _mm512_cvtepi16_epi32(x) whittle::simde_missing::widened<int16_t>(x)
 #define _mm512_cvtepu16_epi32(x) whittle::simde_missing::widened<uint16_t>(x)
 #define _mm512_cvtepi32_ps(x) whittle::simde_missing::to_floats(x)
 #define _mm512_cvtps_epi32(x) whittle::simde_missing::to_integers(x)
