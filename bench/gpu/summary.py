@@ -71,7 +71,9 @@ def print_summary(result):
               f"{ceilings['int8DataSheet'] / 1e12:.0f} by the data sheet")
     figures = result["figures"]
     for one in figures:
-        if one["part"] == "products" and one["work"].startswith("int8") and "16384 x 4096 x 1024" in one["work"]:
+        if one["part"] == "products" and one["unit"] == "us":
+            print(f"{one['work']:<90} {one['value']:>8.1f} us")
+        elif one["part"] == "products" and one["work"].startswith("int8") and "16384 x 4096 x 1024" in one["work"]:
             print(f"{one['work']:<60} {one['value']:>8.1f} TOP/s {share(one, 'shareOfDataSheet')} of the data sheet, "
                   f"{share(one, 'shareOfMeasured')} of the measured ceiling")
     for one in figures:
