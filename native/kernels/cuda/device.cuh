@@ -200,6 +200,21 @@ __device__ __forceinline__ bool look_again() {
   return true;
 }
 
+// --- a number in shared memory by which a thread tells others of its block how far it is ---
+__device__ __forceinline__ void tell_block(uint32_t* to, uint32_t value) {
+  asm volatile("st.relaxed.cta.shared.u32 [%0], %1;" ::"r"(shared_address(to)), "r"(value) : "memory");
+}
+__device__ __forceinline__ uint32_t load_told_block(const uint32_t* from) {
+  uint32_t value;
+  asm volatile("ld.relaxed.cta.shared.u32 %0, [%1];" : "=r"(value) : "r"(shared_address(from)) : "memory");
+  return value;
+}
+// Leaves the multiprocessor to others for a while; true.
+__device__ __forceinline__ bool look_again_soon() {
+  __nanosleep(200);
+  return true;
+}
+
 // --- copies to shared memory ---
 // 16 bytes, or zeros. Both addresses are multiples of 16.
 __device__ __forceinline__ void copy_async(void* shared, const void* global, bool valid = true) {

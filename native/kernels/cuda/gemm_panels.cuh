@@ -36,14 +36,14 @@ struct PanelTurn {
   }
 };
 
-// Shared memory: the panel, the stages, the barriers.
+// Shared memory: the panel, the stages, the barriers, and how many tiles fill_stages has begun.
 struct PanelShared {
   uint8_t* shared;
   int blocks;  // of k
 
-  static constexpr int kBarriers = kPanelFull + kPanelStages + kMostPanelBlocks + 1;
+  static constexpr int kWords = kPanelFull + kPanelStages + kMostPanelBlocks + 1 + 1;
   static constexpr int64_t bytes(int64_t blocks) {
-    return blocks * kBlockBytes + kPanelStages * kPanelStageBytes + kBarriers * static_cast<int>(sizeof(uint64_t));
+    return blocks * kBlockBytes + kPanelStages * kPanelStageBytes + kWords * static_cast<int>(sizeof(uint64_t));
   }
   __device__ __forceinline__ uint8_t* panel(int block) const { return shared + block * kBlockBytes; }
   __device__ __forceinline__ uint8_t* stage(int i) const { return panel(blocks) + i * kPanelStageBytes; }
@@ -53,6 +53,7 @@ struct PanelShared {
   __device__ __forceinline__ uint64_t* empty(int i) const { return full(kPanelFull + i); }
   __device__ __forceinline__ uint64_t* panel_full(int block) const { return empty(kPanelStages + block); }
   __device__ __forceinline__ uint64_t* panel_empty() const { return panel_full(kMostPanelBlocks); }
+  __device__ __forceinline__ uint32_t* tiles_begun() const { return reinterpret_cast<uint32_t*>(panel_empty() + 1); }
 };
 static_assert(PanelShared::bytes(kMostPanelBlocks) <= 227 * 1024);
 
@@ -82,14 +83,17 @@ struct PanelWalk {
   }
 };
 
-// Stages of A, for one thread. It waits for nothing but that the stage is free in all blocks of the cluster.
-template <int kCluster>
+// Stages of A, for one thread. It waits for nothing but that the stage is free in all blocks of the cluster. If kTells,
+// prefetch_residuals waits for it.
+template <bool kTells, int kCluster>
 __device__ __forceinline__ void fill_stages(const Gemm& g, const PanelWalk<kCluster>& walk, const PanelShared& shared) {
   constexpr int kShare = kPanelStageBytes / kCluster;
   StageTurn<kPanelStages> turn;
   int full_turn = 0;
+  uint32_t begun = 0;
   walk.pieces([&](int, int first, int count) {
     for (int tile = first; tile < first + count; ++tile) {
+      if (kTells) tell_block(shared.tiles_begun(), ++begun);
       const uint8_t* a = g.a.data + int64_t{tile / 2} * shared.blocks * kBlockBytes + tile % 2 * kPanelStageBytes;
 #pragma unroll 1
       for (int block = shared.blocks; block > 0; --block, a += kBlockBytes, ++full_turn, turn.next()) {
@@ -124,20 +128,24 @@ __device__ __forceinline__ void fill_panels(const Gemm& g, const PanelWalk<kClus
   });
 }
 
-// Fetches the residual of each tile into the second-level cache when its first stage is there: memory has little to do
-// while it is multiplied, and much when it is finished. If this thread is far behind it takes an earlier turn's end for
-// that of a tile's first, and catches up.
+// Fetches the residual of each tile into the second-level cache when its stages begin to fill: memory has little to do
+// while it is multiplied, and much when it is finished. This thread may be behind the others by any number of tiles, so
+// that it cannot wait at their barriers, which have two parities: it would wait forever for the turn after their last.
+// It leaves tiles out whose products are over.
 template <int kCluster>
 __device__ __forceinline__ void prefetch_residuals(const Gemm& g, const PanelWalk<kCluster>& walk, int rows,
                                                    const PanelShared& shared) {
-  int turn = 0;
+  int tile = 0;
   walk.pieces([&](int panel, int first, int count) {
     const int column = panel * kPanelColumns, left = static_cast<int>(g.n) - column;
     const uint32_t bytes = static_cast<uint32_t>(left < kPanelColumns ? left : kPanelColumns) * 4;
 #pragma unroll 1
-    for (int row = first * kPanelRows; count > 0; --count, turn += shared.blocks) {
-      barrier_wait(shared.full(turn % kPanelFull), static_cast<uint32_t>(turn / kPanelFull & 1));
+    for (int row = first * kPanelRows; count > 0; --count) {
+      ++tile;
+      int begun = static_cast<int>(load_told_block(shared.tiles_begun()));
+      while (begun < tile && look_again_soon()) begun = static_cast<int>(load_told_block(shared.tiles_begun()));
       const int end = row + kPanelRows;
+      if ((begun - 1 - tile) * shared.blocks >= kPanelStages) row = end;
 #pragma unroll 1
       for (; row < end; ++row)
         if (row < rows) prefetch_bulk(g.residual + row * g.n + column, bytes);
@@ -209,6 +217,7 @@ __global__ void __launch_bounds__(kPanelThreads, 1) gemm_panels_kernel(const Gem
     for (int i = 0; i < kPanelStages; ++i) barrier_init(shared.empty(i), 4 * kCluster);  // a warp that reads it
     for (int i = 0; i < kMostPanelBlocks; ++i) barrier_init(shared.panel_full(i), 1);
     barrier_init(shared.panel_empty(), 4 * kPanelGroups);
+    *shared.tiles_begun() = 0;
     barrier_init_fence();
   }
   if (kCluster > 1)
@@ -218,9 +227,10 @@ __global__ void __launch_bounds__(kPanelThreads, 1) gemm_panels_kernel(const Gem
   if (thread >= kPanelGroups * 128) {
     give_registers<32>();
     // A warp each.
-    if (thread == kPanelGroups * 128) fill_stages(g, walk, shared);
+    if (thread == kPanelGroups * 128) fill_stages<has_residual(kFinish)>(g, walk, shared);
     if (thread == kPanelGroups * 128 + 32) fill_panels(g, walk, shared);
-    if (has_residual(kFinish) && thread == kPanelGroups * 128 + 64) prefetch_residuals(g, walk, static_cast<int>(rows), shared);
+    if (has_residual(kFinish) && thread == kPanelGroups * 128 + 64)
+      prefetch_residuals(g, walk, static_cast<int>(rows), shared);
   } else {
     take_registers<160>();
     multiply_panels<Sum, kFinish>(g, walk, rows, shared);

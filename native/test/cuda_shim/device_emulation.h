@@ -200,6 +200,16 @@ inline bool look_again() {
   return true;
 }
 
+inline void tell_block(uint32_t* to, uint32_t value) {
+  tell(to, value);
+}
+inline uint32_t load_told_block(const uint32_t* from) {
+  return *from;
+}
+inline bool look_again_soon() {
+  return look_again();
+}
+
 // --- counting in memory that threads share --- (fibers change places at collective instructions only)
 inline void add_atomically(uint32_t* to, uint32_t value) {
   *to += value;

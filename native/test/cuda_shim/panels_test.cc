@@ -41,3 +41,27 @@ TEST(cuda_panels, every_tile_once_and_equal_shares) {
   check_shares<2>();
   check_shares<4>();
 }
+
+// Barriers know two parities: at the end of a launch they look as they did before it to who waits for an early turn.
+TEST(cuda_panels, residuals_are_prefetched_to_the_end_by_a_thread_far_behind) {
+  constexpr int kBlocks = 8, kTiles = 5, kRows = kTiles * kPanelRows, kTurns = kTiles * kBlocks;
+  static_assert(kTurns > kPanelFull);
+  const std::vector<float> residual(size_t{kRows} * kPanelColumns);
+  Gemm g{};
+  g.n = kPanelColumns;
+  g.residual = residual.data();
+  int ended = 0;
+  shim::run_grid({1, 1, 1}, 128, PanelShared::bytes(kBlocks), [&] {
+    const PanelShared shared{dynamic_shared(), kBlocks};
+    if (threadIdx.x == 0) {
+      for (int i = 0; i < kPanelFull; ++i) barrier_init(shared.full(i), 1);
+      for (int turn = 0; turn < kTurns; ++turn) barrier_arrive(shared.full(turn % kPanelFull));
+      tell_block(shared.tiles_begun(), kTiles);
+    }
+    sync_block();
+    if (threadIdx.x != 32) return;
+    prefetch_residuals(g, PanelWalk<1>{1, kTiles, kTiles}, kRows, shared);
+    ++ended;
+  });
+  CHECK_EQUAL(ended, 1);
+}
