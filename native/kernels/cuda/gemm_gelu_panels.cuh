@@ -34,12 +34,14 @@ struct GeluExchange {
   int warpgroup;
   uint32_t turn;
 
-  __device__ __forceinline__ GeluExchange(const GemmGelu& product, int of_warpgroup)
-      : g(product), warpgroup(of_warpgroup), turn(shuffle(*turns(), 0)) {}
+  // turns_before: how many tiles there were before this launch.
+  __device__ __forceinline__ GeluExchange(const GemmGelu& product, int of_warpgroup, uint32_t turns_before)
+      : g(product), warpgroup(of_warpgroup), turn(turns_before) {}
   __device__ __forceinline__ uint32_t slots() const {  // of a row
     return (static_cast<uint32_t>(g.grid.panels) + 3) / 4 * 4;
   }
-  // How many tiles there were before this launch.
+  // Where it is kept how many tiles there were. A block reads it before any of its warps tells something: whoever has
+  // seen what all blocks told of their last tiles may then store the next launch's.
   __device__ __forceinline__ uint32_t* turns() const {
     return g.exchange + static_cast<uint32_t>(g.grid.groups) * kGeluRing * slots() + blockIdx.y * kGeluTurns +
            static_cast<uint32_t>(warpgroup);
@@ -261,8 +263,16 @@ __device__ __forceinline__ void store_gelu_row(const GemmGelu& g, const GeluByte
   }
 }
 
+// Of the thread's warpgroup, the same in all lanes. Without waiting for the number of rows; a launch without rows may
+// have no exchange.
+__device__ __forceinline__ uint32_t gelu_turns_before(const GemmGelu& g) {
+  const int warpgroup = static_cast<int>(threadIdx.x / 128);
+  return shuffle(warpgroup < kPanelGroups && g.exchange ? *GeluExchange(g, warpgroup, 0).turns() : 0u, 0);
+}
+
 template <int kCluster>
-__device__ __forceinline__ void multiply_and_gelu(const GemmGelu& g, int tiles, int rows, const PanelShared& shared) {
+__device__ __forceinline__ void multiply_and_gelu(const GemmGelu& g, int tiles, int rows, uint32_t turns_before,
+                                                  const PanelShared& shared) {
   // The same number in all lanes, as the compiler knows of what a lane is asked for.
   const int warpgroup = shuffle(static_cast<int>(threadIdx.x / 128), 0);
   const int first_row = shuffle(static_cast<int>(threadIdx.x % 128 / 32 * 16), 0);  // of the warp, in a tile
@@ -272,7 +282,7 @@ __device__ __forceinline__ void multiply_and_gelu(const GemmGelu& g, int tiles, 
   const uint32_t panel = shuffle(shared_address(shared.panel(0)), 0);
   const uint32_t stages = panel + static_cast<uint32_t>(shared.blocks) * kBlockBytes;
   const uint32_t full = stages + kPanelStages * kPanelStageBytes, empty = full + kPanelFull * 8;
-  GeluExchange exchange(g, warpgroup);
+  GeluExchange exchange(g, warpgroup, turns_before);
   float values[kPanelColumns / 2];
   // Once more than there are tiles, to quantize the last one.
   for (int tile = warpgroup;; tile += kPanelGroups) {
@@ -336,7 +346,7 @@ __device__ __forceinline__ void multiply_and_gelu(const GemmGelu& g, int tiles, 
     const float second = gelu_of_values<1>(table, values);
     if (threadIdx.x % 4 == 0) exchange.tell_maximum(static_cast<uint32_t>(within) + 8, second);
   }
-  // All others of the group have begun, since they told of their last tiles, and read how many turns there were.
+  // All others of the group have read how many turns there were, since they told of their last tiles.
   if (blockIdx.x == 0 && threadIdx.x % 128 == 0) *exchange.turns() = exchange.turn;
 }
 #endif
@@ -354,6 +364,7 @@ __global__ void __launch_bounds__(kPanelThreads, 1) gemm_gelu_panels_kernel(cons
     for (int i = 0; i < kMostPanelBlocks; ++i) barrier_init(shared.panel_full(i), 1);
     barrier_init_fence();
   }
+  const uint32_t turns_before = gelu_turns_before(g);
   if (kCluster > 1)
     sync_cluster();
   else
@@ -363,7 +374,7 @@ __global__ void __launch_bounds__(kPanelThreads, 1) gemm_gelu_panels_kernel(cons
     if (thread == kPanelGroups * 128) fill_gelu_panel<kCluster>(g, tiles, shared);
   } else {
     take_registers<160>();
-    multiply_and_gelu<kCluster>(g, tiles, rows, shared);
+    multiply_and_gelu<kCluster>(g, tiles, rows, turns_before, shared);
   }
   if (kCluster > 1) sync_cluster();  // Nobody's shared memory goes while others may still arrive there.
 #else

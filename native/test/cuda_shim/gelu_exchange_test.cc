@@ -25,7 +25,8 @@ int wrong_maxima(std::vector<uint32_t>& words, int launch) {
       {kPanels, kGroups, 1}, 128, 1024,
       [&] {
         const uint32_t lane = threadIdx.x % 32, first = threadIdx.x / 32 * 16 + lane / 4;
-        GeluExchange exchange(g, 0);
+        GeluExchange exchange(g, 0, *GeluExchange(g, 0, 0).turns());
+        sync_block();  // Nobody of the block tells anything before all have read.
         for (int tile = 0; tile < kTiles; ++tile, ++exchange.turn) {
           const auto of = [&](int half, int panel) {
             return maximum(launch, tile + static_cast<int>(blockIdx.y), static_cast<int>(first) + 8 * half, panel);
