@@ -249,9 +249,15 @@ class GpuCheck:
         suites = [one for one in listed if (one in REHEARSED if self.rehearse else one != "cuda_fixture")]
         if not suites:
             return self.runner.note("tests", "failed", detail=f"({program} is missing)")
+        suites.sort(key=lambda suite: suite != "cuda_gelu")
         for suite in suites:
-            if not self.runner.run(f"tests {suite}", [program, suite], LIMITS["tests"]):
-                self.failed_suites.append(suite)
+            if self.runner.run(f"tests {suite}", [program, suite], LIMITS["tests"]):
+                continue
+            self.failed_suites.append(suite)
+            if suite == "cuda_gelu":
+                # Its blocks wait for each other: what follows would hang as its tests may have.
+                self.runner.environment["WHITTLE_BENCH_SEPARATE_GELU"] = "1"
+                self.runner.note("product with GELU in one kernel", "left out", detail="(its tests did not pass; two kernels from here on)")
 
     def tests(self):
         return self.program("whittle_native_tests" if self.rehearse else "whittle_cuda_tests")

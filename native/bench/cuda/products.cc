@@ -1,4 +1,6 @@
 // The ceilings of the GPU, and its matrix products.
+#include <cstdlib>
+
 #include "bench/cuda/bench.h"
 #include "formats/half.h"
 #include "test/buffers.h"
@@ -130,7 +132,8 @@ void time_product(GpuDevice& device, const GpuFacts& facts, const Product& p, co
   report.add(figure);
 }
 
-// The product before GELU, GELU and quantization: two kernels, and one in each size of clusters.
+// The product before GELU, GELU and quantization: two kernels, and one in each size of clusters, unless the environment
+// keeps the engine to two.
 void time_gelu(GpuDevice& device, const GpuFacts& facts, const Product& p, const Options& options, Report& report) {
   std::mt19937_64 random(1);
   CudaBench bench(device);
@@ -158,6 +161,7 @@ void time_gelu(GpuDevice& device, const GpuFacts& facts, const Product& p, const
         kernels.gemm_s8(calls[static_cast<size_t>(set)], bench.stream());
         kernels.quantize_gelu_u8(rows[static_cast<size_t>(set)], bench.stream());
       }));
+  if (std::getenv("WHITTLE_BENCH_SEPARATE_GELU")) return;
   for (int size = 0; size < 3; ++size) {
     // What gelu_grid would choose if there were no other clusters.
     cuda::KernelTable only = kernels;
