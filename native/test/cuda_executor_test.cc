@@ -13,6 +13,7 @@
 #include "engine/cuda_executor.h"
 #include "engine/gpu_backend.h"
 #include "test/cuda_devices.h"
+#include "test/forwarding_device.h"
 #include "test/reference_encoder.h"
 #include "test/small_model.h"
 
@@ -222,35 +223,17 @@ TEST(cuda_executor, several_devices_and_slices) {
 }
 
 // A device on which nothing is done before two batches, on streams of their own, are under way.
-class Rendezvous : public GpuDevice {
+class Rendezvous : public ForwardingDevice {
  public:
-  explicit Rendezvous(GpuDevice& device) : device_(device) {}
+  using ForwardingDevice::ForwardingDevice;
   bool met = false, armed = false;
 
-  const GpuInfo& info() const override { return device_.info(); }
-  const cuda::KernelTable& kernels() const override { return device_.kernels(); }
-  int64_t free_memory() override { return device_.free_memory(); }
-  void* allocate(int64_t bytes) override { return device_.allocate(bytes); }
-  void release(void* memory) noexcept override { device_.release(memory); }
-  void* allocate_pinned(int64_t bytes) override { return device_.allocate_pinned(bytes); }
-  void release_pinned(void* memory) noexcept override { device_.release_pinned(memory); }
-  cuda::Stream create_stream() override { return device_.create_stream(); }
-  void destroy_stream(cuda::Stream stream) noexcept override { device_.destroy_stream(stream); }
-  void upload(void* to, const void* from, int64_t bytes, cuda::Stream stream) override {
-    device_.upload(to, from, bytes, stream);
-  }
-  void download(void* to, const void* from, int64_t bytes, cuda::Stream stream) override {
-    device_.download(to, from, bytes, stream);
-  }
   void synchronize(cuda::Stream stream) override {
     if (armed) {
       std::unique_lock lock(mutex_);
       met = changed_.wait_for(lock, std::chrono::seconds(20), [this] { return launched_.size() >= 2; });
     }
-    device_.synchronize(stream);
-  }
-  GpuGraph capture(cuda::Stream stream, const std::function<void()>& work) override {
-    return device_.capture(stream, work);
+    ForwardingDevice::synchronize(stream);
   }
   void launch(GpuGraph graph, cuda::Stream stream) override {
     {
@@ -258,12 +241,10 @@ class Rendezvous : public GpuDevice {
       if (armed) launched_.insert(stream);
     }
     changed_.notify_all();
-    device_.launch(graph, stream);
+    ForwardingDevice::launch(graph, stream);
   }
-  void destroy(GpuGraph graph) noexcept override { device_.destroy(graph); }
 
  private:
-  GpuDevice& device_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::set<cuda::Stream> launched_;

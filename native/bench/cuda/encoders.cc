@@ -5,6 +5,7 @@
 #include "bench/cuda/bench.h"
 #include "cpu/thread_pool.h"
 #include "engine/cuda_executor.h"
+#include "test/forwarding_device.h"
 #include "test/small_model.h"
 
 namespace whittle::bench {
@@ -27,6 +28,20 @@ struct Work {
   const char* lengths_name;
   std::vector<int64_t> lengths;
   Precision precision;
+  bool separate_gelu = false;
+};
+
+// The same GPU, where GELU and its quantization are a kernel of their own as they are where one with the product before
+// them is not possible.
+class SeparateGelu : public test::ForwardingDevice {
+ public:
+  explicit SeparateGelu(GpuDevice& device) : ForwardingDevice(device), kernels_(device.kernels()) {
+    for (int& blocks : kernels_.gelu_blocks) blocks = 0;
+  }
+  const cuda::KernelTable& kernels() const override { return kernels_; }
+
+ private:
+  cuda::KernelTable kernels_;
 };
 
 SmallModelOptions model_options(const Shape& shape, Precision precision, bool quick) {
@@ -83,13 +98,18 @@ void compare_with_cpu(CudaEngine& engine, const SmallModel& model, const std::st
   }
 }
 
-void time_engine(GpuDevice& device, const Work& work, const Options& options, Report& report) {
+void time_engine(GpuDevice& gpu, const Work& work, const Options& options, Report& report) {
   const bool int8 = work.precision == Precision::int8;
-  const std::string name =
-      std::string(work.shape.name) + (int8 ? " int8, " : " bfloat16, ") + work.lengths_name;
+  const std::string name = std::string(work.shape.name) + (int8 ? " int8, " : " bfloat16, ") + work.lengths_name +
+                           (work.separate_gelu ? ", GELU by itself" : "");
+  const SmallModelOptions dimensions = model_options(work.shape, work.precision, options.quick);
+  if (work.separate_gelu && !cuda::gelu_grid(gpu.kernels(), dimensions.intermediate, dimensions.hidden).possible())
+    return;
   if (!report.has_time(name)) return;
+  SeparateGelu separate(gpu);
+  GpuDevice& device = work.separate_gelu ? static_cast<GpuDevice&>(separate) : gpu;
   std::mt19937_64 random(5);
-  const SmallModel model(model_options(work.shape, work.precision, options.quick), work.precision, random);
+  const SmallModel model(dimensions, work.precision, random);
   std::unique_ptr<CudaEngine> engine;
   const double load = seconds_of([&] {
     engine = std::make_unique<CudaEngine>(std::vector<GpuDevice*>{&device}, model.spec, kernels(),
@@ -133,7 +153,9 @@ void time_encoders(GpuDevice& device, const Options& options, Report& report) {
       {kLarge, "lengths like SQuAD's", some(squad_lengths(2000)), Precision::int8},
       {kBase, "128 tokens", some(std::vector<int64_t>(4096, 128)), Precision::int8},
       {kMiniLm, "128 tokens", some(std::vector<int64_t>(8192, 128)), Precision::int8},
-      {kBase, "128 tokens", some(std::vector<int64_t>(4096, 128)), Precision::bfloat16}};
+      {kBase, "128 tokens", some(std::vector<int64_t>(4096, 128)), Precision::bfloat16},
+      // What the product with GELU and quantization saves of the whole, where it is possible.
+      {kLarge, "lengths like SQuAD's", some(squad_lengths(2000)), Precision::int8, true}};
   for (const Work& work : works) time_engine(device, work, options, report);
 }
 
