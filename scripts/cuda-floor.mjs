@@ -1,19 +1,24 @@
 // The least time that each CUDA kernel of an encoder can take on a GPU: operations over the rate of the unit that does
 // them, and bytes (each input read once, each output written once) over the bandwidth of device memory; for products also
-// what their tiles read from the second-level cache and move through shared memory. Arithmetic, not a measurement.
+// what goes through the second-level cache and through shared memory. Arithmetic, not a measurement.
 //   node scripts/cuda-floor.mjs --compress [elements]    (pruning and rounding weights)
-//   node scripts/cuda-floor.mjs [--sparse] [hidden layers heads intermediate tokens length]
+//   node scripts/cuda-floor.mjs [--sparse] [--separate-gelu] [hidden layers heads intermediate tokens length]
 // --sparse: as if weights were 2:4 sparse and multiplied by mma.sp, which whittle does not do.
+// --separate-gelu: GELU and its quantization by a kernel of their own, as where gemm_gelu_panels.cuh cannot run.
 const sparse = process.argv.includes('--sparse');
+const separateGelu = process.argv.includes('--separate-gelu');
 const [hidden = 1024, layers = 24, heads = 16, inner = 4096, tokens = 32768, length = 180] = process.argv
   .slice(2)
   .filter((argument) => !argument.startsWith('--'))
   .map(Number);
 const wide = 4; // bytes of an element that waits to be quantized
 
-// H100 SXM, by its data sheet, dense; the cache's rate is an assumption (published measurements give 5.5 to 7 TB/s).
-const gpu = { int8: 1979e12, memory: 3.35e12, cache: 5.5e12 };
+// H100 SXM, by its data sheet, dense. The cache's rate is what products by panels without clusters had on an H200, whose
+// multiprocessors are the same: 4.7 to 5.2 TB/s (bench/NOTES.md).
+const gpu = { int8: 1979e12, memory: 3.35e12, cache: 5.1e12 };
 const clock = 132 * 1.755e9; // cycles of all multiprocessors: 128 bytes of shared memory and 128 threads' instructions each
+// Blocks at work at once in clusters of 1, 2 and 4: multiprocessors come in groups of 16 or 18, and clusters lie in one.
+const atOnce = { 1: 132, 2: 132, 4: 128 };
 // What is expected of each kind of kernel, as a share of its floor's rate: an assumption until measured.
 const share = { product: 0.7, attention: 0.5, memory: 0.85, shared: 0.9, issue: 0.6 };
 // Instructions for each sum of an epilogue (node scripts/cuda-instructions.mjs), with two outliers a row or with offsets;
@@ -21,36 +26,73 @@ const share = { product: 0.7, attention: 0.5, memory: 0.85, shared: 0.9, issue: 
 const epilogue = 14;
 const headsEpilogue = 19;
 // All instructions for a sum of gemm_gelu_panels.cuh (bench/NOTES.md), and bytes that its shuffles move through shared
-// memory's pipes, if they take turns with it.
+// memory's pipes: expected to take turns with it, which nobody has measured, and so not part of the floor.
 const geluEpilogue = 33 + 0.97 * Math.ceil(hidden / 128);
 const shuffled = 5 * 4;
 
 // Half of the values, and two bits each that say where they stand.
 const weights = sparse ? 0.5 + 0.125 : 1;
+
+/** The largest clusters whose panels are whole: blocks that fetch A once for all of them. */
+const clusterOf = (panels) => [4, 2, 1].find((size) => panels % size === 0);
+
+/** As gelu_grid of kernel_table.h has it: the most groups, of such the largest clusters; blocks at work. */
+function geluGrid(panels) {
+  let best = { groups: 0 };
+  for (const cluster of [1, 2, 4]) {
+    const groups = Math.floor(atOnce[cluster] / panels);
+    if (panels % cluster === 0 && groups > 0 && groups >= best.groups)
+      best = { groups, cluster, blocks: groups * panels };
+  }
+  return best;
+}
+
 /**
- * Operands of at most 1,024 bytes of k, by gemm_panels.cuh: tiles of 64 x 128, of which W stays, with the epilogue beside
- * the products of other tiles. Others by gemm_wgmma.cuh: tiles of 128 x 256, whose epilogue no product of the block runs
- * beside.
+ * How tokens x n sums are multiplied: tiles of height x width, bytes of A and W that a block fetches for 128 bytes of k,
+ * blocks that have work, and whether no product of a block runs beside its epilogues.
  */
-function product(name, n, k, rowBytes, instructions = epilogue, gelu = false) {
-  const panels = k <= 1024;
-  const [height, width] = panels ? [64, 128] : [128, 256];
+function tilesOf(n, k, kind) {
+  const panels = Math.ceil(n / 128);
+  if (k <= 1024) {
+    // gemm_panels.cuh and gemm_gelu_panels.cuh: W stays.
+    const size = kind === 'plain' ? 1 : clusterOf(panels);
+    const { cluster, blocks } = kind === 'gelu' ? geluGrid(panels) : { cluster: size, blocks: atOnce[size] };
+    const most = Math.ceil(tokens / 64) * panels;
+    return { height: 64, width: 128, fetched: (64 * 128) / cluster, blocks: Math.min(blocks, most), alone: false };
+  }
+  // gemm_wgmma.cuh: rounds of tiles; clusters of four share W where that takes no more rounds than clusters of two.
+  const rowTiles = Math.ceil(tokens / 128);
+  const wideColumns = Math.ceil(n / 256);
+  const narrow = wideColumns * 256 * 10 > n * 11 || rowTiles * wideColumns < atOnce[1];
+  const width = narrow ? 128 : 256;
+  const tiles = rowTiles * Math.ceil(n / width);
+  const rounds = (cluster) => Math.ceil(tiles / cluster / Math.floor(atOnce[cluster] / cluster));
+  const cluster = narrow ? 1 : rounds(4) <= rounds(2) ? 4 : 2;
+  const fetched = (128 + (weights * width) / cluster) * 128;
+  return { height: 128, width, fetched, blocks: tiles / rounds(cluster), alone: true };
+}
+
+/** kind: heads, residual, gelu or plain. resultBytes, residualBytes: of a token. */
+function product(name, n, k, kind, resultBytes, residualBytes = 0) {
+  const { height, width, fetched, blocks, alone } = tilesOf(n, k, kind);
+  const instructions = { gelu: geluEpilogue, heads: headsEpilogue }[kind] ?? epilogue;
   const steps = (tokens * n * k) / (height * width * 128); // of 128 bytes of k
-  const filled = (panels ? height : height + width) * 128;
-  // Panels stay; of other W two blocks fetch half each, for both.
-  // With GELU four panels fetch their rows once.
-  const fetched = (panels ? height / (gelu ? 4 : 1) : height + (weights * width) / 2) * 128;
+  const filled = (k <= 1024 ? height : height + width) * 128;
   const read = 4 * (height / 64) * (64 + width) * 32; // four multiplications of 32 bytes for each 64 rows
-  const issue = (tokens * n * instructions) / (128 * clock);
+  const idle = atOnce[1] / blocks;
+  const issue = (idle * (tokens * n * instructions)) / (128 * clock);
+  // Blocks with GELU read the maxima of all panels of a row.
+  const maxima = kind === 'gelu' ? 4 * tokens * (n / 128) ** 2 : 0;
   return {
     name: `${name} ${tokens} x ${n} x ${k}`,
-    operations: 2 * tokens * n * k,
+    operations: idle * 2 * tokens * n * k,
     rate: gpu.int8 * (sparse ? 2 : 1),
-    bytes: tokens * rowBytes + weights * n * k,
-    cached: steps * fetched,
-    shared: (steps * (filled + read) + (gelu ? tokens * n * shuffled : 0)) / (128 * clock),
+    bytes: tokens * (k + resultBytes + residualBytes) + weights * n * k,
+    cached: steps * fetched + tokens * (resultBytes + residualBytes) + maxima,
+    shared: (idle * steps * (filled + read)) / (128 * clock),
+    shuffles: kind === 'gelu' ? (idle * tokens * n * shuffled) / (128 * clock) : 0,
     issue,
-    alone: panels ? 0 : issue,
+    alone: alone ? issue : 0,
     kind: 'product',
   };
 }
@@ -62,6 +104,7 @@ const rows = (name, bytesAToken, instructions) => ({
   bytes: tokens * bytesAToken,
   cached: 0,
   shared: 0,
+  shuffles: 0,
   issue: (tokens * instructions) / (4 * clock),
   alone: 0,
   kind: 'memory',
@@ -82,25 +125,34 @@ function attentionInstructions() {
   return ((heads * tokens) / length) * (warps * (290 + 3 * size + keys + 480 * chunks) + idle * (350 + 480 * chunks));
 }
 
+const fusedGelu = !separateGelu && hidden <= 1024 && inner % 128 === 0 && geluGrid(inner / 128).groups > 0;
+const norm = rows('LayerNorm, quantize', 4 * hidden + hidden, 220 + 0.57 * hidden);
 const kernels = [
-  product('query, key, value', 3 * hidden, hidden, hidden + 3 * hidden + 12 * heads, headsEpilogue),
+  product('query, key, value', 3 * hidden, hidden, 'heads', 3 * hidden + 12 * heads),
   {
     name: `attention, ${heads} heads, length ${length}`,
     operations: 4 * tokens * length * hidden,
     rate: gpu.int8,
     bytes: tokens * (3 * hidden + 12 * heads + wide * hidden),
-    cached: (tokens * (length / 64) * 2 * hidden * 64) / length + tokens * wide * hidden,
+    // Each block of 64 queries reads all keys and values of its head.
+    cached: tokens * (hidden + wide * hidden + Math.ceil(length / 64) * (2 * hidden + 8 * heads)),
     shared: 0,
+    shuffles: 0,
     issue: attentionInstructions() / (4 * clock),
     alone: 0,
     kind: 'attention',
   },
   rows('quantize attention', wide * hidden + hidden, 90 + 0.23 * hidden),
-  product('attention output', hidden, hidden, hidden + 4 * hidden + 4 * hidden),
-  rows('LayerNorm, quantize', 4 * hidden + hidden, 220 + 0.57 * hidden),
-  product('intermediate, GELU, quantize', inner, hidden, hidden + inner, geluEpilogue, true),
-  product('output', hidden, inner, inner + 4 * hidden + 4 * hidden),
-  rows('LayerNorm, quantize', 4 * hidden + hidden, 220 + 0.57 * hidden),
+  product('attention output', hidden, hidden, 'residual', 4 * hidden, 4 * hidden),
+  norm,
+  ...(fusedGelu
+    ? [product('intermediate, GELU, quantize', inner, hidden, 'gelu', inner)]
+    : [
+        product('intermediate', inner, hidden, 'plain', wide * inner),
+        rows('GELU, quantize', wide * inner + inner, 500 + 0.66 * inner),
+      ]),
+  product('output', hidden, inner, 'residual', 4 * hidden, 4 * hidden),
+  norm,
 ];
 
 const us = (seconds) => (seconds * 1e6).toFixed(1);
@@ -113,7 +165,7 @@ console.log(
 );
 console.log('| --- | --- | --- | --- | --- | --- | --- | --- |');
 const total = { floor: 0, expected: 0 };
-for (const { name, operations, rate, bytes, cached, shared, issue, alone, kind } of kernels) {
+for (const { name, operations, rate, bytes, cached, shared, shuffles, issue, alone, kind } of kernels) {
   const byOperations = operations / rate;
   const byBytes = bytes / gpu.memory;
   const byCache = cached / gpu.cache;
@@ -123,7 +175,7 @@ for (const { name, operations, rate, bytes, cached, shared, issue, alone, kind }
       byOperations / (share[kind] ?? 1),
       byBytes / share.memory,
       byCache,
-      shared / share.shared,
+      (shared + shuffles) / share.shared,
       issue / share.issue,
     ) +
     alone / share.issue;
