@@ -177,7 +177,11 @@ __device__ __forceinline__ void multiply_panel(const PanelShared& shared, PanelT
 template <typename Sum, Finish kFinish, int kCluster>
 __device__ __forceinline__ void multiply_panels(const Gemm& g, const PanelWalk<kCluster>& walk, int64_t rows,
                                                 const PanelShared& shared) {
-  const int thread = static_cast<int>(threadIdx.x), group = thread / 128, lane = thread % 32;
+  // The same number in all lanes, as the compiler knows of what a lane is asked for: addresses then take no registers
+  // of the lanes.
+  const int group = shuffle(static_cast<int>(threadIdx.x) / 128, 0);
+  const int first_row = shuffle(static_cast<int>(threadIdx.x) % 128 / 32 * 16, 0);  // of the warp, in a tile
+  const int lane = static_cast<int>(threadIdx.x) % 32;
   int tiles_before = 0;
   uint32_t parity = 0;
   walk.pieces([&](int panel, int first, int count) {
@@ -189,7 +193,7 @@ __device__ __forceinline__ void multiply_panels(const Gemm& g, const PanelWalk<k
       if (lane == 0) barrier_arrive(shared.panel_empty());
     }
     for (int tile = own; tile < count; tile += kPanelGroups) {
-      const int64_t row = int64_t{first + tile} * kPanelRows + thread % 128 / 32 * 16 + lane / 4;
+      const int64_t row = int64_t{first + tile} * kPanelRows + first_row + lane / 4;
       const TileRow pair[2] = {tile_row<Sum>(g, row, rows), tile_row<Sum>(g, row + 8, rows)};  // read meanwhile
       Sum sums[kPanelColumns / 2];
       multiply_panel<kCluster>(shared, PanelTurn::after((tiles_before + tile) * shared.blocks), tile == own, parity,
