@@ -1,5 +1,6 @@
 #include "engine/cuda_model.h"
 
+#include <cstdlib>
 #include <cstring>
 
 #include "cpu/arena.h"
@@ -228,9 +229,10 @@ cuda::Format qkv_format(Precision precision, int64_t head_size) {
   return cuda::product_gives_heads(head_size) ? cuda::Format::heads : cuda::Format::f32;
 }
 
-// One kernel for the intermediate product, GELU and quantization where that is possible.
+// One kernel for the intermediate product, GELU and quantization where that is possible. bench/gpu/run.py sets the
+// variable if that kernel fails its tests, since what follows might wait for it forever.
 cuda::GeluGrid gelu_grid_of(const GpuDevice& device, const ModelSpec& spec) {
-  if (spec.precision != Precision::int8) return {};
+  if (spec.precision != Precision::int8 || std::getenv("WHITTLE_BENCH_SEPARATE_GELU")) return {};
   return cuda::gelu_grid(device.kernels(), spec.intermediate, spec.hidden);
 }
 
