@@ -28,7 +28,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 PARTS = ["build", "tests", "fixtures", "bench", "pytorch", "texts", "sanitizer"]
 # Seconds, at most; the whole has a limit too.
 LIMITS = {"build": 200, "tests": 60, "fixtures": 40, "bench": 140, "pytorch": 190, "texts": 90, "sanitizer": 60}
-SANITIZED = ["cuda_rows", "cuda_gemm", "cuda_attention"]
+SANITIZED = ["cuda_rows", "cuda_gemm", "cuda_attention", "cuda_attention_s8"]
 REHEARSED = ["cuda_compress", "cuda_memory"]  # suites that take little time on kernels compiled as C++
 MEASURES_ONLY = ["pytorch", "texts"]  # these can fail without whittle being wrong
 
