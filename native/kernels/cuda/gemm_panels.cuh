@@ -1,7 +1,7 @@
 // Products by wgmma (sm_90a) where 128 rows of W, a panel, fit into shared memory beside the stages of A: k of at most
 // 1024 bytes. A block keeps its panel and lets the rows of A pass by, 64 after 64, so that only A is read again and
-// again. One warp fills stages; three warpgroups take every third tile of 64 x 128 each, so that while one multiplies,
-// the others finish and store their sums.
+// again. Three warpgroups take every third tile of 64 x 128 each, so that while one multiplies, the others finish and
+// store their sums. Of a fourth one thread fills stages of A, one fetches panels, and one the residuals ahead.
 //
 // Blocks whose panels lie side by side form a cluster, pass the same rows by and fetch a part of them each, for all:
 // read by every block, A is what the second-level cache has most to do with.
@@ -12,7 +12,7 @@
 
 namespace whittle::cuda {
 
-static constexpr int kPanelGroups = 3, kPanelThreads = (kPanelGroups + 1) * 128;  // the last to fill stages
+static constexpr int kPanelGroups = 3, kPanelThreads = (kPanelGroups + 1) * 128;  // the last group fetches
 static constexpr int kPanelRows = 64, kPanelColumns = kBlockRows, kPanelStages = 12, kMostPanelBlocks = 8;
 static constexpr int kPanelStageBytes = kPanelRows * kRowBytes;
 // Barriers for stages that are full: that of turn t is number t % kPanelFull. A barrier has two parities only, so that
@@ -213,8 +213,8 @@ __global__ void __launch_bounds__(kPanelThreads, 1) gemm_panels_kernel(const Gem
   const int64_t rows = *g.rows;
   const int thread = static_cast<int>(threadIdx.x), blocks = static_cast<int>(part_blocks(g.a.form, g.a.k));
   const PanelWalk<kCluster> walk{static_cast<int>((g.n + kPanelColumns - 1) / kPanelColumns),
-                       static_cast<int>((rows + kPanelRows - 1) / kPanelRows),
-                       static_cast<int>(kPanelChunkBytes / (blocks * kPanelStageBytes))};
+                                 static_cast<int>((rows + kPanelRows - 1) / kPanelRows),
+                                 static_cast<int>(kPanelChunkBytes / (blocks * kPanelStageBytes))};
   const PanelShared shared{dynamic_shared(), blocks};
   if (thread == 0) {
     for (int i = 0; i < kPanelFull; ++i) barrier_init(shared.full(i), 1);
