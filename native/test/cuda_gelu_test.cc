@@ -3,16 +3,12 @@
 #include <algorithm>
 
 #include "kernels/kernel_table.h"
-#include "test/cuda_devices.h"
+#include "test/cuda_products.h"
 
 using namespace whittle;
 using namespace whittle::test;
 
 namespace {
-
-struct Shape {
-  int64_t m, n, k;
-};
 
 struct Result {
   std::vector<uint8_t> data;
@@ -22,16 +18,17 @@ struct Result {
 
 // A product with outliers, and what the CPU makes of it.
 struct GeluProduct {
-  Shape shape;
+  ProductShape shape;
   std::vector<int8_t> w;
   cuda::GemmGelu call{};
   std::vector<float> row_scales, bias;
   Result expected;  // data [m, n]
 
-  GeluProduct(CudaBench& bench, std::mt19937_64& random, const Shape& s, int most) : shape(s) {
+  GeluProduct(CudaBench& bench, std::mt19937_64& random, const ProductShape& s, int most) : shape(s) {
     const auto [m, n, k] = s;
-    const auto a = random_int8(random, m * k);
-    w = random_int8(random, n * k);
+    Int8Product product(bench, random, s);
+    product.add_outliers(bench, random, most);
+    w = product.w;
     row_scales = random_floats(random, m, 0.01f);
     const auto scales = random_floats(random, n, 0.02f);
     bias = random_floats(random, n);
@@ -39,46 +36,19 @@ struct GeluProduct {
     for (float& scale : row_scales) scale = std::abs(scale) * std::exp2(static_cast<float>(random() % 12) - 9);
     if (m > 2) row_scales[2] = 0;
     if (m > 3) row_scales[3] = 1e30f;
-    std::vector<int32_t> sums(static_cast<size_t>(m * n)), counts;
-    for (int64_t i = 0; i < m; ++i)
-      for (int64_t j = 0; j < n; ++j) {
-        int32_t sum = 0;
-        for (int64_t l = 0; l < k; ++l)
-          sum += a[static_cast<size_t>(i * k + l)] * w[static_cast<size_t>(j * k + l)];
-        sums[static_cast<size_t>(i * n + j)] = sum;
-      }
-    std::vector<cuda::Outlier> outliers;
-    for (int64_t r = 0; r < m; ++r) {
-      counts.push_back(static_cast<int32_t>(random() % static_cast<uint64_t>(most + 1)));
-      for (int i = 0; i < most; ++i) {
-        const cuda::Outlier outlier{static_cast<int32_t>(random() % static_cast<uint64_t>(k)),
-                                    static_cast<int32_t>(random() % 4001) - 2000};
-        outliers.push_back(outlier);
-        if (i >= counts.back()) continue;
-        for (int64_t j = 0; j < n; ++j)
-          sums[static_cast<size_t>(r * n + j)] += outlier.value * w[static_cast<size_t>(j * k + outlier.column)];
-      }
-    }
-    std::vector<int8_t> columns(w.size());
-    for (int64_t j = 0; j < n; ++j)
-      for (int64_t l = 0; l < k; ++l)
-        columns[static_cast<size_t>(l * n + j)] = w[static_cast<size_t>(j * k + l)];
-    call.rows = bench.put_one(static_cast<int32_t>(m));
-    call.most_rows = m + 150;
+    call.rows = product.call.rows;
+    call.most_rows = product.call.most_rows;
     call.n = n;
-    call.a.k = k;
-    call.a.data = bench.put(to_blocks(a, m, k, m, [](int64_t r) { return r; }));
+    call.a = product.call.a;
     call.a.scales = bench.put(row_scales);
-    call.a.most_outliers = most;
-    call.a.outlier_counts = bench.put(counts);
-    call.a.outliers = bench.put(outliers);
     call.w = stored(bench, cuda::Format::operand_s8);
     call.w_scales = bench.put(scales);
-    call.columns = bench.put(columns);
+    call.columns = product.call.columns;
     call.bias = bench.put(bias);
 
-    std::vector<float> gelu(sums.size());
-    const SumsS8 of_cpu{sums.data(), n, row_scales.data(), scales.data(), nullptr, nullptr, nullptr, nullptr, 0};
+    std::vector<float> gelu(product.sums.size());
+    const SumsS8 of_cpu{product.sums.data(), n, row_scales.data(), scales.data(), nullptr, nullptr, nullptr,
+                        nullptr,             0};
     kernels_for(Isa::ref)->epilogue_s8(of_cpu, m, n, bias.data(), Activation::gelu, nullptr, 0, gelu.data(), n);
     expected = {std::vector<uint8_t>(gelu.size()), std::vector<float>(static_cast<size_t>(m)),
                 std::vector<int32_t>(static_cast<size_t>(m))};
@@ -92,9 +62,7 @@ struct GeluProduct {
   }
 
   const uint8_t* stored(CudaBench& bench, cuda::Format format) const {
-    const int64_t rows = (shape.n + cuda::kWeightRows - 1) / cuda::kWeightRows * cuda::kWeightRows;
-    return bench.put(
-        to_blocks(w, shape.n, shape.k, rows, [&](int64_t r) { return cuda::stored_weight_row(r, format); }));
+    return put_weights(bench, w, shape.n, shape.k, format);
   }
 
   cuda::Operand result_memory(CudaBench& bench) const {
