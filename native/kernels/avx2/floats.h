@@ -80,6 +80,11 @@ struct Floats {
   static Register times_power_of_two(Register x, Register r) {
     return add_bits(x, _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(r), 23)));
   }
+  // As ref/float16.h has it.
+  static Register round_to_f16(Register x) {
+    x = minimum(maximum(x, all(-65504.0f)), all(65504.0f));
+    return _mm256_cvtph_ps(_mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+  }
   // The sum as integers of what registers hold.
   static Register add_bits(Register a, Register b) {
     return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a), _mm256_castps_si256(b)));

@@ -79,6 +79,11 @@ struct Floats {
   }
   // x * 2^n, n being the lowest bits of r as an integer; x and the result are normal.
   static Register times_power_of_two(Register x, Register r) { return add_bits(x, shifted_bits(r)); }
+  // As ref/float16.h has it.
+  static Register round_to_f16(Register x) {
+    x = minimum(maximum(x, all(-65504.0f)), all(65504.0f));
+    return _mm512_cvtph_ps(_mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+  }
   // The sum as integers of what registers hold.
   static Register add_bits(Register a, Register b) {
     return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a), _mm512_castps_si512(b)));

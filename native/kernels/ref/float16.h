@@ -1,0 +1,16 @@
+// float32 to the values that float16 has, one value at a time.
+#pragma once
+
+#include "formats/half.h"
+
+namespace whittle::ref {
+
+// The nearest value that float16 holds, ties to even, still as float32; the largest finite one of larger magnitudes. A
+// NaN counts as the lowest.
+static inline float round_to_f16(float x) {
+  constexpr float kMost = 65504.0f;
+  x = x > -kMost ? x : -kMost;
+  return half_to_float(float_to_half(x < kMost ? x : kMost));
+}
+
+}  // namespace whittle::ref
