@@ -121,7 +121,7 @@ struct KernelTable {
   // y[c, r] = x[r, c]; the second rounds as convert_f32_bf16 does and sets columns [rows, padded_k(rows)) of y to zero.
   void (*transpose_f32)(const float* x, int64_t x_stride, int64_t rows, int64_t cols, float* y, int64_t y_stride);
   void (*transpose_f32_bf16)(const float* x, int64_t x_stride, int64_t rows, int64_t cols, bf16* y, int64_t y_stride);
-  // y = act(sums * row_scales[r] * column_scales[c] + bias[c]) + residual[r, c]; bias and residual may be null; y may
+  // y = act(fma(sums * row_scales[r], column_scales[c], bias[c])) + residual[r, c]; bias and residual may be null; y may
   // be the memory of the sums. Bit-identical on every ISA but for tanh.
   void (*epilogue_s8)(const SumsS8& sums, int64_t rows, int64_t cols, const float* bias, Activation act,
                       const float* residual, int64_t residual_stride, float* y, int64_t y_stride);

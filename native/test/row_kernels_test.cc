@@ -139,11 +139,10 @@ void check_epilogue(uint64_t stream, const std::vector<C>& inputs, const Run& ru
         y.check_guards(variant.name);
         for (int64_t r = 0; r < rows; ++r) {
           for (int64_t j = 0; j < cols; ++j) {
-            float before = static_cast<float>(c[static_cast<size_t>(r * (cols + 1) + j)]);
-            if constexpr (std::is_same_v<C, int32_t>) {
-              before = before * row_scales[static_cast<size_t>(r)] * column_scales[static_cast<size_t>(j)];
-            }
-            if (with_bias) before += bias[static_cast<size_t>(j)];
+            const float of_row = std::is_same_v<C, int32_t> ? row_scales[static_cast<size_t>(r)] : 1.0f;
+            const float of_column = std::is_same_v<C, int32_t> ? column_scales[static_cast<size_t>(j)] : 1.0f;
+            const float before = std::fma(static_cast<float>(c[static_cast<size_t>(r * (cols + 1) + j)]) * of_row,
+                                          of_column, with_bias ? bias[static_cast<size_t>(j)] : -0.0f);
             double wanted = activated(before, act);
             if (with_residual) wanted += residual[static_cast<size_t>(r * (cols + 2) + j)];
             // erf and tanh within 2e-7 of 1, and float32 roundings of the sums.

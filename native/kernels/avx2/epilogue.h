@@ -20,15 +20,14 @@ inline __m256 activate(__m256 x) {
   return x;
 }
 
-// y = act(product + bias) + residual for one row. `product` gives columns of the row: whole(j) columns j .. j + 7,
-// part(j, mask) those of them that the mask has.
+// y = act(product) + residual for one row. `product`, the bias in it, gives columns of the row: whole(j) columns
+// j .. j + 7, part(j, mask) those of them that the mask has.
 template <Activation act, typename Product>
-inline void finish_row(int64_t cols, const float* bias, const float* residual, float* y, const Product& product) {
+inline void finish_row(int64_t cols, const float* residual, float* y, const Product& product) {
   int64_t j = 0;
 #pragma GCC unroll 2
   for (; j + 8 <= cols; j += 8) {
     __m256 x = product.whole(j);
-    if (bias) x = _mm256_add_ps(x, _mm256_loadu_ps(bias + j));
     x = activate<act>(x);
     if (residual) x = _mm256_add_ps(x, _mm256_loadu_ps(residual + j));
     _mm256_storeu_ps(y + j, x);
@@ -36,7 +35,6 @@ inline void finish_row(int64_t cols, const float* bias, const float* residual, f
   if (j == cols) return;
   const __m256i mask = first_lanes(cols - j);
   __m256 x = product.part(j, mask);
-  if (bias) x = _mm256_add_ps(x, _mm256_maskload_ps(bias + j, mask));
   x = activate<act>(x);
   if (residual) x = _mm256_add_ps(x, _mm256_maskload_ps(residual + j, mask));
   _mm256_maskstore_ps(y + j, mask, x);
@@ -44,14 +42,13 @@ inline void finish_row(int64_t cols, const float* bias, const float* residual, f
 
 // finish_row with the activation chosen at run time.
 template <typename Product>
-inline void finish_row(Activation act, int64_t cols, const float* bias, const float* residual, float* y,
-                       const Product& product) {
+inline void finish_row(Activation act, int64_t cols, const float* residual, float* y, const Product& product) {
   if (act == Activation::gelu) {
-    finish_row<Activation::gelu>(cols, bias, residual, y, product);
+    finish_row<Activation::gelu>(cols, residual, y, product);
   } else if (act == Activation::tanh) {
-    finish_row<Activation::tanh>(cols, bias, residual, y, product);
+    finish_row<Activation::tanh>(cols, residual, y, product);
   } else {
-    finish_row<Activation::none>(cols, bias, residual, y, product);
+    finish_row<Activation::none>(cols, residual, y, product);
   }
 }
 

@@ -4,7 +4,7 @@ namespace whittle::avx2 {
 
 namespace {
 
-// One row of int32 sums times its scale and the columns' scales. Fixes: none, the row's zero point, or its outliers.
+// One row of int32 sums times its scale and the columns' scales, plus the bias. Fixes: none, the row's zero point, or its outliers.
 enum class Fix { none, offset, outliers };
 
 template <Fix fix>
@@ -12,6 +12,7 @@ struct ScaledSums {
   const SumsS8& s;
   int64_t r;
   __m256 row_scale;
+  const float* bias;
 
   __m256 whole(int64_t j) const {
     __m256i sums = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(s.sums + r * s.stride + j));
@@ -28,7 +29,7 @@ struct ScaledSums {
         sums = _mm256_add_epi32(sums, _mm256_madd_epi16(wide, _mm256_set1_epi32(o.values[i] & 0xffff)));
       }
     }
-    return scaled(sums, _mm256_loadu_ps(s.column_scales + j));
+    return scaled(sums, _mm256_loadu_ps(s.column_scales + j), bias ? _mm256_loadu_ps(bias + j) : no_bias());
   }
   __m256 part(int64_t j, __m256i mask) const {
     __m256i sums = _mm256_maskload_epi32(s.sums + r * s.stride + j, mask);
@@ -46,11 +47,13 @@ struct ScaledSums {
       }
       sums = _mm256_load_si256(reinterpret_cast<const __m256i*>(lanes));
     }
-    return scaled(sums, _mm256_maskload_ps(s.column_scales + j, mask));
+    return scaled(sums, _mm256_maskload_ps(s.column_scales + j, mask),
+                  bias ? _mm256_maskload_ps(bias + j, mask) : no_bias());
   }
-  __m256 scaled(__m256i sums, __m256 scales) const {
-    return _mm256_mul_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(sums), row_scale), scales);
+  __m256 scaled(__m256i sums, __m256 scales, __m256 biases) const {
+    return _mm256_fmadd_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(sums), row_scale), scales, biases);
   }
+  static __m256 no_bias() { return _mm256_set1_ps(-0.0f); }  // x + -0 is x
 };
 
 void epilogue_s8(const SumsS8& s, int64_t rows, int64_t cols, const float* bias, Activation act, const float* residual,
@@ -60,11 +63,11 @@ void epilogue_s8(const SumsS8& s, int64_t rows, int64_t cols, const float* bias,
     const float* added = residual ? residual + r * residual_stride : nullptr;
     float* out = y + r * y_stride;
     if (s.offsets) {
-      finish_row(act, cols, bias, added, out, ScaledSums<Fix::offset>{s, r, row_scale});
+      finish_row(act, cols, added, out, ScaledSums<Fix::offset>{s, r, row_scale, bias});
     } else if (s.outliers && s.outliers[r].count > 0) {
-      finish_row(act, cols, bias, added, out, ScaledSums<Fix::outliers>{s, r, row_scale});
+      finish_row(act, cols, added, out, ScaledSums<Fix::outliers>{s, r, row_scale, bias});
     } else {
-      finish_row(act, cols, bias, added, out, ScaledSums<Fix::none>{s, r, row_scale});
+      finish_row(act, cols, added, out, ScaledSums<Fix::none>{s, r, row_scale, bias});
     }
   }
 }

@@ -10,10 +10,12 @@ struct RowOfSums {
   const int32_t* row;
   __m512 row_scale;
   __m512i offset;
+  const float* bias;
 
   __m512 scaled(__m512i sum, int64_t j, __mmask16 mask) const {
-    return _mm512_mul_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), row_scale),
-                         _mm512_maskz_loadu_ps(mask, s.column_scales + j));
+    const __m512 biases = bias ? _mm512_maskz_loadu_ps(mask, bias + j) : _mm512_set1_ps(-0.0f);  // x + -0 is x
+    return _mm512_fmadd_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), row_scale),
+                           _mm512_maskz_loadu_ps(mask, s.column_scales + j), biases);
   }
   __m512i at(int64_t j, __mmask16 mask) const { return _mm512_maskz_loadu_epi32(mask, row + j); }
   __m512i with_offset(int64_t j, __mmask16 mask) const {
@@ -78,8 +80,8 @@ void finish_columns_of_rows(const SumsS8& s, int64_t j, int64_t rows, const floa
     __m512 x[kVectors];
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
-      const __m512 scaled = _mm512_mul_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sums[v]), row_scale), scales[v]);
-      x[v] = activate<act>(_mm512_add_ps(scaled, biases[v]));
+      const __m512 of_row = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[v]), row_scale);
+      x[v] = activate<act>(_mm512_fmadd_ps(of_row, scales[v], biases[v]));
     }
     if (residual) {
       const float* added = residual + r * residual_stride + j;
@@ -112,28 +114,28 @@ void finish_narrow(const SumsS8& s, int64_t rows, int64_t cols, const float* bia
                    const float* residual, int64_t residual_stride, float* y, int64_t y_stride) {
   for (int64_t r = 0; r < rows; ++r) {
     const RowOfSums sums{s, s.sums + r * s.stride, _mm512_set1_ps(s.row_scales[r]),
-                         _mm512_set1_epi32(s.offsets ? s.offsets[r] : 0)};
+                         _mm512_set1_epi32(s.offsets ? s.offsets[r] : 0), bias};
     const float* added = residual ? residual + r * residual_stride : nullptr;
     float* out = y + r * y_stride;
     const int count = s.outliers ? s.outliers[r].count : 0;
     const auto column = [&](int i) { return s.columns + s.outliers[r].columns[i] * s.columns_stride; };
     if (s.offsets) {
-      finish_row(act, cols, bias, added, out,
+      finish_row(act, cols, added, out,
                  [&](int64_t j, __mmask16 mask) { return sums.scaled(sums.with_offset(j, mask), j, mask); });
     } else if (count == 0) {
-      finish_row(act, cols, bias, added, out,
+      finish_row(act, cols, added, out,
                  [&](int64_t j, __mmask16 mask) { return sums.scaled(sums.at(j, mask), j, mask); });
     } else if (count <= 2) {  // most rows after LayerNorm
       const int8_t *first = column(0), *second = column(count - 1);
       const __m512i first_value = outlier_value(s.outliers[r].values[0]);
       const __m512i second_value = outlier_value(count == 2 ? s.outliers[r].values[1] : 0);
-      finish_row(act, cols, bias, added, out, [&](int64_t j, __mmask16 mask) {
+      finish_row(act, cols, added, out, [&](int64_t j, __mmask16 mask) {
         const __m512i more = _mm512_add_epi32(outlier_product(first, j, mask, first_value),
                                               outlier_product(second, j, mask, second_value));
         return sums.scaled(_mm512_add_epi32(sums.at(j, mask), more), j, mask);
       });
     } else {
-      finish_row(act, cols, bias, added, out, [&](int64_t j, __mmask16 mask) {
+      finish_row(act, cols, added, out, [&](int64_t j, __mmask16 mask) {
         __m512i sum = sums.at(j, mask);
         for (int i = 0; i < count; ++i) {
           sum = _mm512_add_epi32(sum, outlier_product(column(i), j, mask, outlier_value(s.outliers[r].values[i])));

@@ -291,8 +291,7 @@ __device__ __forceinline__ void finish_as_compiled(const Gemm& g, const TileRow 
 #pragma unroll
       for (int c = 0; c < P::kColumns; ++c) {
         v[c] = static_cast<float>(sums[P::sum(piece, c, half)]);
-        if (kIsInt8<Sum>) v[c] = multiply(multiply(v[c], rows[half].scale), scales[c]);
-        v[c] = add(v[c], bias[c]);
+        v[c] = kIsInt8<Sum> ? multiply_add(multiply(v[c], rows[half].scale), scales[c], bias[c]) : add(v[c], bias[c]);
         if (has_gelu(kFinish)) v[c] = gelu(v[c]);
         if (kFinish == Finish::f32_normalized)
           residual[c] = normalized(residual[c], rows[half].residual, gamma[c], beta[c]);
@@ -366,8 +365,8 @@ __device__ __forceinline__ float finish_generally(const Gemm& g, const TileRow& 
     }
   }
   float v = static_cast<float>(sum);
-  if (g.w_scales) v = multiply(multiply(v, row.scale), g.w_scales[column]);
-  if (g.bias) v = add(v, g.bias[column]);
+  const float bias = g.bias ? g.bias[column] : -0.0f;  // v + -0 is v
+  v = g.w_scales ? multiply_add(multiply(v, row.scale), g.w_scales[column], bias) : add(v, bias);
   if (kGelu) v = kIsInt8<Sum> ? gelu_of_table(v) : gelu(v);
   if (g.activation == Activation::tanh) v = tanhf(v);
   if (g.activation == Activation::relu) v = fmaxf(v, 0.0f);

@@ -223,7 +223,7 @@ __device__ __forceinline__ void scale_gelu_sums(const GemmGelu& g, const GeluRow
 #pragma unroll
     for (int c = 0; c < 4; ++c) {
       const int at = gelu_sum(four * 4 + c, kHalf);
-      values[at] = add(multiply(multiply(static_cast<float>(sums[at]), of.scales[kHalf]), scales[c]), bias[c]);
+      values[at] = multiply_add(multiply(static_cast<float>(sums[at]), of.scales[kHalf]), scales[c], bias[c]);
     }
   }
 }

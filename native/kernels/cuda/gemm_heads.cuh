@@ -22,7 +22,7 @@ __device__ __forceinline__ void finish_part(const Gemm& g, const TileRow (&rows)
 #pragma unroll
     for (int c = 0; c < 8; ++c) {
       const float sum = static_cast<float>(sums[c / 2 * 4 + half * 2 + c % 2]);
-      values[half][c] = add(multiply(multiply(sum, rows[half].scale), scales[c]), bias[c]);
+      values[half][c] = multiply_add(multiply(sum, rows[half].scale), scales[c], bias[c]);
     }
     limits[half] = fabsf(values[half][0]);
 #pragma unroll

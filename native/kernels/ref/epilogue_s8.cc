@@ -30,8 +30,8 @@ void epilogue_s8(const SumsS8& s, int64_t rows, int64_t cols, const float* bias,
         const RowOutliers& o = s.outliers[r];
         for (int i = 0; i < o.count; ++i) sum += o.values[i] * s.columns[o.columns[i] * s.columns_stride + j];
       }
-      float value = static_cast<float>(sum) * s.row_scales[r] * s.column_scales[j];
-      if (bias) value += bias[j];
+      const float of_row = static_cast<float>(sum) * s.row_scales[r];
+      float value = bias ? std::fma(of_row, s.column_scales[j], bias[j]) : of_row * s.column_scales[j];
       value = act == Activation::gelu ? gelu_of_table(value) : activate(value, act);
       if (residual) value += residual[r * residual_stride + j];
       y[r * y_stride + j] = value;
