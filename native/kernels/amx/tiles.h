@@ -5,7 +5,9 @@
 #include "test/amx_emulation.h"
 #else
 #include <immintrin.h>
-#define WHITTLE_TILE_CONFIGURE(config) _tile_loadconfig(config)
+// Not _tile_loadconfig, whose operand is 8 bytes in GCC's header (12): the compiler then drops what was stored behind
+// them, tiles have no rows, and the next instruction on them is an illegal one.
+#define WHITTLE_TILE_CONFIGURE(config) __asm__ volatile("ldtilecfg %0" ::"m"(*(config)))
 #define WHITTLE_TILE_RELEASE() _tile_release()
 #define WHITTLE_TILE_ZERO(tile) _tile_zero(tile)
 #define WHITTLE_TILE_LOAD(tile, from, stride) _tile_loadd(tile, from, stride)
