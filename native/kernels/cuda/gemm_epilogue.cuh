@@ -89,6 +89,7 @@ struct TileRow {
   float scale;
   int outliers, offset;
   RowStats residual;
+  int added = 0;  // of the outliers, those that the sums have already
 };
 template <typename Sum>
 __device__ __forceinline__ TileRow tile_row(const Gemm& g, int64_t row, int64_t rows) {
@@ -143,6 +144,22 @@ __device__ __forceinline__ void load_piece(const T* from, T (&to)[kColumns]) {
   }
 }
 
+// Two outliers' values, which are int16, and what they have beyond int8: times two bytes for each of four columns, whose
+// sums are those from `at` on.
+__device__ __forceinline__ uint32_t outlier_pair(const Outlier& one, const Outlier& other) {
+  return (static_cast<uint32_t>(one.value) & 0xffffu) | static_cast<uint32_t>(other.value) << 16;
+}
+template <int kCount>
+__device__ __forceinline__ void add_outlier_pair(uint32_t values, uint32_t of_one, uint32_t of_other, int at,
+                                                 int32_t (&sums)[kCount]) {
+  const uint32_t pairs[2] = {permute_bytes(of_one, of_other, 0x5140), permute_bytes(of_one, of_other, 0x7362)};
+#pragma unroll
+  for (int c = 0; c < 4; ++c) {
+    int32_t& sum = sums[at + c / 2 * 4 + c % 2];
+    sum = c % 2 == 0 ? dot_pair_low(values, pairs[c / 2], sum) : dot_pair_high(values, pairs[c / 2], sum);
+  }
+}
+
 // Adds the rows' offsets, and what their outliers have beyond int8. Columns behind n take what the first ones take:
 // nobody stores them, and without branches between them all loads are on their way at once.
 template <bool kF32, int kCount>
@@ -162,13 +179,13 @@ __device__ __forceinline__ void complete_sums(const Gemm& g, const TileRow (&row
         for (int c = 0; c < P::kColumns; ++c) sums[P::sum(piece, c, half)] += rows[half].offset * w[c];
     }
   }
-  // Two outliers of a row at once: their values, which are int16, times two bytes for each column.
+  // Two outliers of a row at once.
 #pragma unroll
   for (int half = 0; half < 2; ++half)
-    for (int i = 0; i < rows[half].outliers; i += 2) {
+    for (int i = rows[half].added; i < rows[half].outliers; i += 2) {
       const Outlier* outliers = g.a.outliers + rows[half].row * g.a.most_outliers + i;
       const Outlier one = outliers[0], other = i + 1 < rows[half].outliers ? outliers[1] : Outlier{one.column, 0};
-      const uint32_t values = (static_cast<uint32_t>(one.value) & 0xffffu) | static_cast<uint32_t>(other.value) << 16;
+      const uint32_t values = outlier_pair(one, other);
       const int8_t* of_one = g.columns + one.column * g.n + column;
       const int8_t* of_other = g.columns + other.column * g.n + column;
 #pragma unroll
@@ -176,14 +193,8 @@ __device__ __forceinline__ void complete_sums(const Gemm& g, const TileRow (&row
 #pragma unroll
         for (int four = 0; four < 2; ++four) {
           const int at = within(part * 32) + four * (kF32 ? 16 : 4);
-          const uint32_t a = *reinterpret_cast<const uint32_t*>(of_one + at);
-          const uint32_t b = *reinterpret_cast<const uint32_t*>(of_other + at);
-          const uint32_t pairs[2] = {permute_bytes(a, b, 0x5140), permute_bytes(a, b, 0x7362)};
-#pragma unroll
-          for (int c = 0; c < 4; ++c) {
-            int32_t& sum = sums[16 * part + four * 8 + c / 2 * 4 + half * 2 + c % 2];
-            sum = c % 2 == 0 ? dot_pair_low(values, pairs[c / 2], sum) : dot_pair_high(values, pairs[c / 2], sum);
-          }
+          add_outlier_pair(values, *reinterpret_cast<const uint32_t*>(of_one + at),
+                           *reinterpret_cast<const uint32_t*>(of_other + at), 16 * part + four * 8 + half * 2, sums);
         }
       }
     }

@@ -76,6 +76,57 @@ __device__ __forceinline__ void store_heads(const Gemm& g, int64_t row, int colu
                                                                                 rounded_bytes(q[4], q[5], q[6], q[7])};
 }
 
+// The first two outliers of a thread's two rows, and the bytes of W that they meet: memory is asked for those of the
+// first row while its products are under way, and for the second's while the first's are added.
+template <int kParts>
+struct OutliersAhead {
+  uint32_t values[2];
+  int columns[2][2];
+  uint32_t words[2][2 * kParts];
+
+  __device__ __forceinline__ void fetch_outliers(const Gemm& g, const TileRow (&rows)[2]) {
+    if (g.a.most_outliers == 0) return;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const Outlier* outliers = g.a.outliers + rows[half].row * g.a.most_outliers;
+      const Outlier none{0, 0};
+      const Outlier one = rows[half].outliers > 0 ? outliers[0] : none;
+      const Outlier other = rows[half].outliers > 1 ? outliers[1] : none;
+      values[half] = outlier_pair(one, other);
+      columns[half][0] = one.column, columns[half][1] = other.column;
+    }
+  }
+  __device__ __forceinline__ void fetch_columns(const Gemm& g, int half, int64_t first_column, int lane) {
+    if (g.a.most_outliers == 0) return;
+    const int n = static_cast<int>(g.n), tile = static_cast<int>(first_column);
+    const int first = tile_columns(false, tile < n ? first_column : 0, lane).first;
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const int8_t* column = g.columns + columns[half][i] * g.n + first;
+#pragma unroll
+      for (int part = 0; part < kParts; ++part) {
+        const uint2 eight = *reinterpret_cast<const uint2*>(column + (tile + part * 32 < n ? part * 32 : 0));
+        words[i][2 * part] = eight.x, words[i][2 * part + 1] = eight.y;
+      }
+    }
+  }
+  __device__ __forceinline__ void add(int half, int32_t (&sums)[16 * kParts]) const {
+#pragma unroll
+    for (int four = 0; four < 2 * kParts; ++four)
+      add_outlier_pair(values[half], words[0][four], words[1][four], 8 * four + half * 2, sums);
+  }
+  // Of both rows, when their products are done.
+  __device__ __forceinline__ void add_all(const Gemm& g, int64_t first_column, int lane, TileRow (&rows)[2],
+                                          int32_t (&sums)[16 * kParts]) {
+    if (g.a.most_outliers == 0) return;
+    OutliersAhead of_second = *this;
+    of_second.fetch_columns(g, 1, first_column, lane);
+    add(0, sums);
+    of_second.add(1, sums);
+    rows[0].added = rows[1].added = 2;
+  }
+};
+
 // Of a tile whose columns hold whole heads.
 template <int kCount>
 __device__ __forceinline__ void finish_heads(const Gemm& g, const TileRow (&rows)[2], int64_t first_column, int lane,

@@ -153,22 +153,27 @@ __device__ __forceinline__ void prefetch_residuals(const Gemm& g, const PanelWal
   });
 }
 
-// sums [64, 128] of the warpgroup = the stages from `turn` on times the panel.
-template <int kCluster, typename Sum>
+// sums [64, 128] of the warpgroup = the stages from `turn` on times the panel. early: what is done while the
+// first products are under way, and late: while the last ones are.
+template <int kCluster, typename Sum, typename Early, typename Late>
 __device__ __forceinline__ void multiply_panel(const PanelShared& shared, PanelTurn turn, bool new_panel,
-                                               uint32_t panel_parity, int lane, Sum (&sums)[kPanelColumns / 2]) {
+                                               uint32_t panel_parity, int lane, const Early& early, const Late& late,
+                                               Sum (&sums)[kPanelColumns / 2]) {
   clear_sums(sums);
   int last = 0;
   for (int block = 0; block < shared.blocks; ++block, turn.next()) {
     if (new_panel) barrier_wait(shared.panel_full(block), panel_parity);
     barrier_wait(shared.full(turn.of_full.stage), turn.of_full.parity);
     start_products(shared.stage(turn.of_stage.stage), shared.panel(block), block > 0, sums);
-    if (block > 0) {
+    if (block == 0) {
+      early();
+    } else {
       wgmma_wait<1>();
       free_stage<kCluster>(shared.empty(last), lane);
     }
     last = turn.of_stage.stage;
   }
+  late();
   wgmma_wait<0>();
   hold_accumulators(sums);
   free_stage<kCluster>(shared.empty(last), lane);
@@ -194,12 +199,22 @@ __device__ __forceinline__ void multiply_panels(const Gemm& g, const PanelWalk<k
     }
     for (int tile = own; tile < count; tile += kPanelGroups) {
       const int64_t row = int64_t{first + tile} * kPanelRows + first_row + lane / 4;
-      const TileRow pair[2] = {tile_row<Sum>(g, row, rows), tile_row<Sum>(g, row + 8, rows)};  // read meanwhile
+      const int64_t column = int64_t{panel} * kPanelColumns;
+      TileRow pair[2] = {tile_row<Sum>(g, row, rows), tile_row<Sum>(g, row + 8, rows)};  // read meanwhile
       Sum sums[kPanelColumns / 2];
-      multiply_panel<kCluster>(shared, PanelTurn::after((tiles_before + tile) * shared.blocks), tile == own, parity,
-                               lane, sums);
+      const PanelTurn turn = PanelTurn::after((tiles_before + tile) * shared.blocks);
+      constexpr bool kHeads = kFinish == Finish::heads;
+      OutliersAhead<kPanelColumns / 32> ahead;
+      const auto early = [&] {
+        if constexpr (kHeads) ahead.fetch_outliers(g, pair);
+      };
+      const auto late = [&] {
+        if constexpr (kHeads) ahead.fetch_columns(g, 0, column, lane);
+      };
+      multiply_panel<kCluster>(shared, turn, tile == own, parity, lane, early, late, sums);
       if (tile + kPanelGroups >= count && lane == 0) barrier_arrive(shared.panel_empty());
-      finish_tile<kFinish>(g, pair, int64_t{panel} * kPanelColumns, lane, sums);
+      if constexpr (kHeads) ahead.add_all(g, column, lane, pair, sums);
+      finish_tile<kFinish>(g, pair, column, lane, sums);
     }
     tiles_before += count;
     parity ^= 1;
@@ -253,21 +268,20 @@ inline bool panels_fit(const Gemm& g) {
 constexpr bool panels_in_clusters(Finish finish) {
   return finish == Finish::heads || has_residual(finish);
 }
-// How many blocks of panels a GPU has at work at once, in clusters of 2 and of 4.
+// How many blocks of panels a GPU has at work at once, in clusters of two too. Clusters of four were slower: an H200 has
+// room for 120 blocks of them, 12 multiprocessors less.
 struct PanelBlocks {
-  int alone = 1, twos = 0, fours = 0;
+  int alone = 1, twos = 0;
 };
 
 template <typename Sum>
 PanelBlocks panel_blocks(int multiprocessors) {
 #if defined(WHITTLE_CUDA_SHIM)
-  const auto whole = [&](int cluster) { return (multiprocessors + cluster - 1) / cluster * cluster; };
-  return {multiprocessors, whole(2), whole(4)};
+  return {multiprocessors, (multiprocessors + 1) / 2 * 2};
 #else
   const int bytes = static_cast<int>(PanelShared::bytes(kMostPanelBlocks));
   return {multiprocessors,
-          blocks_at_once(gemm_panels_kernel<Sum, Finish::f32_normalized, 2>, 2, kPanelThreads, bytes, multiprocessors),
-          blocks_at_once(gemm_panels_kernel<Sum, Finish::f32_normalized, 4>, 4, kPanelThreads, bytes, multiprocessors)};
+          blocks_at_once(gemm_panels_kernel<Sum, Finish::f32_normalized, 2>, 2, kPanelThreads, bytes, multiprocessors)};
 #endif
 }
 
@@ -278,15 +292,13 @@ void launch_panel_clusters(const Gemm& g, int blocks, Stream stream) {
          static_cast<int>(PanelShared::bytes(part_blocks(g.a.form, g.a.k))), stream, g);
 }
 
-// The largest clusters whose panels are whole, if they leave few multiprocessors without work.
+// In clusters of two if their panels are whole and they leave few multiprocessors without work.
 template <typename Sum, Finish kFinish>
 void launch_gemm_panels(const Gemm& g, const PanelBlocks& blocks, Stream stream) {
   if constexpr (panels_in_clusters(kFinish)) {
     const int64_t panels = (g.n + kPanelColumns - 1) / kPanelColumns;
-    const auto enough = [&](int found) { return found * 10 >= blocks.alone * 9; };
-    if (panels % 4 == 0 && enough(blocks.fours))
-      return launch_panel_clusters<Sum, kFinish, 4>(g, blocks.fours, stream);
-    if (panels % 2 == 0 && enough(blocks.twos)) return launch_panel_clusters<Sum, kFinish, 2>(g, blocks.twos, stream);
+    if (panels % 2 == 0 && blocks.twos * 10 >= blocks.alone * 9)
+      return launch_panel_clusters<Sum, kFinish, 2>(g, blocks.twos, stream);
   }
   launch_panel_clusters<Sum, kFinish, 1>(g, blocks.alone, stream);
 }

@@ -170,7 +170,7 @@ WgmmaBlocks wgmma_blocks(int multiprocessors) {
   const PanelBlocks panels = panel_blocks<Sum>(multiprocessors);
   const int twos = multiprocessors < 2 ? 2 : multiprocessors / 2 * 2;
 #if defined(WHITTLE_CUDA_SHIM)
-  return {panels, multiprocessors, twos, panels.fours};
+  return {panels, multiprocessors, twos, (multiprocessors + 3) / 4 * 4};
 #else
   using Four = WgmmaShape<256, 4>;
   return {panels, multiprocessors, twos,
