@@ -209,6 +209,18 @@ cuda::Operand CudaLane::prepare(const CudaLinear& linear, const float* x, const 
   return to;
 }
 
+// Results of attention in integers as the product reads them, in the memory of `to`.
+cuda::Operand CudaLane::quantize(const uint16_t* attended, const int32_t* rows, int64_t most_rows,
+                                 cuda::Operand to) const {
+  to.k = model_.hidden;
+  to.most_outliers = 0;
+  to.offsets = nullptr;
+  cuda::Rows call{rows, most_rows, to.k, nullptr, {}, attended};
+  call.result.operand = to;
+  device_.kernels().quantize_rows_s8(call, stream_);
+  return to;
+}
+
 namespace {
 
 cuda::Operand with_outliers(cuda::Operand operand, int most) {
@@ -292,7 +304,7 @@ void CudaLane::run_layer(size_t index, bool first_rows, const CudaBucket& bucket
   }
   cuda::Operand attended = memory.a;
   if (int8)
-    attended = prepare(layer.attention_output, memory.attended, rows, most_rows, memory.a);
+    attended = quantize(memory.attended, rows, most_rows, memory.a);
   product(layer.attention_output, attended, rows, most_rows, cuda::Activation::none, residual, memory.sum);
   const auto normalize = [&](const CudaNorm& norm, float* x, bool in_place, const cuda::Operand& operand) {
     cuda::Rows call{rows, most_rows, model_.hidden, x, {}};

@@ -57,6 +57,7 @@ class CudaLane {
                              cuda::Operand to, uint32_t* exchange) const;
   cuda::Operand prepare(const CudaLinear& linear, const float* x, const int32_t* rows, int64_t most_rows,
                         cuda::Operand to) const;
+  cuda::Operand quantize(const uint16_t* attended, const int32_t* rows, int64_t most_rows, cuda::Operand to) const;
   bool first_rows_only(Output output) const;
 
   const CudaModel& model_;

@@ -94,7 +94,7 @@ CudaWorkspace lay_out_workspace(void* start, const CudaModel& model, const CudaB
   space.inner = take_operand(layout, form, rows, inner, 0);
   if (form == cuda::Form::int8) {
     space.heads = take_heads(layout, model, rows);
-    space.attended = layout.take<float>(rows * hidden);
+    space.attended = layout.take<uint16_t>(rows * hidden);
     if (!model.gelu.possible()) space.widened = layout.take<float>(rows * inner);
   } else {
     space.qkv = layout.take<uint16_t>(rows * 3 * hidden);

@@ -45,7 +45,8 @@ struct CudaWorkspace {
   cuda::Operand a, inner;       // inputs of products: hidden wide, intermediate wide
   uint16_t *qkv, *qkv_low;      // [tokens, 3 * hidden], not of int8
   CudaHeads heads;              // int8 only, as what follows
-  float *attended, *widened;    // [tokens, hidden], [tokens, intermediate] if GELU comes after its product
+  uint16_t* attended;           // [tokens, hidden]
+  float* widened;               // [tokens, intermediate] if GELU comes after its product
   cuda::Operand head_a;         // of pooler and classifier
   int64_t bytes;
 };

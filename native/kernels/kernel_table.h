@@ -164,6 +164,9 @@ struct KernelTable {
   void (*softmax_u8)(int32_t* products, int64_t stride, int64_t rows, int64_t length, const float* row_scales,
                      const float* key_scales, const float* value_ratios, const float* value_logarithms,
                      const ScoreBias* bias, uint8_t* weights, int64_t weights_stride, float* factors);
+  // y = sums * factors[r] as float16 holds it: to the nearest, ties to even, at most 65504. sums: [rows, cols].
+  void (*scale_sums_f16)(const int32_t* sums, int64_t stride, int64_t rows, int64_t cols, const float* factors,
+                         float* y, int64_t y_stride);
   // Gradients dq, dk, dv (rows `stride` apart like q, k, v, which they may be; overwritten) from dout [length,
   // head_size], rows `dout_stride` apart. scratch: attention_backward_scratch(length, head_size) floats. dbias: laid
   // out as bias->data and added to, or null.

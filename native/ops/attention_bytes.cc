@@ -20,7 +20,6 @@ struct HeadBuffers {
   float* key_scales;     // [length]: those of a, where vectors of them lie within lines of the cache
   float* value_ratios;   // [length]
   float* logarithms;     // [length], of those
-  float* column_scales;  // [head_size]
   float* row_scales;     // [rows]
   float* factors;        // [rows]
   int32_t* products;     // [rows, products_stride]
@@ -39,7 +38,6 @@ struct HeadBuffers {
     key_scales = arena.take<float>(length);
     value_ratios = arena.take<float>(length);
     logarithms = arena.take<float>(length);
-    column_scales = arena.take<float>(head_size);
     row_scales = arena.take<float>(rows);
     factors = arena.take<float>(rows);
     products = arena.take<int32_t>(rows * products_stride);
@@ -79,7 +77,6 @@ void attend(const Head& a, const HeadBuffers& t, const KernelTable& kernels) {
     t.value_ratios[j] = ratio;
     t.logarithms[j] = static_cast<float>(std::bit_cast<int32_t>(ratio) - kOneBits) * kLogarithmUnit;
   }
-  std::fill_n(t.column_scales, a.head_size, largest);
 
   const float factor = kLog2E * (1 / std::sqrt(static_cast<float>(a.head_size)));
   for (int64_t begin = 0; begin < a.queries; begin += t.rows) {
@@ -93,9 +90,9 @@ void attend(const Head& a, const HeadBuffers& t, const KernelTable& kernels) {
                        t.logarithms, a.bias ? &bias : nullptr, t.weights, t.weights_stride, t.factors);
     product.run(t.weights, t.weights_stride, t.values, rows, a.head_size, a.length, 0, a.head_size, t.results,
                 a.head_size, false);
-    const SumsS8 results = {t.results, a.head_size, t.factors, t.column_scales, nullptr, nullptr, nullptr, nullptr, 0};
-    kernels.epilogue_s8(results, rows, a.head_size, nullptr, Activation::none, nullptr, 0, a.out + begin * a.out_stride,
-                        a.out_stride);
+    for (int64_t r = 0; r < rows; ++r) t.factors[r] *= largest;
+    kernels.scale_sums_f16(t.results, a.head_size, rows, a.head_size, t.factors, a.out + begin * a.out_stride,
+                           a.out_stride);
   }
 }
 

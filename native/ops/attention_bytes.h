@@ -24,7 +24,7 @@ struct AttentionBytes {
   int64_t sequences;
   int64_t heads;
   int64_t head_size;
-  float* out;  // [tokens, heads * head_size]
+  float* out;  // [tokens, heads * head_size], what float16 holds of it
   int64_t out_stride;
   PositionBias bias;
   bool first_only;  // of each sequence only the first token's row of `out`

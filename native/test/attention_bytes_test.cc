@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "cpu/arena.h"
+#include "formats/half.h"
 #include "ops/attention_bytes.h"
 #include "test/buffers.h"
 #include "test/kernel_variants.h"
@@ -130,6 +131,10 @@ struct Batch {
   }
 };
 
+float as_half(float value) {
+  return half_to_float(float_to_half(std::clamp(value, -65504.0f, 65504.0f)));
+}
+
 // [tokens, heads * size]
 std::vector<float> plain_attention(const Batch& b, bool with_bias) {
   std::vector<float> out(static_cast<size_t>(b.tokens * b.heads * b.size));
@@ -159,7 +164,7 @@ std::vector<float> plain_attention(const Batch& b, bool with_bias) {
           int32_t total = 0;
           for (size_t j = 0; j < length; ++j) total += weights[j] * b.byte(2, begin + static_cast<int64_t>(j), h, c);
           out[static_cast<size_t>(token * b.heads * b.size + h * b.size + c)] =
-              static_cast<float>(total) * row_factor * largest;
+              as_half(static_cast<float>(total) * (row_factor * largest));
         }
       }
     }
@@ -269,6 +274,27 @@ TEST(attention_bytes, softmax_of_every_isa) {
                                 << " but expected " << expected[static_cast<size_t>(j)]);
         }
       }
+  }
+}
+
+// Among them ties, halves that are not normal, and what float16 cannot hold.
+TEST(attention_bytes, scaled_sums_of_every_isa) {
+  auto random = generator(65);
+  for (const int64_t cols : kHeadSizes) {
+    const int64_t rows = 5, stride = cols + 3;
+    std::vector<int32_t> sums(static_cast<size_t>(rows * stride));
+    for (int32_t& sum : sums) sum = static_cast<int32_t>(random() % 8192) - 4096;
+    sums[0] = 0, sums[1] = 1 << 27;
+    const std::vector<float> factors = {3e-3f, 0x1p-26f, 0, 1.0f, 100.0f};
+    for (const KernelVariant& variant : kernel_variants()) {
+      Guarded<float> y(rows, cols, cols + 7);
+      variant.table->scale_sums_f16(sums.data(), stride, rows, cols, factors.data(), y.data(), cols + 7);
+      y.check_guards(variant.name);
+      for (int64_t r = 0; r < rows; ++r)
+        for (int64_t c = 0; c < cols; ++c)
+          CHECK_EQUAL(y.at(r, c), as_half(static_cast<float>(sums[static_cast<size_t>(r * stride + c)]) *
+                                          factors[static_cast<size_t>(r)]));
+    }
   }
 }
 

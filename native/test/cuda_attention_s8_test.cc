@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "cpu/arena.h"
+#include "formats/half.h"
 #include "ops/attention_bytes.h"
 #include "test/cuda_devices.h"
 
@@ -92,6 +93,10 @@ Input make_input(const Case& one, int64_t tokens, std::mt19937_64& random) {
   return input;
 }
 
+float as_half(float value) {
+  return half_to_float(float_to_half(std::clamp(value, -65504.0f, 65504.0f)));
+}
+
 // kernels/byte_attention.h written straight down.
 struct ExpectedRow {
   const Case& one;
@@ -151,8 +156,9 @@ struct ExpectedRow {
       for (int64_t c = 0; c < one.head_size; ++c)
         sums[static_cast<size_t>(c)] += weight * bytes(2, head, begin + j)[c];
     }
-    const float f = 262144.0f / (top * static_cast<float>(total));
-    for (int64_t c = 0; c < one.head_size; ++c) y[c] = (static_cast<float>(sums[static_cast<size_t>(c)]) * f) * largest;
+    const float f = 262144.0f / (top * static_cast<float>(total)) * largest;
+    for (int64_t c = 0; c < one.head_size; ++c)
+      y[c] = as_half(static_cast<float>(sums[static_cast<size_t>(c)]) * f);
   }
 };
 
@@ -240,13 +246,13 @@ TEST(cuda_attention_s8, ragged_batches) {
         call.max_distance = one.max_distance();
         call.first_only = first_only;
         const int64_t rows = first_only ? sequences : tokens;
-        call.y = bench.take<float>(rows * hidden);
+        call.y = bench.take<uint16_t>(rows * hidden);
         bench.kernels().attention_s8(call, bench.stream());
         const auto found = bench.get(call.y, rows * hidden);
         for (int64_t r = 0; r < rows; ++r)
           for (int64_t c = 0; c < hidden; ++c) {
             const int64_t token = first_only ? offsets[static_cast<size_t>(r)] : r;
-            const float is = found[static_cast<size_t>(r * hidden + c)];
+            const float is = half_to_float(found[static_cast<size_t>(r * hidden + c)]);
             const float should_be = expected[static_cast<size_t>(token * hidden + c)];
             if (!same_bits(is, should_be))
               WHITTLE_FAIL("head size " << one.head_size << ", first length " << one.lengths[0] << ", bias "

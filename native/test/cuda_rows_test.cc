@@ -140,9 +140,20 @@ TEST(cuda_rows, quantize_rows_s8) {
         if (most > 0 && cols > 1536) continue;
         CudaBench bench(*device);
         const int64_t rows = 1 + static_cast<int64_t>(random() % (cols > 512 ? 6 : 19)), most_rows = rows + 3;
-        const auto x = rows_with_outliers(random, rows, cols);
+        auto x = rows_with_outliers(random, rows, cols);
         const cuda::Operand operand = take_operand(bench, cuda::Form::int8, most_rows, cols, most);
         cuda::Rows call{bench.put_one(static_cast<int32_t>(rows)), most_rows, cols, bench.put(x), {}};
+        call.result.operand = operand;
+        bench.kernels().quantize_rows_s8(call, bench.stream());
+        check_quantized(bench, operand, x, rows);
+
+        std::vector<uint16_t> halves;
+        for (float& value : x) {
+          halves.push_back(float_to_half(value));
+          value = half_to_float(halves.back());
+        }
+        call.in = nullptr;
+        call.halves = bench.put(halves);
         call.result.operand = operand;
         bench.kernels().quantize_rows_s8(call, bench.stream());
         check_quantized(bench, operand, x, rows);

@@ -56,7 +56,7 @@ cuda::ByteAttention put_attention_s8(CudaBench& bench, std::mt19937_64& random, 
   call.qkv = bench.put(qkv);
   call.scales = bench.put(std::vector<float>(static_cast<size_t>(3 * batch.heads * tokens), 1 / 45.0f));
   call.scale_stride = tokens;
-  call.y = bench.take<float>(tokens * batch.hidden);
+  call.y = bench.take<uint16_t>(tokens * batch.hidden);
   return call;
 }
 // As bfloat16 models have it.
@@ -101,13 +101,21 @@ void time_row_kernels(GpuDevice& device, const GpuFacts& facts, int64_t rows, in
                       const Options& options, Report& report) {
   CudaBench bench(device);
   std::mt19937_64 random(3);
-  const double bytes = 4 + 1;
+  const bool gelu = !norm && cols > 1024, halves = !norm && !gelu;
+  const double bytes = (halves ? 2 : 4) + 1;
   const int sets = options.quick ? 1 : sets_of(static_cast<int64_t>(bytes) * rows * cols, facts);
-  const bool gelu = !norm && cols > 1024;
   std::vector<cuda::Rows> calls;
   for (int i = 0; i < sets; ++i) {
-    cuda::Rows call{
-        bench.put_one(static_cast<int32_t>(rows)), rows, cols, bench.put(many_floats(random, rows * cols, 1)), {}};
+    cuda::Rows call{bench.put_one(static_cast<int32_t>(rows)), rows, cols, nullptr, {}};
+    const auto x = many_floats(random, rows * cols, 1);
+    if (halves) {
+      std::vector<uint16_t> rounded;
+      rounded.reserve(x.size());
+      for (const float value : x) rounded.push_back(float_to_half(value));
+      call.halves = bench.put(rounded);
+    } else {
+      call.in = bench.put(x);
+    }
     if (norm) {
       // Two channels are large, as those of trained models are.
       auto gamma = many_floats(random, cols, 0.1f);
@@ -131,7 +139,8 @@ void time_row_kernels(GpuDevice& device, const GpuFacts& facts, int64_t rows, in
   const auto& kernels = bench.kernels();
   const auto kernel = norm ? kernels.layer_norm : gelu ? kernels.quantize_gelu_u8 : kernels.quantize_rows_s8;
   const std::string name = norm ? "layer_norm to int8" : gelu ? "quantize_gelu_u8" : "quantize_rows_s8";
-  time_kernel(bench, name + ", float32 " + sizes(rows, cols), rows * cols, bytes, sets, options, report,
+  time_kernel(bench, name + (halves ? ", float16 " : ", float32 ") + sizes(rows, cols), rows * cols, bytes, sets, options,
+              report,
               [&](int set) { kernel(calls[static_cast<size_t>(set)], bench.stream()); });
 }
 
@@ -155,7 +164,7 @@ void time_attention(GpuDevice& device, const GpuFacts& facts, const Options& opt
       const std::vector<int64_t> lengths(all.begin(), options.quick ? all.begin() + 1 : all.end());
       const RaggedHeads batch(lengths, options.quick ? 2 : heads, size);
       if (int8)
-        time_lengths(device, facts, std::string("attention, int8, ") + name, batch, 3 + 4, kernels.attention_s8,
+        time_lengths(device, facts, std::string("attention, int8, ") + name, batch, 3 + 2, kernels.attention_s8,
                      put_attention_s8, options, report);
       else
         time_lengths(device, facts, std::string("attention, ") + name, batch, 6 + 2, kernels.attention, put_attention,

@@ -17,6 +17,7 @@
   ADD(layer_norm)            \
   ADD(layer_norm_backward)   \
   ADD(softmax)               \
+  ADD(scale_sums_f16)        \
   ADD(softmax_u8)            \
   ADD(gelu)                  \
   ADD(gelu_backward)         \

@@ -331,26 +331,27 @@ __global__ void __launch_bounds__(kByteThreads, kPlain && kHead <= 64 ? 3 : 2)
   const uint32_t added = static_cast<uint32_t>((length + 15) / 16 * 16) * static_cast<uint32_t>(kRoundingBits);
   const int64_t first_row = (a.first_only ? task.tile.sequence : task.begin + task.tile.first) + task.own[0];
   const int head_size = task.head_size;
-  float* y = a.y + first_row * task.hidden + task.head * head_size + lane % 4 * 4;
+  uint16_t* y = a.y + first_row * task.hidden + task.head * head_size + lane % 4 * 4;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     carried.total[half] += shuffle_xor(carried.total[half], 1);
     carried.total[half] += shuffle_xor(carried.total[half], 2);
     const float total = static_cast<float>(static_cast<int32_t>(carried.total[half] - added));
-    const float f = kExponentialScale / multiply(softmax.top[half], total);
-    const auto result = [&](int32_t sum) { return multiply(multiply(static_cast<float>(sum), f), largest_scale); };
+    const float f = multiply(kExponentialScale / multiply(softmax.top[half], total), largest_scale);
+    const auto result = [&](int tile, int e) { return multiply(static_cast<float>(carried.sums[tile][e]), f); };
     if (half == 1) y += 8 * task.hidden;
     if (task.own[half] >= task.rows) continue;
 #pragma unroll
     for (int i = 0; i < kHead / 16; ++i) {
-      const float four[4] = {result(carried.sums[2 * i][2 * half]), result(carried.sums[2 * i + 1][2 * half]),
-                             result(carried.sums[2 * i][2 * half + 1]), result(carried.sums[2 * i + 1][2 * half + 1])};
+      const uint32_t pairs[2] = {half_pair(result(2 * i, 2 * half), result(2 * i + 1, 2 * half)),
+                                 half_pair(result(2 * i, 2 * half + 1), result(2 * i + 1, 2 * half + 1))};
       if (kPlain || (head_size % 4 == 0 && 16 * i + lane % 4 * 4 < head_size)) {
-        *reinterpret_cast<float4*>(y + 16 * i) = {four[0], four[1], four[2], four[3]};
+        *reinterpret_cast<uint2*>(y + 16 * i) = {pairs[0], pairs[1]};
       } else {
 #pragma unroll
         for (int e = 0; e < 4; ++e)
-          if (16 * i + lane % 4 * 4 + e < head_size) y[16 * i + e] = four[e];
+          if (16 * i + lane % 4 * 4 + e < head_size)
+            y[16 * i + e] = static_cast<uint16_t>(pairs[e / 2] >> 16 * (e % 2));
       }
     }
   }

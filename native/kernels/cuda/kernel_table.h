@@ -200,6 +200,7 @@ struct Rows {
   int64_t most_rows, cols;
   const float* in;  // [rows, cols]
   RowResult result;
+  const uint16_t* halves = nullptr;  // [rows, cols] float16, of quantize_rows_s8 in place of in
 };
 
 // --- attention ------------------------------------------------------------------------------------------------------
@@ -240,7 +241,7 @@ struct ByteAttention {
   const float* bias;  // as Attention has it
   int64_t max_distance;
   bool first_only;  // as Attention has it
-  float* y;         // [rows, heads * head_size]
+  uint16_t* y;      // float16 [rows, heads * head_size]
 };
 
 // [sequences, cols] float32 from x [tokens, cols]: the first row of each sequence, or the mean of its rows, summed from
@@ -299,7 +300,7 @@ struct KernelTable {
   void (*gemm_gelu_s8)(const GemmGelu&, Stream);
   int gelu_blocks[3];  // of gemm_gelu_s8 that this GPU has at work at once, in clusters of 1, 2 and 4; 0: none
   void (*layer_norm)(const Rows&, Stream);        // in: float32; then quantized or rounded
-  void (*quantize_rows_s8)(const Rows&, Stream);  // no norm
+  void (*quantize_rows_s8)(const Rows&, Stream);  // of float32 or float16, no norm
   void (*quantize_heads_s8)(const HeadRows&, Stream);
   // No norm: x = GELU(in) >= -kGeluLowest, in all 255 steps between that and the row's maximum m (0 at least). With
   // z = round(kGeluLowest * 254 / (m + kGeluLowest)), int8 = round(x * 254 / (m + kGeluLowest)) + z - 128, offset

@@ -1,12 +1,13 @@
 // Rows that are only quantized or rounded, in registers: a warp takes a row of up to 1024 columns, a block one of up to
-// 4096, and a thread has 16 bytes of it at a time, all of which are on their way before the first is used.
+// 4096, and a thread has 4 columns of it at a time, all of which are on their way before the first is used.
 #pragma once
 
 #include "kernels/cuda/shared_rows.cuh"
 
 namespace whittle::cuda {
 
-enum class RowForm : int { int8 = 0, gelu, bf16 };  // int8: without outliers; gelu: of it, int8; bf16: or split
+// int8: without outliers, halves: the same of float16; gelu: of it, int8; bf16: or split
+enum class RowForm : int { int8 = 0, halves, gelu, bf16 };
 
 // A thread has 4 columns at (thread + p * kThreads) * 4, p below kPlaces. kWhole: the row has kColumns, else it may have
 // fewer.
@@ -44,11 +45,23 @@ __global__ void __launch_bounds__(kRowThreads, Shape::kBlocks) row_quads_kernel(
   const auto has = [&](int p) { return Shape::kWhole || column + p * kThreads * 4 < cols; };
 
   float values[kPlaces][4];
-  const auto* in = reinterpret_cast<const float4*>(rows.in + row * cols) + thread;
+  if constexpr (Shape::kForm == RowForm::halves) {
+    const auto* in = reinterpret_cast<const uint2*>(rows.halves + row * cols) + thread;
+    uint2 read[kPlaces];
 #pragma unroll
-  for (int p = 0; p < kPlaces; ++p) {
-    const float4 read = has(p) ? in[p * kThreads] : float4{0, 0, 0, 0};
-    values[p][0] = read.x, values[p][1] = read.y, values[p][2] = read.z, values[p][3] = read.w;
+    for (int p = 0; p < kPlaces; ++p) read[p] = has(p) ? in[p * kThreads] : uint2{0, 0};
+#pragma unroll
+    for (int p = 0; p < kPlaces; ++p)
+#pragma unroll
+      for (int i = 0; i < 4; ++i)
+        values[p][i] = half_value(static_cast<uint16_t>((i < 2 ? read[p].x : read[p].y) >> 16 * (i % 2)));
+  } else {
+    const auto* in = reinterpret_cast<const float4*>(rows.in + row * cols) + thread;
+#pragma unroll
+    for (int p = 0; p < kPlaces; ++p) {
+      const float4 read = has(p) ? in[p * kThreads] : float4{0, 0, 0, 0};
+      values[p][0] = read.x, values[p][1] = read.y, values[p][2] = read.z, values[p][3] = read.w;
+    }
   }
   if constexpr (Shape::kForm == RowForm::gelu) {
     const NormalTailOfLanes table;
@@ -137,6 +150,8 @@ template <RowForm kForm>
 void run_rows(const Rows& rows, Stream stream) {
   if (rows.cols > 4096 || rows.cols % 4 != 0 || rows.result.operand.most_outliers > 0)
     return run_shared_rows(rows, stream);
+  if constexpr (kForm == RowForm::int8)
+    if (rows.halves) return run_rows<RowForm::halves>(rows, stream);
   // Rows of GELU are wide.
   if constexpr (kForm != RowForm::gelu)
     if (rows.cols <= 1024) return launch_narrowest<kForm, 1>(rows, stream);

@@ -152,6 +152,11 @@ __device__ __forceinline__ void finish_row(const WarpRow& row, int cols, const R
 // The calling warp's row of `in`.
 __device__ __forceinline__ void read_row(const WarpRow& row, const Rows& rows) {
   const int cols = static_cast<int>(rows.cols);
+  if (rows.halves) {
+    const uint16_t* halves = rows.halves + row.row * cols;
+    for (int c = row.lane; c < cols; c += 32) row.values[c] = half_value(halves[c]);
+    return;
+  }
   const float* in = rows.in + row.row * cols;
   if (cols % 4 == 0) {
     for (int c = row.lane * 4; c < cols; c += 128)

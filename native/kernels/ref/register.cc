@@ -11,6 +11,7 @@
   ADD(attention)               \
   ADD(attention_bf16)          \
   ADD(quantize_heads_s8)       \
+  ADD(scale_sums_f16)          \
   ADD(softmax_u8)              \
   ADD(attention_backward)      \
   ADD(attention_forward_bf16)  \
