@@ -2,7 +2,6 @@
 import { findEntities } from '../data/bio.js';
 import type { Encoding } from '../data/tokenizer/tokenizer.js';
 import {
-  argmax,
   mostProbable,
   softmax,
   type ClassPrediction,
@@ -17,11 +16,10 @@ export function decodeClass(
   labels: readonly string[],
   { threshold, allScores }: { threshold: number; allScores: boolean },
 ): ClassPrediction & { scores?: Record<string, number> } {
-  const probabilities = softmax(logits);
-  const best = argmax(probabilities);
-  const score = probabilities[best]!;
+  const { best, score } = mostProbable(logits, 0, logits.length);
   const prediction = { label: score >= threshold ? labels[best]! : null, score };
   if (!allScores) return prediction;
+  const probabilities = softmax(logits);
   return { ...prediction, scores: Object.fromEntries(labels.map((label, id) => [label, probabilities[id]!])) };
 }
 

@@ -103,10 +103,15 @@ function vectorDecoder({ pooling }: TaskHead, hidden: number): Decoder {
 
 /** The mean of the windows' outputs. */
 function merged(windows: readonly WindowOutput[]): Float32Array {
-  const output = meanOutput(windows.map(({ values }) => values));
-  if (output.every(Number.isFinite)) return output;
-  throw new WhittleError(
-    'BAD_CHECKPOINT',
-    'expected finite logits but the model gave NaN or infinity: its weights are damaged',
-  );
+  const output = windows.length === 1 ? windows[0]!.values : meanOutput(windows.map(({ values }) => values));
+  // A loop: this is done for every text, and a callback for every number would cost more than all else here.
+  for (const value of output) {
+    if (!Number.isFinite(value)) {
+      throw new WhittleError(
+        'BAD_CHECKPOINT',
+        'expected finite logits but the model gave NaN or infinity: its weights are damaged',
+      );
+    }
+  }
+  return output;
 }

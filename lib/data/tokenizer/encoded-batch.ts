@@ -12,11 +12,13 @@ export interface EncodedBatch extends EncodedTexts {
 /** One input of a batch; arrays are views. Offsets and word indices are empty if the batch has none. */
 export function encodingOf(batch: EncodedBatch, index: number): Encoding {
   const [start, end] = [batch.offsets[index]!, batch.offsets[index + 1]!];
+  const { places, wordIds } = batch;
   return {
     inputIds: batch.inputIds.subarray(start, end),
     tokenTypeIds: batch.tokenTypeIds.subarray(start, end),
-    offsets: batch.places.subarray(2 * start, 2 * end),
-    wordIds: batch.wordIds.subarray(start, end),
+    // A view costs more than a short text's share of all else, so that there are none of nothing.
+    offsets: places.length === 0 ? places : places.subarray(2 * start, 2 * end),
+    wordIds: wordIds.length === 0 ? wordIds : wordIds.subarray(start, end),
     truncated: batch.truncated[index] === 1,
   };
 }
