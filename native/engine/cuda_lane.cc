@@ -281,11 +281,11 @@ void CudaLane::attend_in_integers(const CudaLayer& layer, bool first_rows, const
 void CudaLane::run_layer(size_t index, bool first_rows, const CudaBucket& bucket, const CudaWorkspace& memory) const {
   const CudaLayer& layer = model_.layers[index];
   const bool last = index + 1 == model_.layers.size(), before_last = index + 2 == model_.layers.size();
-  // Whether the layer's result is normalized where it lies: for who takes it from there, or picks rows of it.
-  const bool normalizes_x = last || (before_last && first_rows);
+  const bool int8 = model_.precision == Precision::int8;
+  // Whether the layer's result is stored as float32: for who takes it from there, or picks rows of it.
+  const bool stores_x = last || (before_last && first_rows && !int8);
   first_rows &= last;
   const cuda::KernelTable& kernels = device_.kernels();
-  const bool int8 = model_.precision == Precision::int8;
   const CudaBatchArrays& batch = memory.batch;
   if (int8)
     attend_in_integers(layer, first_rows, bucket, memory);
@@ -295,25 +295,39 @@ void CudaLane::run_layer(size_t index, bool first_rows, const CudaBucket& bucket
   // What follows works row by row, so the last layer need not do it for rows that nobody reads.
   const int32_t* rows = first_rows ? batch.counts + 1 : batch.counts;
   const int64_t most_rows = first_rows ? bucket.sequences : bucket.tokens;
-  Residual residual{memory.x};
-  if (index > 0) residual = {memory.x, &model_.layers[index - 1].output_norm, memory.stats};
-  if (first_rows) {
-    kernels.pooling({batch.counts + 1, bucket.sequences, model_.hidden, memory.x, batch.offsets, false, memory.first},
+  Residual residual{memory.sums};
+  if (index > 0)
+    residual = {memory.sums, &model_.layers[index - 1].output_norm, memory.stats};
+  else if (int8)
+    residual = {memory.sums, &model_.embedding_norm, memory.stats};
+  if (first_rows && int8) {
+    uint16_t* first = static_cast<uint16_t*>(memory.first);
+    kernels.first_rows({batch.counts + 1, bucket.sequences, model_.hidden, static_cast<const uint16_t*>(memory.sums),
+                        memory.stats, batch.offsets, first, memory.first_stats},
+                       stream_);
+    residual.x = first;
+    residual.stats = memory.first_stats;
+  } else if (first_rows) {
+    float* first = static_cast<float*>(memory.first);
+    kernels.pooling({batch.counts + 1, bucket.sequences, model_.hidden, memory.x, batch.offsets, false, first},
                     stream_);
-    residual = {memory.first};
+    residual = {first};
   }
   cuda::Operand attended = memory.a;
   if (int8)
     attended = quantize(memory.attended, rows, most_rows, memory.a);
-  product(layer.attention_output, attended, rows, most_rows, cuda::Activation::none, residual, memory.sum);
-  const auto normalize = [&](const CudaNorm& norm, float* x, bool in_place, const cuda::Operand& operand) {
-    cuda::Rows call{rows, most_rows, model_.hidden, x, {}};
-    call.result = {norm.gamma.as<float>(), norm.beta.as<float>(), model_.norm_epsilon, in_place ? x : nullptr, operand,
-                   memory.stats};
+  product(layer.attention_output, attended, rows, most_rows, cuda::Activation::none, residual, memory.attention_sums);
+  const auto normalize = [&](const CudaNorm& norm, const void* sums, float* x, const cuda::Operand& operand) {
+    cuda::Rows call{rows, most_rows, model_.hidden, nullptr, {}};
+    if (int8)
+      call.halves = static_cast<const uint16_t*>(sums);
+    else
+      call.in = static_cast<const float*>(sums);
+    call.result = {norm.gamma.as<float>(), norm.beta.as<float>(), model_.norm_epsilon, x, operand, memory.stats};
     kernels.layer_norm(call, stream_);
   };
   const cuda::Operand normalized = with_outliers(memory.a, layer.intermediate.most_outliers);
-  normalize(layer.attention_norm, memory.sum, false, normalized);
+  normalize(layer.attention_norm, memory.attention_sums, nullptr, normalized);
 
   cuda::Operand inner = memory.inner;
   if (model_.gelu.possible()) {
@@ -325,8 +339,8 @@ void CudaLane::run_layer(size_t index, bool first_rows, const CudaBucket& bucket
     if (int8) inner = prepare(layer.output, memory.widened, rows, most_rows, inner);
   }
   product(layer.output, inner, rows, most_rows, cuda::Activation::none,
-          {memory.sum, &layer.attention_norm, memory.stats}, memory.x);
-  normalize(layer.output_norm, memory.x, normalizes_x,
+          {memory.attention_sums, &layer.attention_norm, memory.stats}, memory.sums);
+  normalize(layer.output_norm, memory.sums, stores_x ? memory.x : nullptr,
             last ? cuda::Operand{} : with_outliers(memory.a, model_.layers[index + 1].qkv.most_outliers));
 }
 
@@ -347,6 +361,11 @@ void CudaLane::enqueue(const CudaBucket& bucket, const CudaWorkspace& memory, Ou
   embeddings.type = model_.token_types > 0 ? model_.token_type.as<float>() : nullptr;
   embeddings.result = {model_.embedding_norm.gamma.as<float>(), model_.embedding_norm.beta.as<float>(),
                        model_.norm_epsilon, memory.x, with_outliers(memory.a, model_.layers.front().qkv.most_outliers)};
+  if (model_.precision == Precision::int8) {
+    embeddings.result.x = nullptr;
+    embeddings.result.stats = memory.stats;
+    embeddings.result.sums = static_cast<uint16_t*>(memory.sums);
+  }
   kernels.embedding(embeddings, stream_);
   for (size_t i = 0; i < model_.layers.size(); ++i) run_layer(i, first_rows_only(output), bucket, memory);
 

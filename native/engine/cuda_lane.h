@@ -43,9 +43,9 @@ class CudaLane {
   void attend(const CudaLayer& layer, bool first_rows, const CudaBucket& bucket, const CudaWorkspace& memory) const;
   void attend_in_integers(const CudaLayer& layer, bool first_rows, const CudaBucket& bucket,
                           const CudaWorkspace& memory) const;
-  // What a product adds: x, or if there is a norm, LayerNorm(x), whose rows have these stats.
+  // What a product adds: x, of its result's format, or if there is a norm, LayerNorm(x), whose rows have these stats.
   struct Residual {
-    const float* x = nullptr;
+    const void* x = nullptr;
     const CudaNorm* norm = nullptr;
     const cuda::RowStats* stats = nullptr;
   };

@@ -229,6 +229,11 @@ cuda::Format qkv_format(Precision precision, int64_t head_size) {
   return cuda::product_gives_heads(head_size) ? cuda::Format::heads : cuda::Format::f32;
 }
 
+// Of the products that LayerNorm follows.
+cuda::Format sum_format(Precision precision) {
+  return precision == Precision::int8 ? cuda::Format::f16 : cuda::Format::f32;
+}
+
 // One kernel for the intermediate product, GELU and quantization where that is possible. bench/gpu/run.py sets the
 // variable if that kernel fails its tests, since what follows might wait for it forever.
 cuda::GeluGrid gelu_grid_of(const GpuDevice& device, const ModelSpec& spec) {
@@ -271,14 +276,15 @@ CudaModel::CudaModel(GpuDevice& gpu, const ModelSpec& spec, const KernelTable& t
     CudaLayer layer;
     layer.qkv = uploader.linear({attention + ".query", attention + ".key", attention + ".value"}, hidden, hidden,
                                 precision, qkv_format(precision, head_size), Uploader::Input::norm);
-    layer.attention_output = uploader.linear({attention + ".output"}, hidden, hidden, precision);
+    layer.attention_output =
+        uploader.linear({attention + ".output"}, hidden, hidden, precision, sum_format(precision));
     layer.attention_norm = uploader.norm(attention + ".norm");
     const cuda::Format widened = gelu.possible()                ? cuda::Format::operand_s8
                                  : precision == Precision::int8 ? cuda::Format::f32
                                                                 : cuda::Format::operand;
     layer.intermediate = uploader.linear({name + ".intermediate"}, intermediate, hidden, precision, widened,
                                          Uploader::Input::norm);
-    layer.output = uploader.linear({name + ".output"}, hidden, intermediate, precision, cuda::Format::f32,
+    layer.output = uploader.linear({name + ".output"}, hidden, intermediate, precision, sum_format(precision),
                                    Uploader::Input::gelu);
     layer.output_norm = uploader.norm(name + ".output.norm");
     layers.push_back(std::move(layer));

@@ -85,9 +85,17 @@ CudaWorkspace lay_out_workspace(void* start, const CudaModel& model, const CudaB
   space.exchange = layout.take<uint32_t>(cuda::gelu_exchange_words(model.gelu));
   space.batch = lay_out_batch(layout.take<char>(lay_out_batch(nullptr, bucket).bytes), bucket);
   space.x = layout.take<float>(rows * hidden);
-  space.sum = layout.take<float>(rows * hidden);
   space.stats = layout.take<cuda::RowStats>(rows);
-  space.first = layout.take<float>(bucket.sequences * hidden);
+  if (form == cuda::Form::int8) {
+    space.sums = layout.take<uint16_t>(rows * hidden);
+    space.attention_sums = space.x;
+    space.first = layout.take<uint16_t>(bucket.sequences * hidden);
+    space.first_stats = layout.take<cuda::RowStats>(bucket.sequences);
+  } else {
+    space.sums = space.x;
+    space.attention_sums = layout.take<float>(rows * hidden);
+    space.first = layout.take<float>(bucket.sequences * hidden);
+  }
   space.pooled = layout.take<float>(bucket.sequences * hidden);
   space.out = layout.take<float>(rows * std::max(model.labels, int64_t{1}));
   space.a = take_operand(layout, form, rows, hidden, kNormOutliers);

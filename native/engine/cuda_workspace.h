@@ -37,11 +37,16 @@ struct CudaHeads {
 struct CudaWorkspace {
   uint32_t* exchange;  // of products with GELU, at the same place for all buckets: zeros when the memory is new
   CudaBatchArrays batch;
-  // [tokens, hidden]: a layer's input and result; and between attention and what follows. LayerNorm of them is stored
-  // only as operands of products; who adds it takes it from them and from what it took of their rows.
-  float *x, *sum;
+  // [tokens, hidden]: a layer's sums, and those between attention and what follows, in int8 as float16, else as float32.
+  // LayerNorm of them is stored only as operands of products; who adds it takes it from them and from what it took of
+  // their rows. x is what of it is stored: in float models where the layer's sums lie; in int8, the last layer's alone
+  // and where those after attention lay.
+  void *sums, *attention_sums;
+  float* x;
   cuda::RowStats* stats;        // [tokens]
-  float *first, *pooled, *out;  // [sequences, hidden] twice, [tokens, labels]
+  void* first;                  // [sequences, hidden]: rows of sums, or of x
+  cuda::RowStats* first_stats;  // [sequences], int8 only
+  float *pooled, *out;          // [sequences, hidden], [tokens, labels]
   cuda::Operand a, inner;       // inputs of products: hidden wide, intermediate wide
   uint16_t *qkv, *qkv_low;      // [tokens, 3 * hidden], not of int8
   CudaHeads heads;              // int8 only, as what follows

@@ -110,7 +110,8 @@ struct KernelTable {
   // offsets[r] = 128 - zero_r. Bit-identical on every ISA.
   void (*quantize_gelu_u8)(const float* x, int64_t x_stride, int64_t rows, int64_t cols, uint8_t* q, int64_t q_stride,
                            float* scales, int32_t* offsets);
-  // layer_norm, then quantize_rows_u8 of y. Bit-identical on every ISA.
+  // layer_norm of x rounded to float16's values (ref/float16.h), as GPUs keep it between a product and this, then
+  // quantize_rows_u8 of y. x may be y. Bit-identical on every ISA.
   void (*layer_norm_u8)(const float* x, int64_t x_stride, int64_t rows, int64_t cols, const float* gamma,
                         const float* beta, float eps, float* y, int64_t y_stride, int most, uint8_t* q,
                         int64_t q_stride, float* scales, RowOutliers* outliers);

@@ -86,13 +86,22 @@ TEST(cuda_gemm, int8_sums_of_any_shape) {
       const int64_t count = shape.m * shape.n;
       cuda::Gemm& call = product.call;
       call.bias = bench.put(std::vector<float>(static_cast<size_t>(shape.n), 3.0f));
-      const bool in_place = i % 2 == 1;
-      if (in_place) call.residual = static_cast<float*>(call.y = bench.put(std::vector<float>(count, 5.0f)));
+      if (i % 2 == 1) {
+        product.add_residual(bench, shape.m, 5.0f, i % 4 == 1);
+        bench.kernels().gemm_s8(call, bench.stream());
+        const auto y = bench.get(static_cast<const uint16_t*>(call.y), count);
+        for (int64_t at = 0; at < count; ++at) {
+          const float sum = static_cast<float>(product.sums[static_cast<size_t>(at)]);
+          if (y[static_cast<size_t>(at)] != half_of(sum * Int8Product::kHalfScale + 3.0f + 5.0f))
+            WHITTLE_FAIL(name_of(shape, bench) << ": element " << at << ", whose sum is " << sum);
+        }
+        continue;
+      }
       bench.kernels().gemm_s8(call, bench.stream());
       const auto y = bench.get(static_cast<const float*>(call.y), count);
       for (int64_t at = 0; at < count; ++at) {
         const float sum = static_cast<float>(product.sums[static_cast<size_t>(at)]) + 3.0f;
-        if (y[static_cast<size_t>(at)] != (in_place ? sum + 5.0f : sum))
+        if (y[static_cast<size_t>(at)] != sum)
           WHITTLE_FAIL(name_of(shape, bench) << ": element " << at << ", whose sum is " << sum);
       }
     }
@@ -126,17 +135,27 @@ TEST(cuda_gemm, panels_go_round_the_stages) {
       call.a.data = put_rows(bench, rows, m, shape.k);
       call.a.scales = bench.put(std::vector<float>(static_cast<size_t>(m), 1.0f));
       call.bias = bench.put(std::vector<float>(static_cast<size_t>(shape.n), 0.0f));
-      const float added = panels > 0 ? 7.0f : 0.0f;
-      if (panels > 0) call.residual = bench.put(std::vector<float>(static_cast<size_t>(m * shape.n), added));
+      if (panels > 0) product.add_residual(bench, m, 7.0f, false);
+      std::vector<uint16_t> sums_and_residual;
+      for (const int32_t sum : product.sums)
+        sums_and_residual.push_back(half_of(static_cast<float>(sum) * Int8Product::kHalfScale + 7.0f));
       for (int turn = 0; turn < 6; ++turn) {
-        call.y = bench.take<float>(m * shape.n);
-        bench.kernels().gemm_s8(call, bench.stream());
-        const auto y = bench.get(static_cast<const float*>(call.y), m * shape.n);
-        for (size_t at = 0; at < y.size(); ++at) {
-          const float sum = static_cast<float>(product.sums[at % product.sums.size()]) + added;
-          if (y[at] != sum)
-            WHITTLE_FAIL(blocks << " blocks of k, " << panels << " panels, turn " << turn << ": element " << at
-                                << " is " << y[at] << ", not " << sum);
+        const auto check = [&](const auto& y, const auto& wanted) {
+          for (size_t at = 0; at < y.size(); ++at)
+            if (y[at] != static_cast<decltype(y[at])>(wanted[at % wanted.size()]))
+              WHITTLE_FAIL(blocks << " blocks of k, " << panels << " panels, turn " << turn << ": element " << at
+                                  << " is " << y[at] << ", not " << wanted[at % wanted.size()]);
+        };
+        if (panels > 0) {
+          uint16_t* y = bench.take<uint16_t>(m * shape.n);
+          call.y = y;
+          bench.kernels().gemm_s8(call, bench.stream());
+          check(bench.get(y, m * shape.n), sums_and_residual);
+        } else {
+          float* y = bench.take<float>(m * shape.n);
+          call.y = y;
+          bench.kernels().gemm_s8(call, bench.stream());
+          check(bench.get(y, m * shape.n), product.sums);
         }
       }
     }
@@ -212,28 +231,50 @@ TEST(cuda_gemm, int8_with_everything_around_it) {
             sums, m, n, bias.data(), activation == cuda::Activation::gelu ? Activation::gelu : Activation::none,
             residual.data(), n, of_cpu.data(), n);
         for (size_t i = 0; i < y.size(); ++i) CHECK_EQUAL(y[i], of_cpu[i]);
+        // As float16, with a residual of the same.
+        const auto half_residual = halves_of(residual);
+        const auto widened_residual = floats_of(half_residual);
+        const auto of_cpu_with = [&](const std::vector<float>& added) {
+          std::vector<float> result(y.size());
+          kernels_for(Isa::ref)->epilogue_s8(
+              sums, m, n, bias.data(), activation == cuda::Activation::gelu ? Activation::gelu : Activation::none,
+              added.data(), n, result.data(), n);
+          return result;
+        };
+        cuda::Gemm in_halves = call;
+        in_halves.format = cuda::Format::f16;
+        in_halves.w = put_weights(bench, product.w, n, k, cuda::Format::f16);
+        in_halves.residual = bench.put(half_residual);
+        uint16_t* half_sums = bench.take<uint16_t>(m * n);
+        in_halves.y = half_sums;
+        bench.kernels().gemm_s8(in_halves, bench.stream());
+        CHECK(bench.get(half_sums, m * n) == halves_of(of_cpu_with(widened_residual)));
         // The residual normalized on its way, into the place where it lies.
         const auto gamma = random_floats(random, n), beta = random_floats(random, n);
         std::vector<cuda::RowStats> stats;
         for (int64_t r = 0; r < m; ++r) stats.push_back({random_floats(random, 1)[0], random_floats(random, 1)[0]});
-        std::vector<float> normalized, normalized_sum(y.size());
-        for (int64_t i = 0; i < m * n; ++i) {
-          const auto [mean, scale] = stats[static_cast<size_t>(i / n)];
-          normalized.push_back(std::fma((residual[static_cast<size_t>(i)] - mean) * scale,
-                                        gamma[static_cast<size_t>(i % n)], beta[static_cast<size_t>(i % n)]));
+        const auto normalized = [&](const std::vector<float>& rows) {
+          std::vector<float> result;
+          for (int64_t i = 0; i < m * n; ++i) {
+            const auto [mean, scale] = stats[static_cast<size_t>(i / n)];
+            result.push_back(std::fma((rows[static_cast<size_t>(i)] - mean) * scale, gamma[static_cast<size_t>(i % n)],
+                                      beta[static_cast<size_t>(i % n)]));
+          }
+          return result;
+        };
+        for (cuda::Gemm* with : {&call, &in_halves}) {
+          with->residual_stats = bench.put(stats);
+          with->residual_gamma = bench.put(gamma);
+          with->residual_beta = bench.put(beta);
         }
-        kernels_for(Isa::ref)->epilogue_s8(
-            sums, m, n, bias.data(), activation == cuda::Activation::gelu ? Activation::gelu : Activation::none,
-            normalized.data(), n, normalized_sum.data(), n);
-        cuda::Gemm in_place = call;
-        in_place.residual_stats = bench.put(stats);
-        in_place.residual_gamma = bench.put(gamma);
-        in_place.residual_beta = bench.put(beta);
-        in_place.y = bench.put(residual);
-        in_place.residual = static_cast<float*>(in_place.y);
-        bench.kernels().gemm_s8(in_place, bench.stream());
-        const auto in_its_place = bench.get(in_place.residual, m * n);
-        for (size_t i = 0; i < y.size(); ++i) CHECK_EQUAL(in_its_place[i], normalized_sum[i]);
+        float* place = bench.put(residual);
+        call.residual = call.y = place;
+        bench.kernels().gemm_s8(call, bench.stream());
+        CHECK(bench.get(place, m * n) == of_cpu_with(normalized(residual)));
+        uint16_t* half_place = bench.put(half_residual);
+        in_halves.residual = in_halves.y = half_place;
+        bench.kernels().gemm_s8(in_halves, bench.stream());
+        CHECK(bench.get(half_place, m * n) == halves_of(of_cpu_with(normalized(widened_residual))));
       }
 }
 

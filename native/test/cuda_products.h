@@ -3,6 +3,8 @@
 
 #include <string>
 
+#include "formats/half.h"
+#include "kernels/ref/float16.h"
 #include "test/cuda_devices.h"
 
 namespace whittle::test {
@@ -14,6 +16,21 @@ struct ProductShape {
 inline std::string name_of(const ProductShape& shape, const CudaBench& bench) {
   return std::to_string(shape.m) + " x " + std::to_string(shape.n) + " x " + std::to_string(shape.k) + " on kernels " +
          std::to_string(bench.kernels().capability);
+}
+
+// As products store them where their result is float16.
+inline uint16_t half_of(float x) {
+  return float_to_half(ref::round_to_f16(x));
+}
+inline std::vector<uint16_t> halves_of(const std::vector<float>& values) {
+  std::vector<uint16_t> halves;
+  for (const float value : values) halves.push_back(half_of(value));
+  return halves;
+}
+inline std::vector<float> floats_of(const std::vector<uint16_t>& halves) {
+  std::vector<float> values;
+  for (const uint16_t half : halves) values.push_back(half_to_float(half));
+  return values;
 }
 
 template <typename T>
@@ -53,6 +70,20 @@ struct Int8Product {
     call.w_scales = bench.put(std::vector<float>(static_cast<size_t>(s.n), 1.0f));
     gives(bench, cuda::Format::f32);
     call.y = bench.take<float>(s.m * s.n);
+  }
+  // Adds a residual that is `added` everywhere, on its way through a LayerNorm that leaves it so, and scales sums so
+  // that float16 holds most of them: expected() is what comes of sum `sum`. Into the place of the residual, or not.
+  static constexpr float kHalfScale = 1.0f / 256;
+  void add_residual(CudaBench& bench, int64_t rows, float added, bool in_place) {
+    gives(bench, cuda::Format::f16);
+    const size_t n = static_cast<size_t>(shape.n);
+    uint16_t* residual = bench.put(std::vector<uint16_t>(static_cast<size_t>(rows) * n, half_of(added)));
+    call.residual = residual;
+    call.residual_stats = bench.put(std::vector<cuda::RowStats>(static_cast<size_t>(rows), {0.0f, 1.0f}));
+    call.residual_gamma = bench.put(std::vector<float>(n, 1.0f));
+    call.residual_beta = bench.put(std::vector<float>(n, 0.0f));
+    call.a.scales = bench.put(std::vector<float>(static_cast<size_t>(rows), kHalfScale));
+    call.y = in_place ? residual : bench.take<uint16_t>(rows * shape.n);
   }
   // Weights are stored for the format of the result.
   void gives(CudaBench& bench, cuda::Format format) {

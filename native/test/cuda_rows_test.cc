@@ -6,6 +6,7 @@
 #include "formats/half.h"
 #include "kernels/kernel_table.h"
 #include "kernels/ref/activation.h"
+#include "kernels/ref/float16.h"
 #include "test/cuda_devices.h"
 #include "test/reference_rows.h"
 
@@ -109,7 +110,7 @@ std::vector<float> rows_with_outliers(std::mt19937_64& random, int64_t rows, int
   return x;
 }
 
-// What the CPU's int8 engine makes of LayerNorm, before it quantizes.
+// What the CPU's int8 engine makes of LayerNorm, before it quantizes: of rows rounded to float16.
 std::vector<float> layer_norm_of_cpu(const std::vector<float>& x, int64_t rows, int64_t cols,
                                      const std::vector<float>& gamma, const std::vector<float>& beta, float epsilon) {
   std::vector<float> y(x.size()), scales(static_cast<size_t>(rows));
@@ -117,6 +118,40 @@ std::vector<float> layer_norm_of_cpu(const std::vector<float>& x, int64_t rows, 
   reference().layer_norm_u8(x.data(), cols, rows, cols, gamma.data(), beta.data(), epsilon, y.data(), cols, 0, q.data(),
                             padded_k(cols), scales.data(), nullptr);
   return y;
+}
+
+// The same of rows as they are.
+std::vector<float> layer_norm_of_floats(const std::vector<float>& x, int64_t rows, int64_t cols,
+                                        const std::vector<float>& gamma, const std::vector<float>& beta,
+                                        float epsilon) {
+  const float share = 1.0f / static_cast<float>(cols);
+  std::vector<float> y;
+  for (int64_t r = 0; r < rows; ++r) {
+    const auto in = [&](int64_t c) { return x[static_cast<size_t>(r * cols + c)]; };
+    const auto sum = [&](const auto& add) {
+      float lanes[16] = {};
+      for (int64_t c = 0; c < cols; ++c) lanes[c % 16] = add(in(c), lanes[c % 16]);
+      for (int half = 8; half > 0; half /= 2)
+        for (int lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
+      return lanes[0];
+    };
+    const float mean = sum([](float value, float lane) { return lane + value; }) * share;
+    const float squares = sum([&](float value, float lane) { return std::fma(value - mean, value - mean, lane); });
+    const float scale = 1 / std::sqrt(squares * share + epsilon);
+    for (int64_t c = 0; c < cols; ++c)
+      y.push_back(std::fma((in(c) - mean) * scale, gamma[static_cast<size_t>(c)], beta[static_cast<size_t>(c)]));
+  }
+  return y;
+}
+
+// Rounds the values to what float16 holds of them, which comes back.
+std::vector<uint16_t> round_to_halves(std::vector<float>& values) {
+  std::vector<uint16_t> halves;
+  for (float& value : values) {
+    value = ref::round_to_f16(value);
+    halves.push_back(float_to_half(value));
+  }
+  return halves;
 }
 
 const std::vector<int64_t> kColumns = {1, 2, 3, 5, 15, 16, 17, 63, 64, 65, 127, 128, 129, 384, 401};
@@ -227,7 +262,7 @@ TEST(cuda_rows, layer_norm_quantizes_what_it_stores) {
       auto gamma = random_floats(random, cols), beta = random_floats(random, cols);
       // Three channels that are large, so that rows have no outlier, one or two, and of either sign.
       for (const float factor : {30.0f, -200.0f, 25.0f}) gamma[random() % static_cast<uint64_t>(cols)] *= factor;
-      const auto expected = layer_norm_of_cpu(x, rows, cols, gamma, beta, 1e-12f);
+      const auto expected = layer_norm_of_floats(x, rows, cols, gamma, beta, 1e-12f);
       cuda::Rows call{bench.put_one(static_cast<int32_t>(rows)), rows, cols, bench.put(x), {}};
       call.result = {bench.put(gamma), bench.put(beta), 1e-12f, bench.take<float>(rows * cols),
                      take_operand(bench, cuda::Form::int8, rows, cols, 2), bench.take<cuda::RowStats>(rows)};
@@ -256,6 +291,46 @@ TEST(cuda_rows, layer_norm_quantizes_what_it_stores) {
     }
 }
 
+// Rows of float16: those that the CPU rounds to. Some hold the largest numbers, some only denormal ones.
+TEST(cuda_rows, layer_norm_of_halves) {
+  std::mt19937_64 random = generator(9);
+  for (GpuDevice* device : cuda_devices())
+    for (const int64_t cols : joined(kColumns, kNormColumns)) {
+      CudaBench bench(*device);
+      const int64_t rows = 1 + static_cast<int64_t>(random() % 19);
+      auto x = random_floats(random, rows * cols, 3);
+      for (int64_t i = 0; i < rows * cols; ++i) {
+        float& value = x[static_cast<size_t>(i)];
+        if (i / cols % 5 == 1) value *= 3e4f;
+        if (i / cols % 5 == 3) value *= 1e-6f;
+      }
+      auto gamma = random_floats(random, cols), beta = random_floats(random, cols);
+      for (const float factor : {30.0f, -200.0f, 25.0f}) gamma[random() % static_cast<uint64_t>(cols)] *= factor;
+      const auto expected = layer_norm_of_cpu(x, rows, cols, gamma, beta, 1e-12f);
+      const auto halves = round_to_halves(x);
+      CHECK(layer_norm_of_floats(x, rows, cols, gamma, beta, 1e-12f) == expected);
+      cuda::Rows call{bench.put_one(static_cast<int32_t>(rows)), rows, cols, nullptr, {}};
+      call.halves = bench.put(halves);
+      float* y = bench.take<float>(rows * cols);
+      call.result = {bench.put(gamma), bench.put(beta), 1e-12f, y, take_operand(bench, cuda::Form::int8, rows, cols, 2),
+                     bench.take<cuda::RowStats>(rows)};
+      bench.kernels().layer_norm(call, bench.stream());
+      CHECK(bench.get(y, rows * cols) == expected);
+      check_quantized(bench, call.result.operand, expected, rows);
+      const auto stats = bench.get(call.result.stats, rows);
+      for (int64_t i = 0; i < rows * cols; ++i) {
+        const auto [mean, scale] = stats[static_cast<size_t>(i / cols)];
+        const size_t at = static_cast<size_t>(i), column = static_cast<size_t>(i % cols);
+        CHECK_EQUAL(std::fma((x[at] - mean) * scale, gamma[column], beta[column]), expected[at]);
+      }
+      // Without storing rows.
+      call.result.x = nullptr;
+      call.result.operand = take_operand(bench, cuda::Form::int8, rows, cols, 2);
+      bench.kernels().layer_norm(call, bench.stream());
+      check_quantized(bench, call.result.operand, expected, rows);
+    }
+}
+
 // In any form, what the norm gives; without gamma, what it reads.
 TEST(cuda_rows, layer_norm_rounds) {
   std::mt19937_64 random = generator(8);
@@ -272,7 +347,7 @@ TEST(cuda_rows, layer_norm_rounds) {
             call.result.gamma = bench.put(gamma);
             call.result.beta = bench.put(beta);
             call.result.epsilon = 1e-12f;
-            x = layer_norm_of_cpu(x, rows, cols, gamma, beta, 1e-12f);
+            x = layer_norm_of_floats(x, rows, cols, gamma, beta, 1e-12f);
           }
           call.result.operand = take_operand(bench, form, rows, cols, 0);
           bench.kernels().layer_norm(call, bench.stream());
@@ -337,7 +412,7 @@ TEST(cuda_rows, embedding) {
                             (with_types ? type[static_cast<size_t>(types.back() * cols + c)] : 0) +
                             position[static_cast<size_t>(at.back() * cols + c)]);
           }
-          const auto expected = layer_norm_of_cpu(sum, rows, cols, gamma, beta, 1e-5f);
+          const auto expected = layer_norm_of_floats(sum, rows, cols, gamma, beta, 1e-5f);
           cuda::Embeddings call{};
           call.rows = bench.put_one(static_cast<int32_t>(rows));
           call.most_rows = rows + 5;
@@ -356,7 +431,53 @@ TEST(cuda_rows, embedding) {
           const auto y = bench.get(call.result.x, rows * cols);
           for (size_t i = 0; i < y.size(); ++i) CHECK_EQUAL(y[i], expected[i]);
           check_quantized(bench, call.result.operand, y, rows);
+          // Of sums rounded to float16, which are kept.
+          uint16_t* sums = bench.take<uint16_t>(rows * cols);
+          cuda::RowStats* stats = bench.take<cuda::RowStats>(rows);
+          call.result.operand = take_operand(bench, cuda::Form::int8, rows, cols, 2);
+          call.result.x = nullptr;
+          call.result.sums = sums;
+          call.result.stats = stats;
+          bench.kernels().embedding(call, bench.stream());
+          const auto of_rounded = layer_norm_of_cpu(sum, rows, cols, gamma, beta, 1e-5f);
+          const auto rounded = round_to_halves(sum);
+          CHECK(bench.get(sums, rows * cols) == rounded);
+          check_quantized(bench, call.result.operand, of_rounded, rows);
+          const auto taken = bench.get(stats, rows);
+          for (int64_t i = 0; i < rows * cols; ++i) {
+            const auto [mean, scale] = taken[static_cast<size_t>(i / cols)];
+            const size_t at = static_cast<size_t>(i), column = static_cast<size_t>(i % cols);
+            CHECK_EQUAL(std::fma((sum[at] - mean) * scale, gamma[column], beta[column]), of_rounded[at]);
+          }
         }
+}
+
+TEST(cuda_rows, first_rows) {
+  std::mt19937_64 random = generator(10);
+  const std::vector<int32_t> offsets = {0, 1, 4, 9, 70};
+  for (GpuDevice* device : cuda_devices())
+    for (const int64_t cols : {1, 127, 300}) {
+      CudaBench bench(*device);
+      auto x = random_floats(random, 70 * cols);
+      const auto halves = round_to_halves(x);
+      std::vector<cuda::RowStats> stats;
+      for (int i = 0; i < 70; ++i) stats.push_back({static_cast<float>(i), static_cast<float>(-i)});
+      uint16_t* y = bench.take<uint16_t>(5 * cols);
+      cuda::RowStats* y_stats = bench.take<cuda::RowStats>(5);
+      bench.kernels().first_rows({bench.put_one(int32_t{4}), 5, cols, bench.put(halves), bench.put(stats),
+                                  bench.put(offsets), y, y_stats},
+                                 bench.stream());
+      const auto found = bench.get(y, 5 * cols);
+      const auto found_stats = bench.get(y_stats, 5);
+      for (int64_t s = 0; s < 5; ++s) {
+        const int64_t row = offsets[static_cast<size_t>(s)];
+        if (s < 4) CHECK_EQUAL(found_stats[static_cast<size_t>(s)].mean, static_cast<float>(row));
+        if (s < 4) CHECK_EQUAL(found_stats[static_cast<size_t>(s)].scale, static_cast<float>(-row));
+        for (int64_t c = 0; c < cols; ++c)
+          CHECK_EQUAL(found[static_cast<size_t>(s * cols + c)],
+                      s < 4 ? halves[static_cast<size_t>(row * cols + c)] : uint16_t{0x7f7f});
+      }
+    }
 }
 
 TEST(cuda_rows, pooling) {

@@ -1,8 +1,11 @@
 // Activations as bytes on every ISA: their zero points and outliers, and the int8 linear layer that keeps outliers as
 // wider integers.
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "formats/half.h"
+#include "kernels/ref/float16.h"
 #include "ops/gemm.h"
 #include "test/buffers.h"
 #include "test/kernel_variants.h"
@@ -129,12 +132,19 @@ TEST(layer_norm_u8, every_isa_gives_the_same_bits) {
   auto random = generator(35);
   for (int64_t cols : {1, 15, 17, 64, 65, 384, 768}) {
     const int64_t rows = 7;
-    const std::vector<float> x = random_floats(random, rows * cols, 3), gamma = spiky_row(random, cols, 2),
-                             beta = random_floats(random, cols);
+    // One row whose largest float16 cannot hold, and one of numbers so small that float16's are denormal.
+    std::vector<float> x = random_floats(random, rows * cols, 3);
+    for (int64_t c = 0; c < cols; ++c) {
+      x[static_cast<size_t>(cols + c)] *= 5e4f;
+      x[static_cast<size_t>(2 * cols + c)] *= 1e-6f;
+    }
+    const std::vector<float> gamma = spiky_row(random, cols, 2), beta = random_floats(random, cols);
+    std::vector<float> rounded;
+    for (const float value : x) rounded.push_back(ref::round_to_f16(value));
     for (int most : {0, 2}) {
       std::vector<float> expected(static_cast<size_t>(rows * cols));
-      kernels_for(Isa::ref)->layer_norm(x.data(), cols, rows, cols, gamma.data(), beta.data(), 1e-5f, expected.data(),
-                                        cols, nullptr, nullptr);
+      kernels_for(Isa::ref)->layer_norm(rounded.data(), cols, rows, cols, gamma.data(), beta.data(), 1e-5f,
+                                        expected.data(), cols, nullptr, nullptr);
       std::vector<float> first;
       for (const KernelVariant& variant : kernel_variants()) {
         const KernelTable& table = *variant.table;
@@ -164,6 +174,41 @@ TEST(layer_norm_u8, every_isa_gives_the_same_bits) {
             CHECK_EQUAL(found.values[i], wanted[static_cast<size_t>(r)].values[i]);
           }
         }
+      }
+    }
+  }
+}
+
+// A NaN stays one, infinities become the largest numbers.
+TEST(layer_norm_u8, rounds_what_is_not_finite) {
+  auto random = generator(36);
+  for (int64_t cols : {5, 16, 33, 70}) {
+    const int64_t rows = 6;
+    std::vector<float> x = random_floats(random, rows * cols);
+    const std::vector<float> gamma = random_floats(random, cols), beta = random_floats(random, cols);
+    x[static_cast<size_t>(cols - 1)] = std::nanf("");
+    x[static_cast<size_t>(5 * cols)] = -std::nanf("");
+    std::vector<float> finite = x;
+    for (const float sign : {-1.0f, 1.0f}) {
+      const size_t at = static_cast<size_t>((sign < 0 ? 2 : 3) * cols + cols / 2);
+      x[at] = sign * std::numeric_limits<float>::infinity();
+      finite[at] = sign * 65504.0f;
+    }
+    for (const KernelVariant& variant : kernel_variants()) {
+      std::vector<uint8_t> q(static_cast<size_t>(rows * padded_k(cols)));
+      std::vector<float> scales(static_cast<size_t>(rows)), y(x.size()), wanted(x.size());
+      const auto run = [&](const std::vector<float>& from, std::vector<float>& to) {
+        variant.table->layer_norm_u8(from.data(), cols, rows, cols, gamma.data(), beta.data(), 1e-5f, to.data(), cols, 0,
+                                     q.data(), padded_k(cols), scales.data(), nullptr);
+      };
+      run(x, y);
+      run(finite, wanted);
+      for (int64_t i = 0; i < rows * cols; ++i) {
+        const float found = y[static_cast<size_t>(i)];
+        if (i / cols == 0 || i / cols == 5)
+          CHECK(std::isnan(found));
+        else if (found != wanted[static_cast<size_t>(i)])
+          WHITTLE_FAIL(variant.name << ": element " << i << " is " << found);
       }
     }
   }

@@ -45,7 +45,7 @@ uint8_t* put_operand(CudaBench& bench, std::mt19937_64& random, cuda::Form form,
 
 int64_t out_bytes(const Product& p) {
   if (p.format == cuda::Format::operand) return cuda::operand_bytes(p.form, p.m, p.n);
-  return p.m * p.n * (p.format == cuda::Format::f32 ? 4 : 1);
+  return p.m * p.n * (p.format == cuda::Format::f32 ? 4 : p.format == cuda::Format::f16 ? 2 : 1);
 }
 
 void put_outliers(CudaBench& bench, std::mt19937_64& random, const Product& p, cuda::Gemm& call) {
@@ -75,7 +75,9 @@ cuda::Gemm put_product(CudaBench& bench, const Product& p, std::mt19937_64& rand
   call.bias = floats(p.n, 0.1f);
   call.activation = p.activation;
   if (p.residual) {
-    call.residual = floats(p.m * p.n, 1);
+    std::vector<uint16_t> halves;
+    for (const float value : many_floats(random, p.m * p.n, 1)) halves.push_back(float_to_half(value));
+    call.residual = bench.put(halves);
     call.residual_stats = bench.put(std::vector<cuda::RowStats>(static_cast<size_t>(p.m), {0.01f, 1.01f}));
     call.residual_gamma = floats(p.n, 0.5f);
     call.residual_beta = floats(p.n, 0.1f);
@@ -105,7 +107,7 @@ cuda::Gemm put_product(CudaBench& bench, const Product& p, std::mt19937_64& rand
 
 int64_t bytes_of(const Product& p) {
   return cuda::operand_bytes(p.form, p.m, p.k) + cuda::operand_bytes(p.form, p.n, p.k) + out_bytes(p) +
-         (p.residual ? 4 * p.m * p.n : 0);
+         (p.residual ? 2 * p.m * p.n : 0);
 }
 
 void time_product(GpuDevice& device, const GpuFacts& facts, const Product& p, const Options& options, Report& report) {
@@ -209,11 +211,11 @@ void time_products(GpuDevice& device, const GpuFacts& facts, const Options& opti
       {"int8, outliers, float32 out", 16384, 4096, 1024, Form::int8, Input::norm, kNone, Format::f32, false},
       {"int8, heads out", 8192, 8192, 8192, Form::int8, Input::plain, kNone, Format::heads, false, 128},
       {"int8, outliers, heads out", 16384, 3072, 1024, Form::int8, Input::norm, kNone, Format::heads, false, 64},
-      {"int8, normed residual", 16384, 1024, 1024, Form::int8, Input::plain, kNone, Format::f32, true},
-      {"int8, offsets, normed residual", 16384, 1024, 4096, Form::int8, Input::gelu, kNone, Format::f32, true},
+      {"int8, normed residual", 16384, 1024, 1024, Form::int8, Input::plain, kNone, Format::f16, true},
+      {"int8, offsets, normed residual", 16384, 1024, 4096, Form::int8, Input::gelu, kNone, Format::f16, true},
       {"int8, outliers, heads out", 16384, 2304, 768, Form::int8, Input::norm, kNone, Format::heads, false, 64},
       {"int8, outliers, float32 out", 16384, 3072, 768, Form::int8, Input::norm, kNone, Format::f32, false},
-      {"int8, offsets, normed residual", 16384, 768, 3072, Form::int8, Input::gelu, kNone, Format::f32, true},
+      {"int8, offsets, normed residual", 16384, 768, 3072, Form::int8, Input::gelu, kNone, Format::f16, true},
       {"int8, outliers, heads out", 16384, 1152, 384, Form::int8, Input::norm, kNone, Format::heads, false, 32},
       {"bf16, float32 out", 16384, 4096, 1024, Form::bf16, Input::plain, kNone, Format::f32, false},
       {"bf16, GELU, bf16 out", 16384, 4096, 1024, Form::bf16, Input::plain, kGelu, Format::operand, false},

@@ -82,7 +82,7 @@ struct Floats {
   }
   // As ref/float16.h has it.
   static Register round_to_f16(Register x) {
-    x = minimum(maximum(x, all(-65504.0f)), all(65504.0f));
+    x = minimum(all(65504.0f), maximum(all(-65504.0f), x));
     return _mm256_cvtph_ps(_mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
   }
   // The sum as integers of what registers hold.

@@ -85,13 +85,10 @@ __device__ __forceinline__ float exp2_approximate(float x) {
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
 }
-// Two float16 in one word, the first in its lower half; saturated to the largest finite number.
+// Two float16 in one word, the first in its lower half; saturated to the largest finite number; NaN stays NaN.
 __device__ __forceinline__ uint32_t half_pair(float first, float second) {
-  constexpr float kMost = 65504.0f;
-  first = fminf(fmaxf(first, -kMost), kMost);
-  second = fminf(fmaxf(second, -kMost), kMost);
   uint32_t pair;
-  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(second), "f"(first));
+  asm("cvt.rn.satfinite.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(second), "f"(first));
   return pair;
 }
 // The same for numbers that float16 can hold.

@@ -29,7 +29,18 @@ constexpr bool kIsInt8 = Sum(1) / 2 == 0;  // sums are int32
 // --- which epilogue -------------------------------------------------------------------------------------------------
 // The epilogues of an encoder's layers are compiled each for itself, for n a multiple of 32; every other product has a
 // general one, which decides at run time.
-enum class Finish { general, general_gelu, f16, f32, f32_residual, f32_normalized, operand_gelu, heads };
+// *_residual and *_normalized have a residual of the result's format, as it is or on its way through LayerNorm.
+enum class Finish {
+  general,
+  general_gelu,
+  f16,
+  f16_normalized,
+  f32,
+  f32_residual,
+  f32_normalized,
+  operand_gelu,
+  heads
+};
 template <Finish kFinish>
 struct FinishTag {
   static constexpr Finish kValue = kFinish;
@@ -41,12 +52,22 @@ constexpr bool is_general(Finish finish) {
 constexpr bool has_gelu(Finish finish) {
   return finish == Finish::general_gelu || finish == Finish::operand_gelu;
 }
+constexpr bool is_normalized(Finish finish) {
+  return finish == Finish::f16_normalized || finish == Finish::f32_normalized;
+}
 constexpr bool has_residual(Finish finish) {
-  return finish == Finish::f32_residual || finish == Finish::f32_normalized;
+  return finish == Finish::f32_residual || is_normalized(finish);
 }
 constexpr bool is_f32(Finish finish) {
   return finish == Finish::f32 || finish == Finish::f32_residual || finish == Finish::f32_normalized;
 }
+// Bytes of an element of the residual.
+constexpr int residual_bytes(Finish finish) {
+  return is_f32(finish) ? 4 : 2;
+}
+// That of an encoder's layers.
+template <typename Sum>
+constexpr Finish kNormalizedFinish = kIsInt8<Sum> ? Finish::f16_normalized : Finish::f32_normalized;
 
 inline Finish finish_of(const Gemm& g) {
   const bool gelu = g.activation == Activation::gelu, int8 = g.a.form == Form::int8;
@@ -57,6 +78,8 @@ inline Finish finish_of(const Gemm& g) {
     const bool operand = g.format == Format::operand && g.y_form == Form::bf16 && g.n % (kRowBytes / 2) == 0;
     return !int8 && operand && !g.residual ? Finish::operand_gelu : general;
   }
+  if (g.residual && int8)
+    return g.format == Format::f16 && g.residual_stats ? Finish::f16_normalized : general;
   if (g.residual && g.format != Format::f32) return general;
   if (g.residual) return g.residual_stats ? Finish::f32_normalized : Finish::f32_residual;
   if (g.format == Format::f16 && !int8) return Finish::f16;
@@ -67,14 +90,14 @@ inline Finish finish_of(const Gemm& g) {
 template <typename Sum, typename Visit>
 void with_finish(const Gemm& g, const Visit& visit) {
   const Finish finish = finish_of(g);
-  if (finish == Finish::f32_residual) return visit(FinishTag<Finish::f32_residual>());
-  if (finish == Finish::f32_normalized) return visit(FinishTag<Finish::f32_normalized>());
+  if (finish == kNormalizedFinish<Sum>) return visit(FinishTag<kNormalizedFinish<Sum>>());
   if (finish == Finish::general_gelu) return visit(FinishTag<Finish::general_gelu>());
   if constexpr (kIsInt8<Sum>) {
     if (finish == Finish::f32) return visit(FinishTag<Finish::f32>());
     if (finish == Finish::heads) return visit(FinishTag<Finish::heads>());
   } else {
     if (finish == Finish::f16) return visit(FinishTag<Finish::f16>());
+    if (finish == Finish::f32_residual) return visit(FinishTag<Finish::f32_residual>());
     if (finish == Finish::operand_gelu) return visit(FinishTag<Finish::operand_gelu>());
   }
   visit(FinishTag<Finish::general>());
@@ -207,7 +230,7 @@ template <Finish kFinish>
 struct Result {
   using P = Pieces<is_f32(kFinish)>;
   uint8_t* y;
-  const float* residual;  // of Finish::f32_residual and f32_normalized
+  const uint8_t* residual;
   int chunk;  // of an operand: byte of a row of 128 at which the first piece lies
 
   __device__ __forceinline__ Result(const Gemm& g, int64_t row, int column, int lane) {
@@ -219,7 +242,18 @@ struct Result {
     } else {
       y = static_cast<uint8_t*>(g.y) + at * (is_f32(kFinish) ? 4 : 2);
     }
-    residual = g.residual + at;
+    residual = static_cast<const uint8_t*>(g.residual) + at * residual_bytes(kFinish);
+  }
+
+  // A piece's 16 bytes of the residual, and the values that they hold.
+  __device__ __forceinline__ uint4 load_residual(int piece) const {
+    return *reinterpret_cast<const uint4*>(residual + P::column(piece) * residual_bytes(kFinish));
+  }
+  static __device__ __forceinline__ void unpack_residual(const uint4& words, float (&v)[P::kColumns]) {
+    const uint32_t of[4] = {words.x, words.y, words.z, words.w};
+#pragma unroll
+    for (int c = 0; c < P::kColumns; ++c)
+      v[c] = is_f32(kFinish) ? bits_float(of[c % 4]) : half_value(static_cast<uint16_t>(of[c / 2] >> (16 * (c % 2))));
   }
 
   __device__ __forceinline__ void store(int piece, float (&v)[P::kColumns]) const {
@@ -235,20 +269,22 @@ struct Result {
 };
 
 #if WHITTLE_HAS_WGMMA
-// Fetches rows of a tile's residual into the second-level cache, a few at each step of the tile's multiplication.
+// Fetches rows of a tile's residual, of kBytes an element, into the second-level cache, a few at each step of the
+// tile's multiplication.
+template <int kBytes>
 struct ResidualRows {
-  const float* next;
+  const uint8_t* next;
   int left, each;  // rows, in all and a step
   uint32_t bytes;  // of a row
 
   __device__ __forceinline__ ResidualRows(const Gemm& g, int64_t all_rows, int64_t row, int rows, int64_t column,
                                           int columns, int steps)
-      : next(g.residual + row * g.n + column),
+      : next(static_cast<const uint8_t*>(g.residual) + (row * g.n + column) * kBytes),
         left(static_cast<int>(all_rows - row < rows ? all_rows - row : rows)),
         each((rows + steps - 1) / steps),
-        bytes(static_cast<uint32_t>(g.n - column < columns ? g.n - column : columns) * 4) {}
+        bytes(static_cast<uint32_t>(g.n - column < columns ? g.n - column : columns) * kBytes) {}
   __device__ __forceinline__ void prefetch(const Gemm& g) {
-    for (int i = 0; i < each && left > 0; ++i, --left, next += g.n) prefetch_bulk(next, bytes);
+    for (int i = 0; i < each && left > 0; ++i, --left, next += g.n * kBytes) prefetch_bulk(next, bytes);
   }
 };
 struct NoResidualRows {
@@ -256,7 +292,7 @@ struct NoResidualRows {
   __device__ __forceinline__ void prefetch(const Gemm&) {}
 };
 template <Finish kFinish>
-using ResidualRowsOf = std::conditional_t<has_residual(kFinish), ResidualRows, NoResidualRows>;
+using ResidualRowsOf = std::conditional_t<has_residual(kFinish), ResidualRows<residual_bytes(kFinish)>, NoResidualRows>;
 #endif
 
 template <Finish kFinish, int kCount, typename Sum>
@@ -270,14 +306,13 @@ __device__ __forceinline__ void finish_as_compiled(const Gemm& g, const TileRow 
   const Result<kFinish> results[2] = {{g, rows[0].row, first, lane}, {g, rows[1].row, first, lane}};
   // The residual of a piece is fetched before those ahead of it are stored: since it may lie where they go, no compiler
   // would do so, and each row of each piece would wait for its own.
-  float residuals[kAhead + 1][2][P::kColumns] = {};
+  uint4 residuals[kAhead + 1][2] = {};
   const auto fetch_residual = [&](int piece) {
     if constexpr (kResidual) {
       if (piece >= kPieces || first + P::column(piece) >= n) return;
 #pragma unroll
       for (int half = 0; half < 2; ++half)
-        if (rows[half].valid)
-          load_piece<float4>(results[half].residual + P::column(piece), residuals[piece % (kAhead + 1)][half]);
+        if (rows[half].valid) residuals[piece % (kAhead + 1)][half] = results[half].load_residual(piece);
     }
   };
 #pragma unroll
@@ -289,7 +324,7 @@ __device__ __forceinline__ void finish_as_compiled(const Gemm& g, const TileRow 
     if (column >= n) break;
     fetch_residual(piece + kAhead);
     float scales[P::kColumns], bias[P::kColumns], gamma[P::kColumns], beta[P::kColumns];
-    if (kFinish == Finish::f32_normalized) {
+    if (is_normalized(kFinish)) {
       load_piece<float4>(g.residual_gamma + column, gamma);
       load_piece<float4>(g.residual_beta + column, beta);
     }
@@ -297,14 +332,14 @@ __device__ __forceinline__ void finish_as_compiled(const Gemm& g, const TileRow 
     load_piece<float4>(g.bias + column, bias);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      float v[P::kColumns];
-      float(&residual)[P::kColumns] = residuals[piece % (kAhead + 1)][half];
+      float v[P::kColumns], residual[P::kColumns];
+      if (kResidual) Result<kFinish>::unpack_residual(residuals[piece % (kAhead + 1)][half], residual);
 #pragma unroll
       for (int c = 0; c < P::kColumns; ++c) {
         v[c] = static_cast<float>(sums[P::sum(piece, c, half)]);
         v[c] = kIsInt8<Sum> ? multiply_add(multiply(v[c], rows[half].scale), scales[c], bias[c]) : add(v[c], bias[c]);
         if (has_gelu(kFinish)) v[c] = gelu(v[c]);
-        if (kFinish == Finish::f32_normalized)
+        if (is_normalized(kFinish))
           residual[c] = normalized(residual[c], rows[half].residual, gamma[c], beta[c]);
         if (kResidual) v[c] = add(v[c], residual[c]);
       }
@@ -382,7 +417,9 @@ __device__ __forceinline__ float finish_generally(const Gemm& g, const TileRow& 
   if (g.activation == Activation::tanh) v = tanhf(v);
   if (g.activation == Activation::relu) v = fmaxf(v, 0.0f);
   if (!g.residual) return v;
-  const float residual = g.residual[row.row * g.n + column];
+  const int64_t at = row.row * g.n + column;
+  const float residual = g.format == Format::f16 ? half_value(static_cast<const uint16_t*>(g.residual)[at])
+                                                 : static_cast<const float*>(g.residual)[at];
   if (!g.residual_stats) return add(v, residual);
   return add(v, normalized(residual, row.residual, g.residual_gamma[column], g.residual_beta[column]));
 }

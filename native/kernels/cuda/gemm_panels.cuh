@@ -132,13 +132,13 @@ __device__ __forceinline__ void fill_panels(const Gemm& g, const PanelWalk<kClus
 // while it is multiplied, and much when it is finished. This thread may be behind the others by any number of tiles, so
 // that it cannot wait at their barriers, which have two parities: it would wait forever for the turn after their last.
 // It leaves tiles out whose products are over.
-template <int kCluster>
+template <int kBytes, int kCluster>
 __device__ __forceinline__ void prefetch_residuals(const Gemm& g, const PanelWalk<kCluster>& walk, int rows,
                                                    const PanelShared& shared) {
   int tile = 0;
   walk.pieces([&](int panel, int first, int count) {
     const int column = panel * kPanelColumns, left = static_cast<int>(g.n) - column;
-    const uint32_t bytes = static_cast<uint32_t>(left < kPanelColumns ? left : kPanelColumns) * 4;
+    const uint32_t bytes = static_cast<uint32_t>(left < kPanelColumns ? left : kPanelColumns) * kBytes;
 #pragma unroll 1
     for (int row = first * kPanelRows; count > 0; --count) {
       ++tile;
@@ -148,7 +148,8 @@ __device__ __forceinline__ void prefetch_residuals(const Gemm& g, const PanelWal
       if ((begun - 1 - tile) * shared.blocks >= kPanelStages) row = end;
 #pragma unroll 1
       for (; row < end; ++row)
-        if (row < rows) prefetch_bulk(g.residual + row * g.n + column, bytes);
+        if (row < rows)
+          prefetch_bulk(static_cast<const uint8_t*>(g.residual) + (row * g.n + column) * kBytes, bytes);
     }
   });
 }
@@ -249,7 +250,7 @@ __global__ void __launch_bounds__(kPanelThreads, 1) gemm_panels_kernel(const Gem
     if (thread == kPanelGroups * 128) fill_stages<has_residual(kFinish)>(g, walk, shared);
     if (thread == kPanelGroups * 128 + 32) fill_panels(g, walk, shared);
     if (has_residual(kFinish) && thread == kPanelGroups * 128 + 64)
-      prefetch_residuals(g, walk, static_cast<int>(rows), shared);
+      prefetch_residuals<residual_bytes(kFinish)>(g, walk, static_cast<int>(rows), shared);
   } else {
     take_registers<160>();
     multiply_panels<Sum, kFinish>(g, walk, rows, shared);
@@ -281,7 +282,7 @@ PanelBlocks panel_blocks(int multiprocessors) {
 #else
   const int bytes = static_cast<int>(PanelShared::bytes(kMostPanelBlocks));
   return {multiprocessors,
-          blocks_at_once(gemm_panels_kernel<Sum, Finish::f32_normalized, 2>, 2, kPanelThreads, bytes, multiprocessors)};
+          blocks_at_once(gemm_panels_kernel<Sum, kNormalizedFinish<Sum>, 2>, 2, kPanelThreads, bytes, multiprocessors)};
 #endif
 }
 

@@ -174,7 +174,7 @@ WgmmaBlocks wgmma_blocks(int multiprocessors) {
 #else
   using Four = WgmmaShape<256, 4>;
   return {panels, multiprocessors, twos,
-          blocks_at_once(gemm_wgmma_kernel<Four, Sum, Finish::f32_normalized>, 4, kWgmmaThreads, Four::kSharedBytes,
+          blocks_at_once(gemm_wgmma_kernel<Four, Sum, kNormalizedFinish<Sum>>, 4, kWgmmaThreads, Four::kSharedBytes,
                          multiprocessors)};
 #endif
 }

@@ -110,7 +110,7 @@ struct Gemm {
   const int32_t* w_sums;  // [n] sums of the rows of W, if A has offsets
   const float* bias;      // [n] or null
   Activation activation;
-  const float* residual;  // [rows, n] or null, added after the activation; may be y
+  const void* residual;  // [rows, n] of y's format, f32 or f16, or null; added after the activation; may be y
   // LayerNorm of the residual, on its way: (residual - mean) * scale * gamma + beta. Null: as it is.
   const RowStats* residual_stats;               // [rows]
   const float *residual_gamma, *residual_beta;  // [n]
@@ -165,6 +165,7 @@ struct RowResult {
   float* x = nullptr;  // [rows, cols]
   Operand operand = {};
   RowStats* stats = nullptr;  // [rows] or null, of LayerNorm
+  uint16_t* sums = nullptr;   // [rows, cols] or null: the row as float16 before all that, which is then of what it holds
 };
 
 // Rows to Format::heads, for heads of which products cannot make it: each head as quantize_rows_s8 has a row.
@@ -200,7 +201,7 @@ struct Rows {
   int64_t most_rows, cols;
   const float* in;  // [rows, cols]
   RowResult result;
-  const uint16_t* halves = nullptr;  // [rows, cols] float16, of quantize_rows_s8 in place of in
+  const uint16_t* halves = nullptr;  // [rows, cols] float16, of layer_norm and quantize_rows_s8 in place of in
 };
 
 // --- attention ------------------------------------------------------------------------------------------------------
@@ -255,6 +256,17 @@ struct Pooling {
   float* y;
 };
 
+// The first row of each sequence, as it is, and what LayerNorm takes of it.
+struct FirstRows {
+  const int32_t* sequences;
+  int64_t most_sequences, cols;
+  const uint16_t* x;  // float16 [tokens, cols]
+  const RowStats* stats;   // [tokens]
+  const int32_t* offsets;  // [sequences + 1]
+  uint16_t* y;             // [sequences, cols]
+  RowStats* y_stats;       // [sequences]
+};
+
 // --- compression ----------------------------------------------------------------------------------------------------
 inline constexpr int kUpperBins = 32768, kLowerBins = 65536;
 
@@ -299,7 +311,7 @@ struct KernelTable {
   // each other: all of them must be at work at the same time.
   void (*gemm_gelu_s8)(const GemmGelu&, Stream);
   int gelu_blocks[3];  // of gemm_gelu_s8 that this GPU has at work at once, in clusters of 1, 2 and 4; 0: none
-  void (*layer_norm)(const Rows&, Stream);        // in: float32; then quantized or rounded
+  void (*layer_norm)(const Rows&, Stream);        // of float32 or float16; then quantized or rounded
   void (*quantize_rows_s8)(const Rows&, Stream);  // of float32 or float16, no norm
   void (*quantize_heads_s8)(const HeadRows&, Stream);
   // No norm: x = GELU(in) >= -kGeluLowest, in all 255 steps between that and the row's maximum m (0 at least). With
@@ -314,6 +326,7 @@ struct KernelTable {
   // int8 factors and weights of 8 bits on the matrix units, with the bits of the CPU's ops/attention_bytes.h.
   void (*attention_s8)(const ByteAttention&, Stream);
   void (*pooling)(const Pooling&, Stream);
+  void (*first_rows)(const FirstRows&, Stream);
   void (*magnitude_histogram)(const MagnitudeHistogram&, Stream);
   void (*magnitude_mask)(const MagnitudeMask&, Stream);
   void (*quantize_weight_rows)(const WeightRows&, Stream);

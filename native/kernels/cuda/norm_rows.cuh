@@ -8,9 +8,9 @@
 namespace whittle::cuda {
 
 static constexpr int kNormRows = 2 * kRowWarps;  // of a block
-// Blocks of a multiprocessor at least, which leave 128 or 168 registers a thread.
-template <bool kWhole>
-static constexpr int kNormBlocks = kWhole ? 4 : 3;
+// Blocks of a multiprocessor at least, which leave 128, 168 or 255 registers a thread.
+template <bool kWhole, bool kHalves>
+static constexpr int kNormBlocks = (kWhole ? 4 : 3) - kHalves;
 static constexpr int kNormMagnitudes = 3;       // two outliers a row
 
 static inline Grid norm_grid(int64_t most_rows) {
@@ -80,6 +80,21 @@ struct NormRow {
 #pragma unroll
     for (int i = 0; i < kPlaces; ++i)
       if (has(i)) values[i] = multiply_add(multiply(values[i], scale), gamma[16 * i], beta[16 * i]);
+  }
+
+  // values = what float16 holds of them, stored at `to`.
+  __device__ __forceinline__ void round_to_f16(uint16_t* to) {
+    to += row * cols + lane;
+#pragma unroll
+    for (int i = 0; i < kPlaces; i += 2) {
+      const uint32_t pair = half_pair(values[i], values[i + 1]);
+#pragma unroll
+      for (int e = 0; e < 2; ++e) {
+        const uint16_t half = static_cast<uint16_t>(pair >> (16 * e));
+        values[i + e] = half_value(half);
+        if (stores && has(i + e)) to[16 * (i + e)] = half;
+      }
+    }
   }
 
   __device__ __forceinline__ void store(float* x) const {
@@ -189,6 +204,7 @@ struct NormRow {
 
   // What RowResult asks for.
   __device__ __forceinline__ void finish(const RowResult& result) {
+    if (result.sums) round_to_f16(result.sums);
     if (result.gamma) normalize(result);
     if (result.x) store(result.x);
     if (!result.operand.data) return;

@@ -19,14 +19,27 @@ __global__ void __launch_bounds__(kPoolingThreads) pooling_kernel(const Pooling 
   }
 }
 
+__global__ void __launch_bounds__(kPoolingThreads) first_rows_kernel(const FirstRows f) {
+  const int64_t sequence = blockIdx.x;
+  if (sequence >= *f.sequences) return;
+  const int64_t row = f.offsets[sequence];
+  if (threadIdx.x == 0) f.y_stats[sequence] = f.stats[row];
+  for (int64_t c = threadIdx.x; c < f.cols; c += kPoolingThreads) f.y[sequence * f.cols + c] = f.x[row * f.cols + c];
+}
+
 void run_pooling(const Pooling& p, Stream stream) {
   launch(pooling_kernel, {p.most_sequences}, kPoolingThreads, 0, stream, p);
+}
+
+void run_first_rows(const FirstRows& f, Stream stream) {
+  launch(first_rows_kernel, {f.most_sequences}, kPoolingThreads, 0, stream, f);
 }
 
 }  // namespace
 
 void add_pooling(KernelTable& table) {
   table.pooling = run_pooling;
+  table.first_rows = run_first_rows;
 }
 
 }  // namespace whittle::cuda

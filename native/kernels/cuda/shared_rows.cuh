@@ -130,9 +130,20 @@ __device__ __forceinline__ void round_to_bf16(const WarpRow& row, int cols, cons
   }
 }
 
+// values = what float16 holds of them, stored at `to`.
+__device__ __forceinline__ void round_to_f16(const WarpRow& row, int cols, uint16_t* to) {
+  for (int c = row.lane; c < cols; c += 32) {
+    const uint16_t half = static_cast<uint16_t>(half_pair(row.values[c], 0));
+    row.values[c] = half_value(half);
+    to[row.row * cols + c] = half;
+  }
+  sync_warp();
+}
+
 // What RowResult asks for. The whole warp must have written `values`.
 __device__ __forceinline__ void finish_row(const WarpRow& row, int cols, const RowResult& result) {
   sync_warp();
+  if (result.sums) round_to_f16(row, cols, result.sums);
   if (result.gamma) normalize(row, cols, result);
   if (result.x)
     for (int c = row.lane; c < cols; c += 32) result.x[row.row * cols + c] = row.values[c];

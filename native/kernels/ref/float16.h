@@ -5,12 +5,12 @@
 
 namespace whittle::ref {
 
-// The nearest value that float16 holds, ties to even, still as float32; the largest finite one of larger magnitudes. A
-// NaN counts as the lowest.
+// The nearest value that float16 holds, ties to even, still as float32; the largest finite one of larger magnitudes. NaN
+// stays NaN.
 static inline float round_to_f16(float x) {
   constexpr float kMost = 65504.0f;
-  x = x > -kMost ? x : -kMost;
-  return half_to_float(float_to_half(x < kMost ? x : kMost));
+  x = x < -kMost ? -kMost : x;
+  return half_to_float(float_to_half(x > kMost ? kMost : x));
 }
 
 }  // namespace whittle::ref

@@ -1,3 +1,4 @@
+#include "kernels/ref/float16.h"
 #include "kernels/ref/quantize_row_u8.h"
 
 namespace whittle::ref {
@@ -19,14 +20,14 @@ void layer_norm_u8(const float* x, int64_t x_stride, int64_t rows, int64_t cols,
                    RowOutliers* outliers) {
   const float share = 1 / static_cast<float>(cols);
   for (int64_t r = 0; r < rows; ++r) {
-    const float* in = x + r * x_stride;
-    float* out = y + r * y_stride;
-    const float center = sum_lanes(cols, [&](int64_t c, float* lane) { *lane += in[c]; }) * share;
+    float* row = y + r * y_stride;
+    for (int64_t c = 0; c < cols; ++c) row[c] = round_to_f16(x[r * x_stride + c]);
+    const float center = sum_lanes(cols, [&](int64_t c, float* lane) { *lane += row[c]; }) * share;
     const float squares =
-        sum_lanes(cols, [&](int64_t c, float* lane) { *lane = std::fma(in[c] - center, in[c] - center, *lane); });
+        sum_lanes(cols, [&](int64_t c, float* lane) { *lane = std::fma(row[c] - center, row[c] - center, *lane); });
     const float scale = 1 / std::sqrt(squares * share + eps);
-    for (int64_t c = 0; c < cols; ++c) out[c] = std::fma((in[c] - center) * scale, gamma[c], beta[c]);
-    quantize_row_u8(out, cols, most, q + r * q_stride, scales + r, most > 0 ? outliers + r : nullptr);
+    for (int64_t c = 0; c < cols; ++c) row[c] = std::fma((row[c] - center) * scale, gamma[c], beta[c]);
+    quantize_row_u8(row, cols, most, q + r * q_stride, scales + r, most > 0 ? outliers + r : nullptr);
   }
 }
 

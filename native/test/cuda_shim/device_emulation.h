@@ -118,10 +118,8 @@ inline float exp2_approximate(float x) {
   return std::exp2(x);
 }
 inline uint32_t half_pair(float first, float second) {
-  constexpr float kMost = 65504.0f;
-  first = std::fmin(std::fmax(first, -kMost), kMost);
-  second = std::fmin(std::fmax(second, -kMost), kMost);
-  return float_to_half(first) | static_cast<uint32_t>(float_to_half(second)) << 16;
+  const auto saturated = [](float x) { return std::fabs(x) > 65504.0f ? std::copysign(65504.0f, x) : x; };
+  return float_to_half(saturated(first)) | static_cast<uint32_t>(float_to_half(saturated(second))) << 16;
 }
 inline uint32_t small_half_pair(float first, float second) {
   return float_to_half(first) | static_cast<uint32_t>(float_to_half(second)) << 16;

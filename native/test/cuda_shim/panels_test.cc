@@ -60,7 +60,7 @@ TEST(cuda_panels, residuals_are_prefetched_to_the_end_by_a_thread_far_behind) {
     }
     sync_block();
     if (threadIdx.x != 32) return;
-    prefetch_residuals(g, PanelWalk<1>{1, kTiles, kTiles}, kRows, shared);
+    prefetch_residuals<sizeof(float)>(g, PanelWalk<1>{1, kTiles, kTiles}, kRows, shared);
     ++ended;
   });
   CHECK_EQUAL(ended, 1);
