@@ -66,7 +66,7 @@ struct ScoreBias {
 
 enum class Activation : int { none = 0, gelu, tanh };  // gelu: x * (1 + erf(x / sqrt 2)) / 2
 
-// No result of GELU is below -0.16998.
+// No result of GELU is below -0.169998 (kernels/gelu_polynomial.h).
 inline constexpr float kGeluLowest = 0.17f;
 
 // A tile of an int8 product, and what is to be added to its sums before they are scaled.
@@ -106,8 +106,9 @@ struct KernelTable {
   void (*quantize_rows_u8)(const float* x, int64_t x_stride, int64_t rows, int64_t cols, int most, uint8_t* q,
                            int64_t q_stride, float* scales, RowOutliers* outliers);
   // GELU's results, which are at least -kGeluLowest, in all 255 steps between it and the row's maximum m_r (0 at
-  // least): q[r, c] = round_half_even(x * (254 / (m_r + kGeluLowest))) + zero_r, where zero_r stands for 0;
-  // offsets[r] = 128 - zero_r. Bit-identical on every ISA.
+  // least): q[r, c] - 128 = round_half_even(fma(x, 254 / (m_r + kGeluLowest), zero_r - 128)), where
+  // zero_r = round_half_even(kGeluLowest * (254 / (m_r + kGeluLowest))) stands for 0; offsets[r] = 128 - zero_r.
+  // Bit-identical on every ISA.
   void (*quantize_gelu_u8)(const float* x, int64_t x_stride, int64_t rows, int64_t cols, uint8_t* q, int64_t q_stride,
                            float* scales, int32_t* offsets);
   // layer_norm of x rounded to float16's values (ref/float16.h), as GPUs keep it between a product and this, then
@@ -123,7 +124,7 @@ struct KernelTable {
   void (*transpose_f32)(const float* x, int64_t x_stride, int64_t rows, int64_t cols, float* y, int64_t y_stride);
   void (*transpose_f32_bf16)(const float* x, int64_t x_stride, int64_t rows, int64_t cols, bf16* y, int64_t y_stride);
   // y = act(fma(sums * row_scales[r], column_scales[c], bias[c])) + residual[r, c]; bias and residual may be null; y may
-  // be the memory of the sums. Bit-identical on every ISA but for tanh.
+  // be the memory of the sums. GELU is that of kernels/gelu_polynomial.h. Bit-identical on every ISA but for tanh.
   void (*epilogue_s8)(const SumsS8& sums, int64_t rows, int64_t cols, const float* bias, Activation act,
                       const float* residual, int64_t residual_stride, float* y, int64_t y_stride);
   // y = act(c + bias[c]) + residual[r, c]; y may be c.

@@ -1,5 +1,5 @@
-// The table from which every ISA computes GELU, so that all give the same bits. Coefficients:
-// scripts/fit_polynomials.py.
+// The table from which AVX2 and AVX-512 compute the normal distribution, and with it GELU and its gradient in float32 and
+// bfloat16, with the same bits. (Int8 has gelu_polynomial.h.) Coefficients: scripts/fit_polynomials.py.
 #pragma once
 
 namespace whittle {

@@ -49,8 +49,7 @@ inline QuantizedRow quantize_gelu_row(const std::vector<float>& x) {
   row.scale = range / 254.0f;
   row.offset = 128 - zero;
   for (const float value : x)
-    row.q.push_back(
-        static_cast<int8_t>(std::max(-128, static_cast<int>(std::nearbyint(value * inverse)) + zero - 128)));
+    row.q.push_back(static_cast<int8_t>(std::nearbyint(std::fma(value, inverse, static_cast<float>(zero - 128)))));
   return row;
 }
 

@@ -20,7 +20,7 @@ void epilogue_f32(const float* c, int64_t c_stride, int64_t rows, int64_t cols, 
                   const float* residual, int64_t residual_stride, float* y, int64_t y_stride) {
   for (int64_t r = 0; r < rows; ++r) {
     finish_row(act, cols, residual ? residual + r * residual_stride : nullptr, y + r * y_stride,
-               Sums{c + r * c_stride, bias});
+               Sums{c + r * c_stride, bias}, [](__m256 x) { return gelu_ps(x); });
   }
 }
 

@@ -1,4 +1,5 @@
 #include "kernels/avx2/epilogue.h"
+#include "kernels/avx2/gelu_polynomial.h"
 
 namespace whittle::avx2 {
 
@@ -58,16 +59,17 @@ struct ScaledSums {
 
 void epilogue_s8(const SumsS8& s, int64_t rows, int64_t cols, const float* bias, Activation act, const float* residual,
                  int64_t residual_stride, float* y, int64_t y_stride) {
+  const auto gelu = [](__m256 x) { return gelu_polynomial_ps(x); };
   for (int64_t r = 0; r < rows; ++r) {
     const __m256 row_scale = _mm256_set1_ps(s.row_scales[r]);
     const float* added = residual ? residual + r * residual_stride : nullptr;
     float* out = y + r * y_stride;
     if (s.offsets) {
-      finish_row(act, cols, added, out, ScaledSums<Fix::offset>{s, r, row_scale, bias});
+      finish_row(act, cols, added, out, ScaledSums<Fix::offset>{s, r, row_scale, bias}, gelu);
     } else if (s.outliers && s.outliers[r].count > 0) {
-      finish_row(act, cols, added, out, ScaledSums<Fix::outliers>{s, r, row_scale, bias});
+      finish_row(act, cols, added, out, ScaledSums<Fix::outliers>{s, r, row_scale, bias}, gelu);
     } else {
-      finish_row(act, cols, added, out, ScaledSums<Fix::none>{s, r, row_scale, bias});
+      finish_row(act, cols, added, out, ScaledSums<Fix::none>{s, r, row_scale, bias}, gelu);
     }
   }
 }

@@ -17,10 +17,11 @@ void quantize_gelu_u8(const float* x, int64_t x_stride, int64_t rows, int64_t co
     const int32_t zero = _mm_cvtss_si32(_mm_set_ss(kGeluLowest * inverse));
     scales[r] = range / 254.0f;
     offsets[r] = 128 - zero;
-    const __m256 factor = _mm256_set1_ps(inverse);
-    const __m256i shift = _mm256_set1_epi16(static_cast<int16_t>(zero));
+    const __m256 factor = _mm256_set1_ps(inverse), shift = _mm256_set1_ps(static_cast<float>(zero - 128));
+    const __m256i middle = _mm256_set1_epi16(128);
+    const auto whole = [&](__m256 values) { return _mm256_cvtps_epi32(_mm256_fmadd_ps(values, factor, shift)); };
     for (j = 0; j < padded_k(cols); j += 32)
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + j), rounded_32(row, j, cols, factor, shift));
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + j), bytes_32(row, j, cols, middle, whole));
     for (int64_t c = cols; c < padded_k(cols); ++c) out[c] = 128;
   }
 }

@@ -12,7 +12,8 @@ void epilogue_f32(const float* c, int64_t c_stride, int64_t rows, int64_t cols, 
                [&](int64_t j, __mmask16 mask) {
                  const __m512 sums = _mm512_maskz_loadu_ps(mask, row + j);
                  return bias ? _mm512_add_ps(sums, _mm512_maskz_loadu_ps(mask, bias + j)) : sums;
-               });
+               },
+               [](__m512 x) { return gelu_ps(x); });
   }
 }
 

@@ -1,8 +1,11 @@
 #include "kernels/avx512/epilogue.h"
+#include "kernels/avx512/gelu_polynomial.h"
 
 namespace whittle::avx512 {
 
 namespace {
+
+constexpr auto gelu = [](__m512 x) { return gelu_polynomial_ps(x); };
 
 // Columns j .. j + 15 of one row of sums.
 struct RowOfSums {
@@ -81,7 +84,7 @@ void finish_columns_of_rows(const SumsS8& s, int64_t j, int64_t rows, const floa
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
       const __m512 of_row = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[v]), row_scale);
-      x[v] = activate<act>(_mm512_fmadd_ps(of_row, scales[v], biases[v]));
+      x[v] = activate<act>(_mm512_fmadd_ps(of_row, scales[v], biases[v]), gelu);
     }
     if (residual) {
       const float* added = residual + r * residual_stride + j;
@@ -120,28 +123,35 @@ void finish_narrow(const SumsS8& s, int64_t rows, int64_t cols, const float* bia
     const int count = s.outliers ? s.outliers[r].count : 0;
     const auto column = [&](int i) { return s.columns + s.outliers[r].columns[i] * s.columns_stride; };
     if (s.offsets) {
-      finish_row(act, cols, added, out,
-                 [&](int64_t j, __mmask16 mask) { return sums.scaled(sums.with_offset(j, mask), j, mask); });
+      finish_row(
+          act, cols, added, out,
+          [&](int64_t j, __mmask16 mask) { return sums.scaled(sums.with_offset(j, mask), j, mask); }, gelu);
     } else if (count == 0) {
-      finish_row(act, cols, added, out,
-                 [&](int64_t j, __mmask16 mask) { return sums.scaled(sums.at(j, mask), j, mask); });
+      finish_row(
+          act, cols, added, out, [&](int64_t j, __mmask16 mask) { return sums.scaled(sums.at(j, mask), j, mask); },
+          gelu);
     } else if (count <= 2) {  // most rows after LayerNorm
       const int8_t *first = column(0), *second = column(count - 1);
       const __m512i first_value = outlier_value(s.outliers[r].values[0]);
       const __m512i second_value = outlier_value(count == 2 ? s.outliers[r].values[1] : 0);
-      finish_row(act, cols, added, out, [&](int64_t j, __mmask16 mask) {
-        const __m512i more = _mm512_add_epi32(outlier_product(first, j, mask, first_value),
-                                              outlier_product(second, j, mask, second_value));
-        return sums.scaled(_mm512_add_epi32(sums.at(j, mask), more), j, mask);
-      });
+      finish_row(
+          act, cols, added, out,
+          [&](int64_t j, __mmask16 mask) {
+            const __m512i more = _mm512_add_epi32(outlier_product(first, j, mask, first_value),
+                                                  outlier_product(second, j, mask, second_value));
+            return sums.scaled(_mm512_add_epi32(sums.at(j, mask), more), j, mask);
+          },
+          gelu);
     } else {
-      finish_row(act, cols, added, out, [&](int64_t j, __mmask16 mask) {
-        __m512i sum = sums.at(j, mask);
-        for (int i = 0; i < count; ++i) {
-          sum = _mm512_add_epi32(sum, outlier_product(column(i), j, mask, outlier_value(s.outliers[r].values[i])));
-        }
-        return sums.scaled(sum, j, mask);
-      });
+      finish_row(
+          act, cols, added, out,
+          [&](int64_t j, __mmask16 mask) {
+            __m512i sum = sums.at(j, mask);
+            for (int i = 0; i < count; ++i)
+              sum = _mm512_add_epi32(sum, outlier_product(column(i), j, mask, outlier_value(s.outliers[r].values[i])));
+            return sums.scaled(sum, j, mask);
+          },
+          gelu);
     }
   }
 }

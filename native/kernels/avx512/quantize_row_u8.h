@@ -21,25 +21,25 @@ inline float largest_magnitude(const float* row, int64_t cols) {
   return _mm512_reduce_max_ps(_mm512_max_ps(_mm512_max_ps(a, b), _mm512_max_ps(c, d)));
 }
 
-// q[c] = zero + x[c] * inverse, rounded and kept within int8 before `zero` is added; zeros up to padded_k(cols).
-// zero: 64 bytes.
-inline void round_row_u8(const float* x, int64_t cols, float inverse, __m512i zero, uint8_t* q) {
+// q[c] = zero + x[c], which `whole` makes integers of, 16 at a time, kept within int8 before `zero` is added; columns from
+// `cols` to padded_k(cols) count as zeros. zero: 64 bytes.
+template <typename Whole>
+inline void round_row_u8(const float* x, int64_t cols, __m512i zero, uint8_t* q, const Whole& whole) {
   // The packs below work on quarters of a register; this puts their groups of four bytes back into order.
   const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  const __m512 factor = _mm512_set1_ps(inverse);
-  const auto pack = [&](int64_t j, auto whole) {
-    const __m512i bytes = _mm512_packs_epi16(_mm512_packs_epi32(whole(j), whole(j + 16)),
-                                             _mm512_packs_epi32(whole(j + 32), whole(j + 48)));
+  const auto pack = [&](int64_t j, auto load) {
+    const auto of = [&](int64_t c) { return whole(load(c)); };
+    const __m512i bytes = _mm512_packs_epi16(_mm512_packs_epi32(of(j), of(j + 16)),
+                                             _mm512_packs_epi32(of(j + 32), of(j + 48)));
     _mm512_storeu_si512(q + j, _mm512_add_epi8(_mm512_permutexvar_epi32(order, bytes), zero));
   };
   int64_t j = 0;
-  for (; j + 64 <= cols; j += 64)
-    pack(j, [&](int64_t c) { return _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + c), factor)); });
+  for (; j + 64 <= cols; j += 64) pack(j, [&](int64_t c) { return _mm512_loadu_ps(x + c); });
   if (j < cols) {
     pack(j, [&](int64_t c) {
       const int64_t left = cols - c;
       const __mmask16 lanes = left >= 16 ? 0xffff : left > 0 ? static_cast<__mmask16>((1u << left) - 1) : 0;
-      return _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_maskz_loadu_ps(lanes, x + c), factor));
+      return _mm512_maskz_loadu_ps(lanes, x + c);
     });
   }
 }
@@ -56,7 +56,9 @@ inline void quantize_row_u8(const float* x, int64_t cols, int most, uint8_t* q, 
   const bool zeros = limit < 1e-36f;
   const float inverse = zeros ? 0.0f : 127.0f / limit;
   *scale = zeros ? 0.0f : limit / 127.0f;
-  round_row_u8(x, cols, inverse, _mm512_set1_epi8(static_cast<char>(128)), q);
+  const __m512 factor = _mm512_set1_ps(inverse);
+  round_row_u8(x, cols, _mm512_set1_epi8(static_cast<char>(128)), q,
+               [&](__m512 values) { return _mm512_cvtps_epi32(_mm512_mul_ps(values, factor)); });
   for (int i = 0; i < count; ++i) {
     const int32_t column = outliers->columns[i];
     const int32_t value = _mm_cvtss_si32(_mm_set_ss(x[column] * inverse));

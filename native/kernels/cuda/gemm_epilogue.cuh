@@ -413,7 +413,7 @@ __device__ __forceinline__ float finish_generally(const Gemm& g, const TileRow& 
   float v = static_cast<float>(sum);
   const float bias = g.bias ? g.bias[column] : -0.0f;  // v + -0 is v
   v = g.w_scales ? multiply_add(multiply(v, row.scale), g.w_scales[column], bias) : add(v, bias);
-  if (kGelu) v = kIsInt8<Sum> ? gelu_of_table(v) : gelu(v);
+  if (kGelu) v = kIsInt8<Sum> ? gelu_polynomial(v) : gelu(v);
   if (g.activation == Activation::tanh) v = tanhf(v);
   if (g.activation == Activation::relu) v = fmaxf(v, 0.0f);
   if (!g.residual) return v;

@@ -105,28 +105,24 @@ __device__ __forceinline__ float divide_without_call(float a, float b) {
   return multiply_add(reciprocal, multiply_add(-b, quotient, a), quotient);
 }
 
-// How a row of GELU's results becomes bytes: those of start + x * factor, flipped where the factor is negative. With
-// inverse and zero of GeluScale and s = zero - 128 a byte is round(x * inverse) + s, and s may come before rounding,
-// ties to even, if it is even; otherwise it is ~(-s - 1 - round(x * inverse)), where -s - 1 is even.
+// How a row of GELU's results becomes bytes: those of twice a result times `factor`, plus `shift`.
 struct GeluBytes {
-  float factor = 0, start = 0;
+  float factor = 0, shift = 0;
 
   // Of the row with this largest result, whose scale and offset are stored if asked.
   __device__ __forceinline__ void set(float largest, const Operand& y, int row, bool stores) {
     const float range = largest + kGeluLowest, down = range > 0x1p64f ? 0x1p-64f : 1.0f;
     const float inverse = multiply(divide_without_call(254.0f, multiply(range, down)), down);
     const int zero = round_to_int(multiply(kGeluLowest, inverse));
-    const bool odd = zero % 2 != 0;
-    factor = odd ? -inverse : inverse;
-    start = kRounding + static_cast<float>(odd ? 127 - zero : zero - 128);
+    factor = multiply(inverse, 0.5f);
+    shift = static_cast<float>(zero - 128);
     if (!stores) return;
     y.scales[row] = divide_without_call(range, 254.0f);
     y.offsets[row] = 128 - zero;
   }
   __device__ __forceinline__ uint32_t word(float a, float b, float c, float d) const {
-    const auto sum = [&](float x) { return add(multiply(x, factor), start); };
-    const uint32_t flips = static_cast<uint32_t>(static_cast<int32_t>(float_bits(factor)) >> 31);
-    return last_bytes(sum(a), sum(b), sum(c), sum(d)) ^ flips;
+    const auto step = [&](float twice) { return multiply_add(twice, factor, shift); };
+    return rounded_bytes(step(a), step(b), step(c), step(d));
   }
 };
 
@@ -210,39 +206,35 @@ __device__ __forceinline__ void add_gelu_outliers(const GemmGelu& g, const GeluR
   }
 }
 
-// values = what the completed sums of one of the thread's rows stand for.
-template <int kHalf>
-__device__ __forceinline__ void scale_gelu_sums(const GemmGelu& g, const GeluRows& of, int column,
-                                                const int32_t (&sums)[kPanelColumns / 2],
-                                                float (&values)[kPanelColumns / 2]) {
+// values = twice GELU of what completed sums stand for. Returns the largest of each row, 0 at least. Bits of floats
+// compare like integers, if one is positive; of those the GPU has the largest of three in an instruction.
+__device__ __forceinline__ void finish_gelu_sums(const GemmGelu& g, const GeluRows& of, int column,
+                                                 const int32_t (&sums)[kPanelColumns / 2],
+                                                 float (&values)[kPanelColumns / 2], int32_t (&largest)[2]) {
+  largest[0] = largest[1] = 0;
 #pragma unroll
   for (int four = 0; four < 8; ++four) {
     float scales[4], bias[4];
     load_piece<float4>(g.w_scales + column + four / 4 * 64 + four % 4 * 4, scales);
     load_piece<float4>(g.bias + column + four / 4 * 64 + four % 4 * 4, bias);
 #pragma unroll
-    for (int c = 0; c < 4; ++c) {
-      const int at = gelu_sum(four * 4 + c, kHalf);
-      values[at] = multiply_add(multiply(static_cast<float>(sums[at]), of.scales[kHalf]), scales[c], bias[c]);
-    }
-  }
-}
-
-// GELU of the values of one of the thread's rows. Returns the row's largest in this panel, 0 at least. Bits of floats
-// compare like integers, if one is positive; of those the GPU has the largest of three in an instruction.
-template <int kHalf>
-__device__ __forceinline__ float gelu_of_values(const NormalTailOfLanes& table, float (&values)[kPanelColumns / 2]) {
-  int32_t largest = 0;
-  const auto see = [&](int32_t bits) { largest = bits > largest ? bits : largest; };
+    for (int half = 0; half < 2; ++half)
 #pragma unroll
-  for (int i = 0; i < 32; ++i) {
-    float& value = values[gelu_sum(i, kHalf)];
-    value = table.gelu(value);
-    see(static_cast<int32_t>(float_bits(value)));
+      for (int c = 0; c < 4; ++c) {
+        const int at = gelu_sum(four * 4 + c, half);
+        const float of_row = multiply(static_cast<float>(sums[at]), of.scales[half]);
+        values[at] = twice_gelu_polynomial(multiply_add(of_row, scales[c], bias[c]));
+        const int32_t bits = static_cast<int32_t>(float_bits(values[at]));
+        largest[half] = bits > largest[half] ? bits : largest[half];
+      }
   }
-  see(shuffle_xor(largest, 1));
-  see(shuffle_xor(largest, 2));
-  return bits_float(static_cast<uint32_t>(largest));
+#pragma unroll
+  for (int half = 0; half < 2; ++half)
+#pragma unroll
+    for (int mask = 1; mask <= 2; mask *= 2) {
+      const int32_t other = shuffle_xor(largest[half], mask);
+      largest[half] = other > largest[half] ? other : largest[half];
+    }
 }
 
 template <int kHalf>
@@ -294,57 +286,56 @@ __device__ __forceinline__ void multiply_and_gelu(const GemmGelu& g, int tiles, 
     uint32_t turn = static_cast<uint32_t>(tile * shared.blocks), stage = turn % kPanelStages, last = 0;
     // While products are under way, bytes are made of the last tile: three pieces of work, before the last two steps and
     // behind them.
-    const int end = is_over ? 0 : shared.blocks, begin = is_over ? -2 : is_first ? end + 1 : end - 2;
-    int done = 0;
+    const int end = is_over ? 0 : shared.blocks;
+    int step = 0;
 #pragma unroll 1
-    for (int step = 0;; ++step) {
-      if (step >= begin) {
+    for (int piece = is_first ? 3 : 0; piece <= 3; ++piece) {
+      const int until = piece < 2 ? end - 2 + piece : end;
 #pragma unroll 1
-        for (; done <= step - begin; ++done) {
-          const int row = made_here(gelu_row_tile(tile - kPanelGroups) * kPanelRows + within);
-          if (done == 0) {
-            float maxima[2];
-            exchange.see_maxima(static_cast<uint32_t>(made_here(within)), threadIdx.x % 32, maxima);
-            ++exchange.turn;
-#pragma unroll
-            for (int half = 0; half < 2; ++half) {
-              const int at = row + 8 * half;
-              bytes[half].set(maxima[half], g.y, at, blockIdx.x == 0 && threadIdx.x % 4 == 0 && at < rows);
-            }
-          } else if (done == 1) {
-            if (row < rows) store_gelu_row<0>(g, bytes[0], row, values);
-          } else {
-            if (row + 8 < rows) store_gelu_row<1>(g, bytes[1], row + 8, values);
-          }
-        }
+      for (; step < until; ++step) {
+        if (is_first) barrier_wait(empty + static_cast<uint32_t>(kPanelStages + step) * 8, 0);
+        barrier_wait(full + turn % kPanelFull * 8, turn / kPanelFull & 1);
+        start_products(stages + stage * kPanelStageBytes, panel + static_cast<uint32_t>(step) * kBlockBytes, step > 0,
+                       sums);
+        wgmma_wait<1>();
+        barrier_arrive_at(empty + last * 8, lane, step > 0 && lane < kCluster);
+        last = stage;
+        stage = stage + 1 == kPanelStages ? 0 : stage + 1;
+        ++turn;
       }
-      if (step == end) break;
-      if (is_first) barrier_wait(empty + static_cast<uint32_t>(kPanelStages + step) * 8, 0);
-      barrier_wait(full + turn % kPanelFull * 8, turn / kPanelFull & 1);
-      start_products(stages + stage * kPanelStageBytes, panel + static_cast<uint32_t>(step) * kBlockBytes, step > 0,
-                     sums);
-      wgmma_wait<1>();
-      barrier_arrive_at(empty + last * 8, lane, step > 0 && lane < kCluster);
-      last = stage;
-      stage = stage + 1 == kPanelStages ? 0 : stage + 1;
-      ++turn;
+      if (piece == 3) break;
+      const int row = made_here(gelu_row_tile(tile - kPanelGroups) * kPanelRows + within);
+      if (piece == 0) {
+        float maxima[2];
+        exchange.see_maxima(static_cast<uint32_t>(made_here(within)), threadIdx.x % 32, maxima);
+        ++exchange.turn;
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const int at = row + 8 * half;
+          bytes[half].set(maxima[half], g.y, at, blockIdx.x == 0 && threadIdx.x % 4 == 0 && at < rows);
+        }
+      } else if (piece == 1) {
+        if (row < rows) store_gelu_row<0>(g, bytes[0], row, values);
+      } else {
+        if (row + 8 < rows) store_gelu_row<1>(g, bytes[1], row + 8, values);
+      }
     }
     wgmma_wait<0>();
     hold_accumulators(sums);
     if (is_over) break;
     barrier_arrive_at(empty + last * 8, lane, lane < kCluster);
     const int column = static_cast<int>(blockIdx.x * kPanelColumns + threadIdx.x % 4 * 16);
-    // One row after the other: branches between them part what the compiler does at once, for which registers are few.
     const int row = gelu_row_tile(tile) * kPanelRows + within;
     add_gelu_outliers<0>(g, of, row, column, sums);
-    scale_gelu_sums<0>(g, of, column, sums, values);
-    const NormalTailOfLanes table;
-    const float first = gelu_of_values<0>(table, values);
-    if (threadIdx.x % 4 == 0) exchange.tell_maximum(static_cast<uint32_t>(within), first);
     add_gelu_outliers<1>(g, of, row, column, sums);
-    scale_gelu_sums<1>(g, of, column, sums, values);
-    const float second = gelu_of_values<1>(table, values);
-    if (threadIdx.x % 4 == 0) exchange.tell_maximum(static_cast<uint32_t>(within) + 8, second);
+    int32_t largest[2];
+    finish_gelu_sums(g, of, column, sums, values, largest);
+    if (threadIdx.x % 4 == 0) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half)
+        exchange.tell_maximum(static_cast<uint32_t>(within + 8 * half),
+                              multiply(bits_float(static_cast<uint32_t>(largest[half])), 0.5f));
+    }
   }
   // All others of the group have read how many turns there were, since they told of their last tiles.
   if (blockIdx.x == 0 && threadIdx.x % 128 == 0) *exchange.turns() = exchange.turn;

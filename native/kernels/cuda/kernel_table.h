@@ -74,7 +74,7 @@ struct Outlier {
 };
 inline constexpr int kMostRowOutliers = 4;
 
-// No result of GELU is below -0.16998.
+// No result of GELU is below -0.169998 (kernels/gelu_polynomial.h).
 inline constexpr float kGeluLowest = 0.17f;
 
 // Activations as a product reads them. int8 has a scale a row, and of each row its outliers, at most `most_outliers`;
@@ -315,8 +315,8 @@ struct KernelTable {
   void (*quantize_rows_s8)(const Rows&, Stream);  // of float32 or float16, no norm
   void (*quantize_heads_s8)(const HeadRows&, Stream);
   // No norm: x = GELU(in) >= -kGeluLowest, in all 255 steps between that and the row's maximum m (0 at least). With
-  // z = round(kGeluLowest * 254 / (m + kGeluLowest)), int8 = round(x * 254 / (m + kGeluLowest)) + z - 128, offset
-  // 128 - z.
+  // z = round(kGeluLowest * 254 / (m + kGeluLowest)), int8 = round(fma(x, 254 / (m + kGeluLowest), z - 128)), offset
+  // 128 - z. GELU is that of kernels/gelu_polynomial.h.
   void (*quantize_gelu_u8)(const Rows&, Stream);
   void (*convert_f32_bf16)(const Rows&, Stream);  // no norm
   void (*embedding)(const Embeddings&, Stream);

@@ -64,11 +64,10 @@ __global__ void __launch_bounds__(kRowThreads, Shape::kBlocks) row_quads_kernel(
     }
   }
   if constexpr (Shape::kForm == RowForm::gelu) {
-    const NormalTailOfLanes table;
 #pragma unroll
     for (int p = 0; p < kPlaces; ++p)
 #pragma unroll
-      for (int i = 0; i < 4; ++i) values[p][i] = table.gelu(values[p][i]);
+      for (int i = 0; i < 4; ++i) values[p][i] = gelu_polynomial(values[p][i]);
   }
 
   const Operand& operand = rows.result.operand;
@@ -101,7 +100,7 @@ __global__ void __launch_bounds__(kRowThreads, Shape::kBlocks) row_quads_kernel(
       const GeluScale scale(largest);
       if (thread == 0) scale.store(operand, row);
       inverse = scale.inverse();
-      shift = static_cast<float>(scale.zero() - 128);
+      shift = scale.shift();
     } else {
       const RowScale scale{largest, false};
       if (thread == 0) store_scale(operand, row, scale, 0);
@@ -114,11 +113,12 @@ __global__ void __launch_bounds__(kRowThreads, Shape::kBlocks) row_quads_kernel(
       if (!Shape::kWhole && column / kRowBytes + p * (kThreads * 4 / kRowBytes) >= blocks) break;
       float sums[4];
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        sums[i] = rounded_sum(values[p][i], inverse);
-        if (Shape::kForm == RowForm::gelu) sums[i] = add(sums[i], shift);
-      }
-      *reinterpret_cast<uint32_t*>(to) = has(p) ? last_bytes(sums[0], sums[1], sums[2], sums[3]) : 0;
+      for (int i = 0; i < 4; ++i)
+        sums[i] = Shape::kForm == RowForm::gelu ? multiply_add(values[p][i], inverse, shift)
+                                                : rounded_sum(values[p][i], inverse);
+      const uint32_t bytes = Shape::kForm == RowForm::gelu ? rounded_bytes(sums[0], sums[1], sums[2], sums[3])
+                                                           : last_bytes(sums[0], sums[1], sums[2], sums[3]);
+      *reinterpret_cast<uint32_t*>(to) = has(p) ? bytes : 0;
     }
   }
 }

@@ -99,6 +99,7 @@ struct GeluScale {
   __device__ __forceinline__ explicit GeluScale(float largest) : range(largest + kGeluLowest) {}
   __device__ __forceinline__ float inverse() const { return 254.0f / range; }
   __device__ __forceinline__ int zero() const { return round_to_int(multiply(kGeluLowest, inverse())); }
+  __device__ __forceinline__ float shift() const { return static_cast<float>(zero() - 128); }
   __device__ __forceinline__ void store(const Operand& operand, int64_t row) const {
     operand.scales[row] = range / 254.0f;
     operand.offsets[row] = 128 - zero();

@@ -75,15 +75,15 @@ __device__ __forceinline__ int take_outliers(const WarpRow& row, int cols, const
   return found;
 }
 
-// round(values * inverse) + shift as int8, and zeros behind them.
-__device__ __forceinline__ void store_int8(const WarpRow& row, int cols, float inverse, int shift,
+// round(values * inverse + shift) as int8, and zeros behind them.
+__device__ __forceinline__ void store_int8(const WarpRow& row, int cols, float inverse, float shift,
                                            const Operand& operand) {
   const int blocks = (cols + kRowBytes - 1) / kRowBytes;
   for (int byte = row.lane * 4; byte < blocks * kRowBytes; byte += 128) {
     uint32_t word = 0;
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      const int rounded = byte + i < cols ? round_to_int(multiply(row.values[byte + i], inverse)) + shift : 0;
+      const int rounded = byte + i < cols ? round_to_int(multiply_add(row.values[byte + i], inverse, shift)) : 0;
       word |= (static_cast<uint32_t>(rounded) & 0xffu) << (8 * i);
     }
     *reinterpret_cast<uint32_t*>(operand.data + operand_offset(row.row, byte, blocks)) = word;
@@ -94,14 +94,14 @@ __device__ __forceinline__ void store_int8(const WarpRow& row, int cols, float i
 __device__ __forceinline__ void quantize_gelu(const WarpRow& row, int cols, const Operand& operand) {
   float largest = 0;
   for (int c = row.lane; c < cols; c += 32) {
-    row.values[c] = gelu_of_table(row.values[c]);
+    row.values[c] = gelu_polynomial(row.values[c]);
     largest = fmaxf(largest, row.values[c]);
   }
   sync_warp();
   for (int mask = 16; mask > 0; mask /= 2) largest = fmaxf(largest, shuffle_xor(largest, mask));
   const GeluScale scale(largest);
   if (row.lane == 0) scale.store(operand, row.row);
-  store_int8(row, cols, scale.inverse(), scale.zero() - 128, operand);
+  store_int8(row, cols, scale.inverse(), scale.shift(), operand);
 }
 
 template <int kCount>
@@ -113,7 +113,7 @@ __device__ __forceinline__ void quantize(const WarpRow& row, int cols, const Ope
   const int outliers = scale.has_outliers ? take_outliers(row, cols, scale, operand) : 0;
   sync_warp();
   if (row.lane == 0) store_scale(operand, row.row, scale, outliers);
-  store_int8(row, cols, scale.inverse(), 0, operand);
+  store_int8(row, cols, scale.inverse(), 0.0f, operand);
 }
 
 // The row as bf16, and what that leaves as a second bf16 if the form is split.

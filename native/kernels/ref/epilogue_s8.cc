@@ -1,23 +1,20 @@
 #include <cmath>
 #include <cstdint>
 
+#include "kernels/gelu_polynomial.h"
 #include "kernels/kernel_table.h"
-#include "kernels/normal_tail.h"
 #include "kernels/ref/activation.h"
 
 namespace whittle::ref {
 
 namespace {
 
-// GELU with the bits of the vector kernels, from their table.
-float gelu_of_table(float x) {
-  const float z = std::fabs(x) < kNormalTailEnd ? std::fabs(x) : kNormalTailEnd;
-  const float rounded = std::fma(z, kNormalTailPieces, kRoundingShift) - kRoundingShift;
-  const float t = std::fma(z, kNormalTailPieces, -rounded);
-  const int piece = static_cast<int>(rounded);
-  float tail = kNormalTail[4][piece];
-  for (int power = 3; power >= 0; --power) tail = std::fma(tail, t, kNormalTail[power][piece]);
-  return x * (x >= 0 ? 1.0f - tail : tail);
+float gelu_polynomial(float x) {
+  const float square = x * x, magnitude = std::fabs(x);
+  float p = gelu_coefficient(6);
+  for (int power = 5; power >= 0; --power) p = std::fma(p, square, gelu_coefficient(power));
+  const float even = p * square;
+  return (x + (even < magnitude ? even : magnitude)) * 0.5f;
 }
 
 void epilogue_s8(const SumsS8& s, int64_t rows, int64_t cols, const float* bias, Activation act, const float* residual,
@@ -32,7 +29,7 @@ void epilogue_s8(const SumsS8& s, int64_t rows, int64_t cols, const float* bias,
       }
       const float of_row = static_cast<float>(sum) * s.row_scales[r];
       float value = bias ? std::fma(of_row, s.column_scales[j], bias[j]) : of_row * s.column_scales[j];
-      value = act == Activation::gelu ? gelu_of_table(value) : activate(value, act);
+      value = act == Activation::gelu ? gelu_polynomial(value) : activate(value, act);
       if (residual) value += residual[r * residual_stride + j];
       y[r * y_stride + j] = value;
     }

@@ -17,8 +17,9 @@ void quantize_gelu_u8(const float* x, int64_t x_stride, int64_t rows, int64_t co
     scales[r] = range / 254.0f;
     offsets[r] = 128 - zero;
     uint8_t* out = q + r * q_stride;
+    const float shift = static_cast<float>(zero - 128);
     for (int64_t c = 0; c < cols; ++c)
-      out[c] = static_cast<uint8_t>(static_cast<int32_t>(std::nearbyintf(row[c] * inverse)) + zero);
+      out[c] = static_cast<uint8_t>(static_cast<int32_t>(std::nearbyintf(std::fma(row[c], inverse, shift))) + 128);
     for (int64_t c = cols; c < padded_k(cols); ++c) out[c] = 128;
   }
 }
