@@ -15,6 +15,7 @@
 #include "cpu/thread_pool.h"
 #include "ops/attention_bytes.h"
 #include "ops/gemm.h"
+#include "ops/linear_bytes.h"
 
 namespace {
 
@@ -130,6 +131,56 @@ void bench_linear(Bench& bench, const Kind& kind) {
   }
 }
 
+// What the engine's int8 layers are made of: bytes in, float32 or heads of bytes out, with what belongs to the epilogue.
+// Several matrices in turns, more than a second-level cache holds, as in a model.
+void bench_linear_bytes(Bench& bench) {
+  constexpr int64_t kWeightBytes = 16 << 20;
+  const KernelTable& table = bench.context().kernels;
+  struct Shape {
+    const char* layer;
+    int64_t n, k;
+  };
+  for (const Shape& s : {Shape{"query-key-value", 1152, 384},
+                         {"intermediate", 1536, 384},
+                         {"output", 384, 1536},
+                         {"query-key-value", 2304, 768},
+                         {"intermediate", 3072, 768},
+                         {"output", 768, 3072}}) {
+    for (const int64_t m : {16, 48, 128, 192}) {
+      const std::string work = std::string("layer int8 ") + s.layer + " m=" + std::to_string(m) +
+                               " n=" + std::to_string(s.n) + " k=" + std::to_string(s.k);
+      if (!bench.wanted(work)) continue;
+      const bool is_output = s.k > s.n, is_heads = s.layer[0] == 'q';
+      const auto x = random_floats(m * s.k), w = random_floats(s.n * s.k), bias = random_floats(s.n),
+                 residual = random_floats(m * s.n);
+      Arena arena;
+      std::vector<PackedWeight> weights;
+      for (int64_t bytes = 0; bytes < kWeightBytes; bytes += s.n * s.k)
+        weights.push_back(pack_weight(w.data(), s.n, s.k, Precision::int8, bench.context(), is_output ? 0 : 2));
+      const ByteRows rows = ByteRows::take(arena, m, s.k, is_output, !is_output);
+      if (is_output) {
+        table.quantize_gelu_u8(x.data(), s.k, m, s.k, rows.data, rows.stride, rows.scales, rows.offsets);
+      } else {
+        table.quantize_rows_u8(x.data(), s.k, m, s.k, 2, rows.data, rows.stride, rows.scales, rows.outliers);
+      }
+      const int64_t head_size = s.k == 384 ? 32 : 64, heads_stride = s.n + 64;
+      const HeadRows heads = {arena.take<int8_t>(m * heads_stride), heads_stride,
+                              arena.take<float>(m * s.n / head_size), m, head_size, s.n / 3};
+      std::vector<float> y(static_cast<size_t>(m * s.n));
+      size_t turn = 0;
+      bench.product(work, 2.0 * static_cast<double>(m * s.n * s.k), table.peak_s8, [&] {
+        const LinearBytes g = {rows, m, &weights[turn++ % weights.size()], bias.data(), 0, s.n};
+        if (is_heads) {
+          linear_bytes(g, heads, table, arena);
+        } else {
+          linear_bytes(g, is_output ? Activation::none : Activation::gelu, is_output ? residual.data() : nullptr, s.n,
+                       y.data(), s.n, table, arena);
+        }
+      });
+    }
+  }
+}
+
 void bench_matmul(Bench& bench, const Kind& kind) {
   struct Shape {
     const char* form;
@@ -238,6 +289,7 @@ int main(int count, char** arguments) {
     for (const Kind& kind : kinds) bench_matmul(bench, kind);
     kinds.push_back({"int8", Precision::int8, table.peak_s8});
     for (const Kind& kind : kinds) bench_linear(bench, kind);
+    bench_linear_bytes(bench);
     for (const int64_t head_size : {32, 64})
       for (const int64_t length : {16, 32, 128, 180, 512}) bench_attention(bench, head_size, length);
   } catch (const std::exception& error) {

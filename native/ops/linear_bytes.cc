@@ -8,101 +8,56 @@ namespace {
 
 // A tile of sums, int32 [96, 64], stays in the first-level cache between product and epilogue.
 constexpr int64_t kTileRows = 96, kTileColumns = 64, kTileSums = kTileRows * kTileColumns;
-// Rows of a tile that its epilogue takes at once beside a product: a tile has about as many parts as blocks.
-constexpr int64_t kRowsBeside = 16;
 
-// Tiles of a product that are finished by finish(sums, row, rows, column, columns); column counts from n_begin.
-template <typename Finish>
-class Tiles {
- public:
-  Tiles(const LinearBytes& g, const KernelTable& kernels, Arena& arena, const Finish& finish)
-      : g_(g), kernels_(kernels), buffers_(arena.take<int32_t>(2 * kTileSums)), finish_(finish) {
-    static_assert(kLinearBytesScratch >= 2 * kTileSums * static_cast<int64_t>(sizeof(int32_t)));
-  }
+// The sums of columns [column, ..) of rows from `row` on, and what belongs to them.
+SumsS8 sums_of(const LinearBytes& g, const int32_t* sums, int64_t row, int64_t column) {
+  const PackedWeight& w = *g.weight;
+  const ByteRows rows = g.rows.from(row);
+  return {sums,
+          kTileColumns,
+          rows.scales,
+          w.scales.data() + column,
+          rows.offsets,
+          w.sums.data() + column,
+          rows.outliers,
+          w.columns.as<const int8_t>() + column,
+          w.n};
+}
 
-  void run() {
-    const int64_t blocks = (g_.m + kTileRows - 1) / kTileRows;
-    int64_t count = 0;
-    for (int64_t b = 0; b < blocks; ++b) {
-      const int64_t row = g_.m * b / blocks, rows = g_.m * (b + 1) / blocks - row;
-      for (int64_t column = g_.n_begin; column < g_.n_end; column += kTileColumns) {
-        const Tile tile = {row, rows, column, std::min(kTileColumns, g_.n_end - column)};
-        if (kernels_.gemm_s8.run_beside) {
-          multiply_beside(tile, buffers_ + count++ % 2 * kTileSums);
-        } else {
-          multiply(tile);
-        }
-      }
-    }
-    while (finish_part()) {
-    }
-  }
-
- private:
-  struct Tile {
-    int64_t row, rows, column, columns;
-  };
-
-  void multiply(const Tile& tile) {
-    const PackedWeight& w = *g_.weight;
-    const ByteRows part = g_.rows.from(tile.row);
-    kernels_.gemm_s8.run(part.data, part.stride, w.data.as<void>(), tile.rows, w.n, w.k, tile.column,
-                         tile.column + tile.columns, buffers_, kTileColumns, false);
-    finish_(sums_of(tile, buffers_, 0), tile.row, tile.rows, tile.column, tile.columns);
-  }
-
-  // The tile before this one is finished part by part beside this one's product.
-  void multiply_beside(const Tile& tile, int32_t* buffer) {
-    const PackedWeight& w = *g_.weight;
-    const ByteRows part = g_.rows.from(tile.row);
-    kernels_.gemm_s8.run_beside(
-        part.data, part.stride, w.data.as<void>(), tile.rows, w.n, w.k, tile.column, tile.column + tile.columns, buffer,
-        kTileColumns, [](void* self) { static_cast<Tiles*>(self)->finish_part(); }, this);
-    while (finish_part()) {
-    }
-    unfinished_ = tile;
-    unfinished_sums_ = buffer;
-    finished_ = 0;
-  }
-
-  // The next rows of the unfinished tile; false if there are none.
-  bool finish_part() {
-    const int64_t rows = std::min(kRowsBeside, unfinished_.rows - finished_);
-    if (rows <= 0) return false;
-    finish_(sums_of(unfinished_, unfinished_sums_, finished_), unfinished_.row + finished_, rows, unfinished_.column,
-            unfinished_.columns);
-    finished_ += rows;
-    return true;
-  }
-
-  // From row `begin` of the tile on.
-  SumsS8 sums_of(const Tile& tile, const int32_t* sums, int64_t begin) const {
-    const PackedWeight& w = *g_.weight;
-    const ByteRows rows = g_.rows.from(tile.row + begin);
-    return {sums + begin * kTileColumns,
-            kTileColumns,
-            rows.scales,
-            w.scales.data() + tile.column,
-            rows.offsets,
-            w.sums.data() + tile.column,
-            rows.outliers,
-            w.columns.as<const int8_t>() + tile.column,
-            w.n};
-  }
-
-  const LinearBytes& g_;
-  const KernelTable& kernels_;
-  int32_t* const buffers_;  // [2, kTileRows, kTileColumns]
-  const Finish& finish_;
-  Tile unfinished_{};
-  const int32_t* unfinished_sums_ = nullptr;
-  int64_t finished_ = 0;  // rows of it
-};
-
+// Tiles of a product that are finished by finish(sums, row, rows, column, columns), which may write over the sums.
 template <typename Finish>
 void for_each_tile(const LinearBytes& g, const KernelTable& kernels, Arena& arena, const Finish& finish) {
+  static_assert(kLinearBytesScratch >= kTileSums * static_cast<int64_t>(sizeof(int32_t)));
+  static_assert(kTileSums >= kFinishedSums && kTileColumns == kFinishedStride);
   const Arena::Scope scope(arena);
-  Tiles<Finish>(g, kernels, arena, finish).run();
+  int32_t* const sums = arena.take<int32_t>(kTileSums);
+  const PackedWeight& w = *g.weight;
+  const auto& product = kernels.gemm_s8;
+  if (product.run_finishing) {
+    const auto finish_part = [&](const int32_t* part, int64_t row, int64_t rows, int64_t column, int64_t columns) {
+      finish(sums_of(g, part, row, column), row, rows, column, columns);
+    };
+    using Part = decltype(finish_part);
+    const FinishSums<int32_t> callback = {
+        [](void* self, int32_t* part, int64_t row, int64_t rows, int64_t column, int64_t columns) {
+          (*static_cast<const Part*>(self))(part, row, rows, column, columns);
+        },
+        const_cast<void*>(static_cast<const void*>(&finish_part))};
+    product.run_finishing(g.rows.data, g.rows.stride, w.data.as<void>(), g.m, w.n, w.k, g.n_begin, g.n_end, sums,
+                          callback);
+    return;
+  }
+  const int64_t blocks = (g.m + kTileRows - 1) / kTileRows;
+  for (int64_t b = 0; b < blocks; ++b) {
+    const int64_t row = g.m * b / blocks, rows = g.m * (b + 1) / blocks - row;
+    const ByteRows part = g.rows.from(row);
+    for (int64_t column = g.n_begin; column < g.n_end; column += kTileColumns) {
+      const int64_t columns = std::min(kTileColumns, g.n_end - column);
+      product.run(part.data, part.stride, w.data.as<void>(), rows, w.n, w.k, column, column + columns, sums,
+                  kTileColumns, false);
+      finish(sums_of(g, sums, row, column), row, rows, column, columns);
+    }
+  }
 }
 
 }  // namespace

@@ -34,14 +34,13 @@ inline void take_tile(const TC* tile, int64_t rows, int64_t columns, TC* c, int6
   }
 }
 
-// A[rows, steps * 64 bytes] times one panel: `Tiles::header_bytes` of what sums begin with, then the two tiles of each
-// step side by side (2048 bytes a step).
+// What sums begin with, then A[rows, steps * 64 bytes] times one panel, which is `Tiles::header_bytes` of that and the two
+// tiles of each step side by side (2048 bytes a step). Rows from 16 on are there if `two_row_blocks`.
 // `Tiles` multiplies: tile numbers are part of the instructions, so there is one function a pair of products.
-// `beside` is called when all products are on their way to the tile unit, before anything waits for their sums.
-template <typename TC, typename Tiles, typename Beside>
-void multiply_block(const char* a, int64_t a_bytes, const char* panel, int64_t steps, int64_t rows, int64_t columns,
-                    TC* c, int64_t c_stride, bool accumulate, const Beside& beside) {
-  const bool two_row_blocks = rows > 16;
+// `beside(step)` is called when the products of a step are on their way to the tile unit.
+template <typename Tiles, typename Beside>
+inline void multiply_steps(const char* a, int64_t a_bytes, const char* panel, int64_t steps, bool two_row_blocks,
+                           const Beside& beside) {
   Tiles::begin_sums(panel);
   panel += Tiles::header_bytes;
   const char* a_second = a + 16 * a_bytes;
@@ -54,8 +53,31 @@ void multiply_block(const char* a, int64_t a_bytes, const char* panel, int64_t s
       WHITTLE_TILE_LOAD(5, a_second + s * 64, a_bytes);
       Tiles::multiply_second_rows();
     }
+    beside(s);
   }
-  beside();
+}
+
+// Fetches memory into the second-level cache line by line, spread over the steps of products: what no prefetcher of the
+// CPU knows of while the panel before it is multiplied again and again.
+class Ahead {
+ public:
+  // `bytes` from `from` on over `steps` steps.
+  Ahead(const char* from, int64_t bytes, int64_t steps) : next_(from), lines_((bytes / 64 + steps - 1) / steps) {}
+  void fetch() {
+    for (int64_t line = 0; line < lines_; ++line, next_ += 64) _mm_prefetch(next_, _MM_HINT_T1);
+  }
+
+ private:
+  const char* next_;
+  const int64_t lines_;  // a step
+};
+
+// C[rows, columns] (+)= A[rows, steps * 64 bytes] times one panel.
+template <typename TC, typename Tiles>
+void multiply_block(const char* a, int64_t a_bytes, const char* panel, int64_t steps, int64_t rows, int64_t columns,
+                    TC* c, int64_t c_stride, bool accumulate, Ahead& ahead) {
+  const bool two_row_blocks = rows > 16;
+  multiply_steps<Tiles>(a, a_bytes, panel, steps, two_row_blocks, [&](int64_t) { ahead.fetch(); });
   const int64_t first = rows < 16 ? rows : 16;
   // Tiles of which all columns exist go straight to c.
   const bool whole = !accumulate && columns >= 16, second_whole = !accumulate && columns >= kPanel;
@@ -88,33 +110,121 @@ void multiply_block(const char* a, int64_t a_bytes, const char* panel, int64_t s
   }
 }
 
-// PackedProduct::run and run_beside for elements of `TA`; packed panels are `steps` x 2 tiles.
-template <typename TA, typename TC, typename Tiles, typename Beside>
+// PackedProduct::run for elements of `TA`; packed panels are `steps` x 2 tiles.
+template <typename TA, typename TC, typename Tiles>
 void run_blocks(const TA* a, int64_t a_stride, const void* packed, int64_t m, int64_t k, int64_t n_begin, int64_t n_end,
-                TC* c, int64_t c_stride, bool accumulate, const Beside& beside) {
+                TC* c, int64_t c_stride, bool accumulate) {
   const int64_t steps = padded_k(k) * static_cast<int64_t>(sizeof(TA)) / 64,
                 panel_bytes = Tiles::header_bytes + steps * 2 * kTileBytes;
   const int64_t a_bytes = a_stride * static_cast<int64_t>(sizeof(TA));
   const char* panels = static_cast<const char*>(packed);
   const int64_t whole = m / kRows * kRows, rest = m - whole;
-  auto rows_from = [&](int64_t row, int64_t rows, int64_t j) {
-    multiply_block<TC, Tiles>(reinterpret_cast<const char*>(a + row * a_stride), a_bytes,
-                              panels + j / kPanel * panel_bytes, steps, rows, n_end - j,
-                              c + row * c_stride + (j - n_begin), c_stride, accumulate, beside);
+  const auto multiply = [&](int64_t begin, int64_t end, int64_t rows) {
+    for (int64_t j = n_begin; j < n_end; j += kPanel) {
+      const char* panel = panels + j / kPanel * panel_bytes;
+      // The last panel's successor is another matrix or nothing: fetching is harmless.
+      Ahead ahead(panel + panel_bytes, panel_bytes, (end - begin + kRows - 1) / kRows * steps);
+      for (int64_t row = begin; row < end; row += kRows) {
+        multiply_block<TC, Tiles>(reinterpret_cast<const char*>(a + row * a_stride), a_bytes, panel, steps, rows,
+                                  n_end - j, c + row * c_stride + (j - n_begin), c_stride, accumulate, ahead);
+      }
+    }
   };
   if (whole > 0) {
     TileConfig config = two_by_two(16, 16);
     WHITTLE_TILE_CONFIGURE(&config);
-    for (int64_t j = n_begin; j < n_end; j += kPanel) {
-      for (int64_t row = 0; row < whole; row += kRows) rows_from(row, kRows, j);
-    }
+    multiply(0, whole, kRows);
   }
   if (rest > 0) {
     TileConfig config = two_by_two(rest < 16 ? static_cast<int>(rest) : 16, static_cast<int>(rest) - 16);
     WHITTLE_TILE_CONFIGURE(&config);
-    for (int64_t j = n_begin; j < n_end; j += kPanel) rows_from(whole, rest, j);
+    multiply(whole, m, rest);
   }
   WHITTLE_TILE_RELEASE();
+}
+
+// Sums that are still to be finished, some rows at a time.
+template <typename TC>
+class Unfinished {
+ public:
+  explicit Unfinished(const FinishSums<TC>& finish) : finish_(finish) {}
+  // `steps`: in how many parts, at most.
+  void begin(TC* sums, int64_t row, int64_t rows, int64_t column, int64_t columns, int64_t parts) {
+    sums_ = sums;
+    row_ = row;
+    rows_ = rows;
+    column_ = column;
+    columns_ = columns;
+    rows_a_part_ = (rows + parts - 1) / parts;
+  }
+  void finish_part() {
+    const int64_t rows = rows_a_part_ < rows_ ? rows_a_part_ : rows_;
+    if (rows <= 0) return;
+    finish_.call(finish_.context, sums_, row_, rows, column_, columns_);
+    sums_ += rows * kFinishedStride;
+    row_ += rows;
+    rows_ -= rows;
+  }
+  void finish_all() {
+    while (rows_ > 0) finish_part();
+  }
+
+ private:
+  const FinishSums<TC>& finish_;
+  TC* sums_ = nullptr;
+  int64_t row_ = 0, rows_ = 0, column_ = 0, columns_ = 0, rows_a_part_ = 0;
+};
+
+// Between parts of what is finished beside a product: 128 cycles of the tile unit. Both kinds of work stay within the
+// reach of the CPU's out-of-order execution.
+constexpr int64_t kStepsAPart = 2;
+
+// PackedProduct::run_finishing. Pairs of panels, which all rows are multiplied by one block after the other; every block's
+// sums [32, 64] are finished beside the next block's product.
+template <typename TA, typename TC, typename Tiles>
+void run_blocks_finishing(const TA* a, int64_t a_stride, const void* packed, int64_t m, int64_t k, int64_t n_begin,
+                          int64_t n_end, TC* sums, const FinishSums<TC>& finish) {
+  if (m <= 0) return;
+  const int64_t steps = padded_k(k) * static_cast<int64_t>(sizeof(TA)) / 64,
+                panel_bytes = Tiles::header_bytes + steps * 2 * kTileBytes;
+  const int64_t a_bytes = a_stride * static_cast<int64_t>(sizeof(TA));
+  const char* panels = static_cast<const char*>(packed);
+  // Blocks of the same number of rows, so that tiles are configured once; the last one may begin with rows that the one
+  // before it has finished.
+  const int64_t blocks = (m + kRows - 1) / kRows, rows = (m + blocks - 1) / blocks;
+  const bool two_row_blocks = rows > 16;
+  TileConfig config = two_by_two(two_row_blocks ? 16 : static_cast<int>(rows), static_cast<int>(rows) - 16);
+  WHITTLE_TILE_CONFIGURE(&config);
+  Unfinished<TC> unfinished(finish);
+  int64_t count = 0;
+  for (int64_t j = n_begin; j < n_end; j += 2 * kPanel) {
+    const int64_t columns = n_end - j < 2 * kPanel ? n_end - j : 2 * kPanel, halves = columns > kPanel ? 2 : 1;
+    const char* pair = panels + j / kPanel * panel_bytes;
+    Ahead ahead(pair + 2 * panel_bytes, 2 * panel_bytes, blocks * halves * steps);
+    for (int64_t block = 0; block < blocks; ++block) {
+      const int64_t row = block * rows < m - rows ? block * rows : m - rows;
+      const char* from = reinterpret_cast<const char*>(a + row * a_stride);
+      TC* to = sums + count++ % 2 * kRows * kFinishedStride;
+      for (int64_t half = 0; half < halves; ++half) {
+        multiply_steps<Tiles>(from, a_bytes, pair + half * panel_bytes, steps, two_row_blocks, [&](int64_t s) {
+          ahead.fetch();
+          if (s % kStepsAPart == 0) unfinished.finish_part();
+        });
+        WHITTLE_TILE_STORE(0, to + half * kPanel, kFinishedStride * 4);
+        WHITTLE_TILE_STORE(1, to + half * kPanel + 16, kFinishedStride * 4);
+        if (two_row_blocks) {
+          WHITTLE_TILE_STORE(2, to + 16 * kFinishedStride + half * kPanel, kFinishedStride * 4);
+          WHITTLE_TILE_STORE(3, to + 16 * kFinishedStride + half * kPanel + 16, kFinishedStride * 4);
+        }
+      }
+      unfinished.finish_all();
+      const int64_t done = block * rows - row;  // rows that the block before has finished
+      unfinished.begin(to + done * kFinishedStride, row + done, rows - done, j, columns,
+                       (steps + kStepsAPart - 1) / kStepsAPart * halves);
+    }
+  }
+  WHITTLE_TILE_RELEASE();
+  unfinished.finish_all();
 }
 
 }  // namespace

@@ -70,7 +70,7 @@ void pack_weight_bf16(const float* w, int64_t n, int64_t k, int64_t begin, int64
 
 void run(const bf16* a, int64_t a_stride, const void* packed, int64_t m, int64_t, int64_t k, int64_t n_begin,
          int64_t n_end, float* c, int64_t c_stride, bool accumulate) {
-  run_blocks<bf16, float, Bf16Tiles>(a, a_stride, packed, m, k, n_begin, n_end, c, c_stride, accumulate, [] {});
+  run_blocks<bf16, float, Bf16Tiles>(a, a_stride, packed, m, k, n_begin, n_end, c, c_stride, accumulate);
 }
 
 }  // namespace

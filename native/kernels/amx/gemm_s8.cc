@@ -52,19 +52,18 @@ void pack(const int8_t* w, int64_t row_stride, int64_t column_stride, int64_t n,
 
 void run(const uint8_t* a, int64_t a_stride, const void* packed, int64_t m, int64_t, int64_t k, int64_t n_begin,
          int64_t n_end, int32_t* c, int64_t c_stride, bool accumulate) {
-  run_blocks<uint8_t, int32_t, Int8Tiles>(a, a_stride, packed, m, k, n_begin, n_end, c, c_stride, accumulate, [] {});
+  run_blocks<uint8_t, int32_t, Int8Tiles>(a, a_stride, packed, m, k, n_begin, n_end, c, c_stride, accumulate);
 }
 
-void run_beside(const uint8_t* a, int64_t a_stride, const void* packed, int64_t m, int64_t, int64_t k, int64_t n_begin,
-                int64_t n_end, int32_t* c, int64_t c_stride, void (*beside)(void*), void* context) {
-  run_blocks<uint8_t, int32_t, Int8Tiles>(a, a_stride, packed, m, k, n_begin, n_end, c, c_stride, false,
-                                          [=] { beside(context); });
+void run_finishing(const uint8_t* a, int64_t a_stride, const void* packed, int64_t m, int64_t, int64_t k,
+                   int64_t n_begin, int64_t n_end, int32_t* sums, const FinishSums<int32_t>& finish) {
+  run_blocks_finishing<uint8_t, int32_t, Int8Tiles>(a, a_stride, packed, m, k, n_begin, n_end, sums, finish);
 }
 
 }  // namespace
 
 void add_gemm_s8(KernelTable& table) {
-  table.gemm_s8 = {kPanel, kRows, packed_bytes, pack<false>, run, kRows, run_beside, pack<true>};
+  table.gemm_s8 = {kPanel, kRows, packed_bytes, pack<false>, run, kRows, run_finishing, pack<true>};
 }
 
 }  // namespace whittle::amx
