@@ -1,5 +1,6 @@
 #include "engine/cuda_lane.h"
 
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
@@ -61,11 +62,14 @@ void CudaLane::stage(const RaggedBatch& batch, const Chunk& chunk, const CudaBuc
   for (int64_t s = chunk.first; s < chunk.last; ++s) {
     const int32_t sequence = static_cast<int32_t>(s - chunk.first), length = batch.offsets[s + 1] - batch.offsets[s];
     to.offsets[sequence] = batch.offsets[s] - begin;
-    to.first_tiles[sequence] = {sequence, 0};
+    to.first_tiles[sequence] = {sequence, 0, to.offsets[sequence], length};
     for (int32_t t = 0; t < length; ++t) *position++ = static_cast<int32_t>(model_.position_offset) + t;
-    for (int32_t first = 0; first < length; first += cuda::kAttentionQueries) to.tiles[tiles++] = {sequence, first};
+    for (int32_t first = 0; first < length; first += cuda::kAttentionQueries)
+      to.tiles[tiles++] = {sequence, first, to.offsets[sequence], length};
   }
   const int32_t sequences = static_cast<int32_t>(chunk.last - chunk.first);
+  std::fill(to.tiles + tiles, to.tiles + bucket.tiles, cuda::AttentionTile{});
+  std::fill(to.first_tiles + sequences, to.first_tiles + bucket.sequences, cuda::AttentionTile{});
   to.offsets[sequences] = end - begin;
   to.counts[0] = end - begin;
   to.counts[1] = sequences;
@@ -232,10 +236,8 @@ cuda::Operand with_outliers(cuda::Operand operand, int most) {
 template <typename Call>
 Call attention_call(const CudaModel& model, const CudaBatchArrays& batch, const CudaBucket& bucket, bool first_rows) {
   Call call{};
-  call.tile_count = first_rows ? batch.counts + 1 : batch.counts + 2;
   call.most_tiles = first_rows ? bucket.sequences : bucket.tiles;
   call.tiles = first_rows ? batch.first_tiles : batch.tiles;
-  call.offsets = batch.offsets;
   call.heads = model.heads;
   call.head_size = model.head_size;
   call.bias = model.position_bias.as<float>();
@@ -251,6 +253,8 @@ void CudaLane::attend(const CudaLayer& layer, bool first_rows, const CudaBucket&
   product(layer.qkv, memory.a, memory.batch.counts, bucket.tokens, cuda::Activation::none, {}, memory.qkv,
           memory.qkv_low);
   auto attention = attention_call<cuda::Attention>(model_, memory.batch, bucket, first_rows);
+  attention.tile_count = memory.batch.counts + (first_rows ? 1 : 2);
+  attention.offsets = memory.batch.offsets;
   attention.qkv = memory.qkv;
   attention.qkv_low = memory.qkv_low;
   attention.y = memory.a.data;

@@ -17,7 +17,7 @@ struct HeadBuffers {
   int64_t rows;  // of a block of queries
   int64_t products_stride, weights_stride;
   void *keys, *values;   // packed
-  float* key_scales;     // [length]: those of a, where vectors of them lie within lines of the cache
+  float* key_scales;     // [length]: those of a, cut, and where vectors of them lie within lines of the cache
   float* value_ratios;   // [length]
   float* logarithms;     // [length], of those
   float* row_scales;     // [rows]
@@ -69,13 +69,15 @@ void attend(const Head& a, const HeadBuffers& t, const KernelTable& kernels) {
   product.pack(a.k, a.stride, 1, a.length, a.head_size, 0, a.length, t.keys);
   product.pack_unsigned(a.v, 1, a.stride, a.head_size, a.length, 0, a.head_size, t.values);
 
-  std::copy_n(a.k_scales, a.length, t.key_scales);
+  for (int64_t j = 0; j < a.length; ++j)
+    t.key_scales[j] = std::bit_cast<float>(std::bit_cast<uint32_t>(a.k_scales[j]) & kKeyScaleBits);
   const float largest = largest_scale(a.v_scales, a.length);
   const float inverse = largest == 0 ? 0.0f : 1 / largest;
   for (int64_t j = 0; j < a.length; ++j) {
     const float ratio = a.v_scales[j] * inverse;
     t.value_ratios[j] = ratio;
-    t.logarithms[j] = static_cast<float>(std::bit_cast<int32_t>(ratio) - kOneBits) * kLogarithmUnit;
+    const float logarithm = static_cast<float>(std::bit_cast<int32_t>(ratio) - kOneBits) * kLogarithmUnit;
+    t.logarithms[j] = std::max(logarithm, kLowestLogarithm);
   }
 
   const float factor = kLog2E * (1 / std::sqrt(static_cast<float>(a.head_size)));

@@ -16,10 +16,11 @@ namespace {
 const int64_t kLengths[] = {1, 2, 3, 7, 15, 16, 17, 31, 33, 63, 64, 65, 97, 128, 200, 513};
 const int64_t kHeadSizes[] = {1, 5, 8, 16, 20, 32, 48, 64, 80, 128};
 
-double plain_power_of_two(float y) {
-  const float whole = std::nearbyintf(y), f = y - whole;
+// 2^(128 z - 88)
+double plain_power_of_two(float z) {
+  const float y = std::max(z, 0.0f) * 128, whole = std::nearbyint(y), f = y - whole;
   const float p = std::fma(std::fma(std::fma(0.0551716685f, f, 0.242611125f), f, 0.693260968f), f, 0.999928057f);
-  return std::ldexp(static_cast<double>(p), static_cast<int>(whole));
+  return std::ldexp(static_cast<double>(p), static_cast<int>(whole) - 88);
 }
 
 // ratios[j] = scales[j] / the largest, and the straight lines below their logarithms.
@@ -30,9 +31,18 @@ float value_ratios(const std::vector<float>& scales, std::vector<float>& ratios,
     ratios.push_back(scale * inverse);
     int32_t bits;
     std::memcpy(&bits, &ratios.back(), sizeof bits);
-    logarithms.push_back(std::ldexp(static_cast<float>(bits - 0x3f800000), -23));
+    logarithms.push_back(std::max(std::ldexp(static_cast<float>(bits - 0x3f800000), -23), -8.0f));
   }
   return largest;
+}
+
+// To 22 bits.
+float cut(float scale) {
+  uint32_t bits;
+  std::memcpy(&bits, &scale, sizeof bits);
+  bits = bits / 4 * 4;
+  std::memcpy(&scale, &bits, sizeof bits);
+  return scale;
 }
 
 // Everything of the softmax of one row, as kernels/byte_attention.h and KernelTable say.
@@ -41,24 +51,22 @@ float plain_softmax(const std::vector<int32_t>& products, float row_scale, const
                     std::vector<int32_t>& weights) {
   const size_t length = products.size();
   std::vector<float> x(length);
-  float highest = -INFINITY, highest_weight = -INFINITY;
+  float highest = -INFINITY;
   for (size_t j = 0; j < length; ++j) {
     const float t = static_cast<float>(products[j]) * key_scales[j];
     x[j] = bias ? std::fma(t, row_scale, bias[j] * 1.44269504088896341f) : t;
-    highest = std::max(highest, x[j]);
-    highest_weight = std::max(highest_weight, bias ? x[j] + logarithms[j] : std::fma(t, row_scale, logarithms[j]));
+    highest = std::max(highest, bias ? x[j] + logarithms[j] : std::fma(t, row_scale, logarithms[j]));
   }
-  if (!bias) highest *= row_scale;
-  const float c = 240.0f * static_cast<float>(plain_power_of_two(std::min(highest - highest_weight, 30.0f)));
+  const float shift = (95.9068906f - highest) / 128;
+  const double unit = std::exp2(length < 512 ? 6 : length < 1024 ? 5 : 4);
   int32_t sum = 0;
   for (size_t j = 0; j < length; ++j) {
-    const float y = bias ? x[j] - highest : std::fma(x[j], row_scale, -highest);
-    const float e = static_cast<float>(plain_power_of_two(std::max(y, -100.0f)));
-    sum += static_cast<int32_t>(std::nearbyint(double{e} * 262144));
-    weights[j] = static_cast<int32_t>(std::nearbyint(double{e * c} * ratios[j]));  // exact in double
+    const double e = plain_power_of_two(std::fma(x[j], (bias ? 1 : row_scale) / 128, shift));
+    sum += static_cast<int32_t>(std::nearbyint(e * unit));
+    weights[j] = static_cast<int32_t>(std::nearbyint(e * ratios[j]));  // exact in double
     if (weights[j] > 255) WHITTLE_FAIL("weight " << weights[j]);
   }
-  return 262144.0f / (c * static_cast<float>(sum));
+  return static_cast<float>(unit) / static_cast<float>(sum);
 }
 
 // A batch of sequences and what quantize_heads_s8 makes of it.
@@ -145,7 +153,7 @@ std::vector<float> plain_attention(const Batch& b, bool with_bias) {
       const size_t length = static_cast<size_t>(b.offsets[static_cast<size_t>(s) + 1] - begin);
       std::vector<float> key_scales(length), value_scales(length), bias(length), ratios, logarithms;
       for (size_t j = 0; j < length; ++j) {
-        key_scales[j] = b.scale(1, begin + static_cast<int64_t>(j), h);
+        key_scales[j] = cut(b.scale(1, begin + static_cast<int64_t>(j), h));
         value_scales[j] = b.scale(2, begin + static_cast<int64_t>(j), h);
       }
       const float largest = value_ratios(value_scales, ratios, logarithms);

@@ -109,9 +109,9 @@ struct ExpectedRow {
   float scale(int64_t part, int64_t head, int64_t token) const {
     return input.scales[static_cast<size_t>((part * one.heads + head) * input.scale_stride + token)];
   }
-  static float power(float y) {
-    y = std::max(y, -100.0f);
-    const float r = y + 12582912.0f, n = r - 12582912.0f, f = y - n;
+  static float power(float z) {
+    z = std::max(z, 0.0f) * 128;
+    const float r = z + 12582824.0f, f = z - (r - 12582824.0f);
     float p = std::fma(0.0551716685f, f, 0.242611125f);
     p = std::fma(p, f, 0.693260968f);
     p = std::fma(p, f, 0.999928057f);
@@ -127,36 +127,35 @@ struct ExpectedRow {
     for (int64_t j = 0; j < length; ++j) largest = std::max(largest, scale(2, head, begin + j));
     const float inverse = largest == 0 ? 0.0f : 1 / largest;
     std::vector<float> x(static_cast<size_t>(length)), ratios(x.size());
-    float most = -INFINITY, most_weight = -INFINITY;
+    float most = -INFINITY;
     for (int64_t j = 0; j < length; ++j) {
       const size_t at = static_cast<size_t>(j);
       int32_t score = 0;
       for (int64_t c = 0; c < one.head_size; ++c)
         score += bytes(0, head, begin + query)[c] * bytes(1, head, begin + j)[c];
-      x[at] = static_cast<float>(score) * scale(1, head, begin + j);
+      const uint32_t key_scale = std::bit_cast<uint32_t>(scale(1, head, begin + j)) & ~3u;
+      x[at] = static_cast<float>(score) * std::bit_cast<float>(key_scale);
       ratios[at] = scale(2, head, begin + j) * inverse;
       const int32_t bits = std::bit_cast<int32_t>(ratios[at]) - 0x3f800000;
-      const float logarithm = std::ldexp(static_cast<float>(bits), -23);
+      const float logarithm = std::max(std::ldexp(static_cast<float>(bits), -23), -8.0f);
       if (one.with_bias) {
         const float more = bias[static_cast<size_t>(head * (2 * distance - 1) + distance - 1 + j - query)];
         x[at] = std::fma(x[at], a, more * 1.44269504088896341f);
       }
-      most = std::max(most, x[at]);
-      most_weight = std::max(most_weight, one.with_bias ? x[at] + logarithm : std::fma(x[at], a, logarithm));
+      most = std::max(most, one.with_bias ? x[at] + logarithm : std::fma(x[at], a, logarithm));
     }
-    if (!one.with_bias) most = most * a;
-    const float top = 240.0f * power(std::min(most - most_weight, 30.0f));
+    const float shift = (95.9068906f - most) / 128, unit = length < 512 ? 64.0f : length < 1024 ? 32.0f : 16.0f;
     int32_t total = 0;
     std::vector<int32_t> sums(static_cast<size_t>(one.head_size));
     for (int64_t j = 0; j < length; ++j) {
       const size_t at = static_cast<size_t>(j);
-      const float e = power(one.with_bias ? x[at] - most : std::fma(x[at], a, -most));
-      total += static_cast<int32_t>(std::nearbyint(e * 262144.0f));
-      const int32_t weight = std::bit_cast<int32_t>(std::fma(e * top, ratios[at], 12582912.0f)) & 0xff;
+      const float e = power(std::fma(x[at], (one.with_bias ? 1 : a) / 128, shift));
+      total += static_cast<int32_t>(std::nearbyint(e * unit));
+      const int32_t weight = std::bit_cast<int32_t>(std::fma(e, ratios[at], 12582912.0f)) & 0xff;
       for (int64_t c = 0; c < one.head_size; ++c)
         sums[static_cast<size_t>(c)] += weight * bytes(2, head, begin + j)[c];
     }
-    const float f = 262144.0f / (top * static_cast<float>(total)) * largest;
+    const float f = unit / static_cast<float>(total) * largest;
     for (int64_t c = 0; c < one.head_size; ++c)
       y[c] = as_half(static_cast<float>(sums[static_cast<size_t>(c)]) * f);
   }
@@ -230,12 +229,12 @@ TEST(cuda_attention_s8, ragged_batches) {
         std::vector<cuda::AttentionTile> tiles;
         for (int64_t s = 0; s < sequences; ++s)
           for (int64_t q = 0; q < (first_only ? 1 : one.lengths[static_cast<size_t>(s)]); q += cuda::kAttentionQueries)
-            tiles.push_back({static_cast<int32_t>(s), static_cast<int32_t>(q)});
+            tiles.push_back({static_cast<int32_t>(s), static_cast<int32_t>(q), offsets[static_cast<size_t>(s)],
+                             static_cast<int32_t>(one.lengths[static_cast<size_t>(s)])});
         cuda::ByteAttention call{};
-        call.tile_count = bench.put_one(static_cast<int32_t>(tiles.size()));
-        call.most_tiles = static_cast<int64_t>(tiles.size()) + 2;
+        tiles.resize(tiles.size() + 2);
+        call.most_tiles = static_cast<int64_t>(tiles.size());
         call.tiles = bench.put(tiles);
-        call.offsets = bench.put(offsets);
         call.heads = one.heads;
         call.head_size = one.head_size;
         call.qkv = bench.put(input.qkv);

@@ -41,7 +41,7 @@ TEST(cuda_attention, ragged_batches) {
             longest = std::max(longest, length);
             offsets.push_back(static_cast<int32_t>(offsets.back() + length));
             for (int64_t q = 0; q < (first_only ? 1 : length); q += cuda::kAttentionQueries)
-              tiles.push_back({static_cast<int32_t>(s), static_cast<int32_t>(q)});
+              tiles.push_back({static_cast<int32_t>(s), static_cast<int32_t>(q), 0, 0});
           }
           const int64_t tokens = offsets.back(), distance = longest + 3;
           std::vector<float> qkv = random_floats(random, tokens * 3 * hidden, 2);

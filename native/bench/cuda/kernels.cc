@@ -26,7 +26,7 @@ struct RaggedHeads {
       offsets.push_back(offsets.back() + static_cast<int32_t>(lengths[s]));
       operations += 4.0 * static_cast<double>(lengths[s] * lengths[s] * hidden);
       for (int64_t q = 0; q < lengths[s]; q += cuda::kAttentionQueries)
-        tiles.push_back({static_cast<int32_t>(s), static_cast<int32_t>(q)});
+        tiles.push_back({static_cast<int32_t>(s), static_cast<int32_t>(q), offsets[s], static_cast<int32_t>(lengths[s])});
     }
   }
   int64_t tokens() const { return offsets.back(); }
@@ -34,10 +34,8 @@ struct RaggedHeads {
   template <typename Call>
   Call call(CudaBench& bench) const {
     Call call{};
-    call.tile_count = bench.put_one(static_cast<int32_t>(tiles.size()));
     call.most_tiles = static_cast<int64_t>(tiles.size());
     call.tiles = bench.put(tiles);
-    call.offsets = bench.put(offsets);
     call.heads = heads;
     call.head_size = size;
     return call;
@@ -62,6 +60,8 @@ cuda::ByteAttention put_attention_s8(CudaBench& bench, std::mt19937_64& random, 
 // As bfloat16 models have it.
 cuda::Attention put_attention(CudaBench& bench, std::mt19937_64& random, const RaggedHeads& batch) {
   auto call = batch.call<cuda::Attention>(bench);
+  call.tile_count = bench.put_one(static_cast<int32_t>(batch.tiles.size()));
+  call.offsets = bench.put(batch.offsets);
   std::vector<uint16_t> qkv;
   for (const float value : many_floats(random, batch.tokens() * 3 * batch.hidden, 1))
     qkv.push_back(float_to_half(value));

@@ -9,42 +9,41 @@ namespace whittle::cuda {
 static constexpr int kByteThreads = 128;
 static constexpr int kUnit = 32;  // keys of one product of weights and values; 4 tiles of 8
 
-// A chunk of keys and values of one head in shared memory, and what belongs to them.
+// A chunk of keys and values of one head in shared memory, and what belongs to them. Each unit is fetched and prepared
+// by one warp, which needs no other for that.
 template <int kHead>
 struct ByteChunk {
-  static constexpr int kKeys = kHead > 64 ? 128 : 192, kUnits = kKeys / kUnit;
-  static constexpr int kBytes = kKeys * kHead;
-  static constexpr int kBiases = kKeys + kAttentionQueries;
-  static constexpr int kSharedBytes = 2 * kBytes + 3 * kKeys * 4 + kByteThreads / 32 * 4;
-  static constexpr int kSharedBytesWithBias = kSharedBytes + kBiases * 4;
+  static constexpr int kColumns = kHead / 16;  // pieces of 16 bytes of a row
+  static constexpr int kKeyBytes = 2 * kHead + 4 * 4;
 
   uint8_t* shared;
+  int room;  // keys, a multiple of 32
   // A row each. Of heads of 128, odd rows have their halves exchanged, so that two rows lie in different banks.
   __device__ __forceinline__ uint8_t* keys() const { return shared; }
   // 32 rows of 16 columns, one after the other, each at its row_place; then the next columns, then the next rows.
-  __device__ __forceinline__ uint8_t* values() const { return shared + kBytes; }
-  __device__ __forceinline__ float* key_scales() const { return reinterpret_cast<float*>(shared + 2 * kBytes); }
-  // Scales of the values over the sequence's largest, and their logarithms.
-  __device__ __forceinline__ float* value_ratios() const { return key_scales() + kKeys; }
-  __device__ __forceinline__ float* logarithms() const { return key_scales() + 2 * kKeys; }
-  __device__ __forceinline__ uint32_t* largest_scales() const {  // of v, a warp's share
-    return reinterpret_cast<uint32_t*>(key_scales() + 3 * kKeys);
+  __device__ __forceinline__ uint8_t* values() const { return shared + room * kHead; }
+  // Of each 16 keys 16 scales, 16 times -kRounding * scale, 16 scales of values over the sequence's largest, and the
+  // logarithms of those.
+  static constexpr int kScales = 0, kStarts = 16, kRatios = 32, kLogarithms = 48;
+  static __device__ __forceinline__ int float_offset(int key) { return key / 16 * 64 + key % 16; }
+  __device__ __forceinline__ float* floats() const { return reinterpret_cast<float*>(shared + 2 * room * kHead); }
+  // Times log2(e), of distances from the tile's last query to the chunk's first key on: room + 64 of them.
+  __device__ __forceinline__ float* biases() const { return floats() + 4 * room; }
+  static constexpr int shared_bytes(int room, bool with_bias) {
+    return room * kKeyBytes + (with_bias ? (room + kAttentionQueries) * 4 : 0);
   }
-  // Times log2(e), of distances from the tile's last query to the chunk's first key on.
-  __device__ __forceinline__ float* biases() const { return key_scales() + 3 * kKeys + kByteThreads / 32; }
 
   // The place of `column` of row `key`.
   static __device__ __forceinline__ int key_offset(int key, int column) {
     return key * kHead + (kHead > 64 ? column ^ (key & 1) << 6 : column);
-  }
-  static __device__ __forceinline__ int value_offset(int key, int column) {
-    return (key / kUnit * (kHead / 16) + column / 16) * (kUnit * 16) + row_place(key % kUnit) * 16 + column % 16;
   }
   // Column 2 q + e of tile t of a unit is key 16 (t / 2) + 4 q + 2 (t % 2) + e, so that thread q of a row has four
   // neighbours of each 16.
   static __device__ __forceinline__ int row_place(int key) {
     return (key & 16) | (key & 2) << 2 | (key & 12) >> 1 | (key & 1);
   }
+  // Before they are turned, rows of piece c lie at their place ^ this: what lanes copy at a time lies in all banks.
+  static __device__ __forceinline__ int spread(int piece) { return piece * (8 / kColumns); }
 };
 
 // This thread's number in its block, with a range that the compiler sees. What was derived from the result of another
@@ -64,70 +63,104 @@ struct HeadBytes {
   }
 };
 
-// Rows [first, first + rows) of keys, and of values if kValues, which lie `values_off` bytes behind, into a chunk: 16
-// bytes a copy, or single ones where heads do not begin at multiples of 16.
-template <int kHead, bool kPlain, bool kValues>
-__device__ __forceinline__ void fetch_bytes(const ByteChunk<kHead>& chunk, const HeadBytes& keys, int values_off,
-                                            int first, int rows, int thread) {
-  using Chunk = ByteChunk<kHead>;
-  constexpr int kPieces = kHead / 16, kStep = kByteThreads / kPieces;
-  if (kPlain || keys.head_size % 16 == 0) {
-    const int row = thread / kPieces, column = thread % kPieces * 16;
-    const int8_t* from = settled(keys.at(first + row, column));
-    const int8_t* values_from = settled(from + values_off);
-    const uint32_t key = settled(shared_address(chunk.keys() + Chunk::key_offset(row, column)));
-    const uint32_t value = settled(shared_address(chunk.values() + Chunk::value_offset(row, column)));
-#pragma unroll
-    for (int i = 0; i < Chunk::kKeys / kStep; ++i) {
-      if (row + i * kStep < rows && (kPlain || column < keys.head_size)) {
-        copy_async(key + i * kStep * kHead, from);
-        if (kValues) copy_async(value + i * kStep / kUnit * (kUnit * kHead) + i * kStep % kUnit * 16, values_from);
-      }
-      from += kStep * keys.stride;
-      values_from += kStep * keys.stride;
-    }
-    copy_async_commit();
-  } else {
-    for (int row = thread / 32; row < rows; row += kByteThreads / 32)
-#pragma unroll 1
-      for (int column = thread % 32; column < keys.head_size; column += 32) {
-        const int8_t* from = keys.at(first + row, column);
-        chunk.keys()[Chunk::key_offset(row, column)] = static_cast<uint8_t>(from[0]);
-        if (kValues) chunk.values()[Chunk::value_offset(row, column)] = static_cast<uint8_t>(from[values_off]);
-      }
-  }
+// Keys and values of one head of a sequence, and their scales.
+struct ByteSource {
+  HeadBytes keys, values;
+  const float *key_scales, *value_scales;
+};
+
+__device__ __forceinline__ int at_most(int a, int b) {
+  return a < b ? a : b;
 }
 
-// What belongs to a thread's share of the keys of a chunk: the scales of keys and values.
+// A lane's share of the calling warp's units of a chunk, of which it has `rows`: warp w has units w, w + 4, ...
 template <int kHead>
-struct OwnScales {
-  static constexpr int kKeys = ByteChunk<kHead>::kKeys, kCount = (kKeys + kByteThreads - 1) / kByteThreads;
-  int thread;
-  float keys[kCount], values[kCount];
+struct UnitRows {
+  ByteChunk<kHead> chunk;
+  int rows, warp, lane;
 
-  // of_keys, of_values: of the chunk's first key.
-  __device__ __forceinline__ OwnScales(const float* of_keys, const float* of_values, int count, int thread)
-      : thread(thread) {
-    const float *own_keys = settled(of_keys + thread), *own_values = settled(of_values + thread);
-#pragma unroll
-    for (int i = 0; i < kCount; ++i) {
-      const bool has = thread + i * kByteThreads < count;
-      keys[i] = has ? own_keys[i * kByteThreads] : NAN;
-      values[i] = has ? own_values[i * kByteThreads] : 0.0f;
-    }
+  // Calls work(unit's first key) for each of the warp's.
+  template <typename Work>
+  __device__ __forceinline__ void for_each_unit(const Work& work) const {
+#pragma unroll 1
+    for (int at = warp * kUnit; at < rows; at += kByteThreads) work(at);
   }
-  // inverse: 1 over the largest scale of the sequence's values, or 0.
-  __device__ __forceinline__ void store(const ByteChunk<kHead>& chunk, float inverse) const {
+
+  // Rows [first, first + rows) of keys and their scales, and of values and theirs: 16 bytes a copy, or single ones where
+  // heads do not begin at multiples of 16. Behind the last row it comes again, without branches.
+  template <bool kPlain>
+  __device__ __forceinline__ void fetch(const ByteSource& source, bool with_values, int first) const {
+    using Chunk = ByteChunk<kHead>;
+    constexpr int kPieces = Chunk::kColumns, kStep = 32 / kPieces;
+    const bool pieces = kPlain || source.keys.head_size % 16 == 0;
+    const int row = lane / kPieces, piece = lane % kPieces, last = rows - 1;
+    const int8_t* keys = settled(source.keys.at(first, piece * 16));
+    const int8_t* values = settled(source.values.at(first, piece * 16));
+    const float *key_scales = settled(source.key_scales + first), *value_scales = settled(source.value_scales + first);
+    const uint32_t key = settled(shared_address(chunk.keys() + Chunk::key_offset(row, piece * 16)));
+    const uint32_t value = settled(shared_address(chunk.values()) + piece * (kUnit * 16) +
+                                   (Chunk::row_place(row) ^ Chunk::spread(piece)) * 16);
+    const uint32_t floats = settled(shared_address(chunk.floats() + Chunk::float_offset(lane)));
+    for_each_unit([&](int at) {
+      if (pieces && (kPlain || piece * 16 < source.keys.head_size)) {
 #pragma unroll
-    for (int i = 0; i < kCount; ++i) {
-      const int key = thread + i * kByteThreads;
-      if ((i + 1) * kByteThreads > kKeys && key >= kKeys) continue;
-      const float ratio = multiply(values[i], inverse);
-      chunk.key_scales()[key] = keys[i];
-      chunk.value_ratios()[key] = ratio;
+        for (int i = 0; i < kPieces; ++i) {
+          const uint64_t from = static_cast<uint64_t>(static_cast<uint32_t>(at_most(at + row + i * kStep, last))) *
+                                source.keys.stride;
+          copy_async(key + at * kHead + i * kStep * kHead, keys + from);
+          if (with_values) copy_async((value + at * kHead) ^ Chunk::row_place(i * kStep) * 16, values + from);
+        }
+      }
+      const int own = at_most(at + lane, last);
+      copy_async_word(floats + at * 16 + Chunk::kScales * 4, key_scales + own);
+      copy_async_word(floats + at * 16 + Chunk::kRatios * 4, value_scales + own);
+      if (!pieces)
+        for (int row = 0; row < kUnit && at + row < rows; ++row)
+#pragma unroll 1
+          for (int column = lane; column < source.keys.head_size; column += 32) {
+            const int piece = column / 16;
+            chunk.keys()[Chunk::key_offset(at + row, column)] =
+                static_cast<uint8_t>(*source.keys.at(first + at + row, column));
+            chunk.values()[at * kHead + piece * (kUnit * 16) +
+                           (Chunk::row_place(row) ^ Chunk::spread(piece)) * 16 + column % 16] =
+                static_cast<uint8_t>(*source.values.at(first + at + row, column));
+          }
+    });
+    copy_async_commit();
+  }
+
+  // What belongs to the keys, of what fetch has copied. inverse: 1 over the largest scale of the sequence's values, or 0.
+  __device__ __forceinline__ void prepare_floats(float inverse) const {
+    using Chunk = ByteChunk<kHead>;
+    float* own = chunk.floats() + Chunk::float_offset(lane);
+    for_each_unit([&](int at) {
+      float* to = own + at * 4;
+      const bool has = at + lane < rows;
+      const float scale = has ? bits_float(float_bits(to[Chunk::kScales]) & kKeyScaleBits) : NAN;
+      const float ratio = has ? multiply(to[Chunk::kRatios], inverse) : 0.0f;
       const int32_t bits = static_cast<int32_t>(float_bits(ratio)) - kOneBits;
-      chunk.logarithms()[key] = multiply(static_cast<float>(bits), kLogarithmUnit);
-    }
+      to[Chunk::kScales] = scale;
+      to[Chunk::kStarts] = multiply(scale, -kRounding);
+      to[Chunk::kRatios] = ratio;
+      to[Chunk::kLogarithms] = fmaxf(multiply(static_cast<float>(bits), kLogarithmUnit), kLowestLogarithm);
+    });
+  }
+
+  // The values, once they are there, as right operands, in their place: of 32 keys and 16 columns, lane l then has 16
+  // bytes side by side, keys 0 to 15 and 16 to 31 of column 2 (l / 4), then of the next.
+  __device__ __forceinline__ void turn_values() const {
+    using Chunk = ByteChunk<kHead>;
+    for_each_unit([&](int at) {
+      uint8_t* values = chunk.values() + at * kHead;
+#pragma unroll
+      for (int piece = 0; piece < Chunk::kColumns; ++piece) {
+        uint32_t r[4];
+        load_matrix_transposed(r, values + piece * (kUnit * 16) + (lane ^ Chunk::spread(piece)) * 16);
+        *reinterpret_cast<uint4*>(values + piece * (kUnit * 16) + lane * 16) = {
+            permute_bytes(r[0], r[1], 0x6420), permute_bytes(r[2], r[3], 0x6420), permute_bytes(r[0], r[1], 0x7531),
+            permute_bytes(r[2], r[3], 0x7531)};
+      }
+    });
   }
 };
 
@@ -185,24 +218,6 @@ __device__ __forceinline__ void multiply_byte_keys(const uint32_t (&queries)[kHe
         mma_s8(scores, queries[2 * piece], k.x, k.y);
       mma_s8(scores, queries[2 * piece + 1], k.z, k.w);
     }
-  }
-}
-
-// The first `keys` values as right operands, in their place: of 32 keys and 16 columns, lane l then has 16 bytes side
-// by side, keys 0 to 15 and 16 to 31 of column 2 (l / 4), then of the next.
-template <int kHead>
-__device__ __forceinline__ void turn_values(uint8_t* values, int keys, int warp, int lane) {
-  constexpr int kWarps = kByteThreads / 32, kColumns = kHead / 16;
-  uint8_t* own = values + (warp * 32 + lane) * 16;
-#pragma unroll
-  for (int i = 0; i < ByteChunk<kHead>::kUnits * kColumns / kWarps; ++i) {
-    // The warp's unit, or for heads of 32 that of the first of two warps.
-    if (i * kWarps / kColumns * kUnit + (kColumns < kWarps ? warp / kColumns * kUnit : 0) >= keys) break;
-    uint32_t r[4];
-    load_matrix_transposed(r, own + i * kWarps * kUnit * 16);
-    *reinterpret_cast<uint4*>(own + i * kWarps * kUnit * 16) = {
-        permute_bytes(r[0], r[1], 0x6420), permute_bytes(r[2], r[3], 0x6420), permute_bytes(r[0], r[1], 0x7531),
-        permute_bytes(r[2], r[3], 0x7531)};
   }
 }
 

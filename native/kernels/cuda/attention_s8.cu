@@ -2,13 +2,15 @@
 // results are sums of integers, which have no order, so that the matrix units do them; all else is float32, operation
 // by operation. 64 queries of one head a block, 16 a warp.
 //
-// Weights become bytes, which needs the maxima of the whole row first. Scores, as float32 times the scale of their key,
-// stay in registers meanwhile, of a chunk of 192 keys (128 where heads are wide): sequences above that go over their
-// keys twice, for maxima from the last chunk to the first, whose scores stay, and then for sums in the other direction.
+// Weights become bytes, which needs the maxima of the whole row first, so the keys are multiplied twice: to keep the
+// scores would take more registers than twice the warps of a multiprocessor leave, and warps hide what others wait for.
+// Keys and values of most sequences fit into a block's shared memory; longer ones come in chunks, for the maxima from
+// the last to the first, which then is there for the weights.
 //
-// What counts is the number of instructions a score. So
-// - products start from the bits of 1.5 * 2^23, which makes their sums float32 without a conversion;
-// - keys beyond the sequence have NaN for a scale: maxima leave NaN out, and powers take it for -100, which is nothing;
+// What counts besides is the number of instructions a score. So
+// - products start from the bits of 1.5 * 2^23, which makes their sums float32 without a conversion, and scales of keys
+//   are such that one fma takes that off again, rounding as if it had not been there;
+// - keys beyond the sequence have NaN for a scale: maxima leave NaN out, and saturation takes it for the lowest power;
 // - the order of columns in q k^T and of keys in w v is free, and is one in which a thread reads 16 bytes at once and
 //   has in its accumulators just the weights that it needs as the left operand;
 // - values are turned to the order of the right operand once for all warps.
@@ -20,10 +22,9 @@ namespace whittle::cuda {
 
 namespace {
 
-// 2^y, as the CPU has it. NaN counts as -100.
-__device__ __forceinline__ float byte_power(float y) {
-  y = fmaxf(y, kLowestExponent);
-  const float r = add(y, kRounding), f = add(y, -add(r, -kRounding));
+// 2^(kSpan z + kLowest) for z within 0 and 1, as the CPU has it.
+__device__ __forceinline__ float byte_power(float z) {
+  const float r = multiply_add(z, kSpan, kExponentRounding), f = multiply_add(z, kSpan, -add(r, -kExponentRounding));
   constexpr float k0 = kPowerOfTwo[0], k1 = kPowerOfTwo[1], k2 = kPowerOfTwo[2], k3 = kPowerOfTwo[3];
   const float p = multiply_add(multiply_add(multiply_add(k3, f, k2), f, k1), f, k0);
   return bits_float(float_bits(p) + (float_bits(r) << 23));
@@ -34,6 +35,11 @@ __device__ __forceinline__ uint32_t low_bytes(const uint32_t (&words)[4]) {
   return permute_bytes(permute_bytes(words[0], words[1], 0x0040), permute_bytes(words[2], words[3], 0x0040), 0x5410);
 }
 
+// 2^this is sum_scale of so many keys.
+__device__ __forceinline__ int sum_shift(int keys) {
+  return at_most(6, 127 + 14 - static_cast<int>(float_bits(static_cast<float>(keys)) >> 23));
+}
+
 // What a warp carries over the keys: of its 16 queries, lane l has l / 4 and l / 4 + 8, half 0 and 1.
 template <int kHead>
 struct ByteCarried {
@@ -41,295 +47,300 @@ struct ByteCarried {
   uint32_t total[2];  // of bits of float32
 };
 
-// What all scores of a lane's two queries are treated with: y = x * scale + shift, or with a bias x + shift (scale 1).
-struct ByteSoftmax {
-  float scale[2], shift[2], top[2];
-};
-
-// Powers of a unit's scores x, weights from them, and their products with the values. left: of the unit's keys; 16 or
-// fewer take half the work.
-template <int kHead>
-__device__ __forceinline__ void weigh_unit(const float (&x)[4][4], const ByteSoftmax& softmax, const float* ratios,
-                                           const uint8_t* values, int left, ByteCarried<kHead>& carried) {
-  uint32_t weights[4] = {};
-#pragma unroll
-  for (int pair = 0; pair < 2; ++pair) {
-    if (pair == 1 && left <= kUnit / 2) break;
-    const float4 four = *reinterpret_cast<const float4*>(ratios + pair * 16);
-    const float own_ratios[4] = {four.x, four.y, four.z, four.w};
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      uint32_t words[4];
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const float power = byte_power(
-            multiply_add(x[2 * pair + i / 2][2 * half + i % 2], softmax.scale[half], softmax.shift[half]));
-        carried.total[half] += float_bits(multiply_add(power, kExponentialScale, kRounding));
-        words[i] = float_bits(multiply_add(multiply(power, softmax.top[half]), own_ratios[i], kRounding));
-      }
-      weights[2 * pair + half] = low_bytes(words);
-    }
-  }
-#pragma unroll
-  for (int i = 0; i < kHead / 16; ++i) {
-    const uint4 four = *reinterpret_cast<const uint4*>(values + i * (kUnit * 16));
-    mma_u8_s8(carried.sums[2 * i], weights, four.x, four.y);
-    mma_u8_s8(carried.sums[2 * i + 1], weights, four.z, four.w);
-  }
-}
-
 // A block's part of the work, and a lane's of that. kPlain: heads are kHead wide and there is no bias.
 template <int kHead, bool kPlain>
 struct ByteTask {
   AttentionTile tile;
-  int begin, length;  // of the sequence
   int head, head_size, hidden;
   int rows;    // of the tile; more than 64: all
   int own[2];  // the lane's of them, below rows or not
-  HeadBytes q, k;
-  const float *q_scales, *k_scales, *v_scales;
+  HeadBytes q;
+  const float* q_scales;
+  ByteSource source;
   const float* bias;  // of distance 0, or null
   int max_distance;
 
-  __device__ __forceinline__ ByteTask(const ByteAttention& a, int warp, int lane) {
-    tile = a.tiles[blockIdx.x];
-    begin = a.offsets[tile.sequence];
-    length = a.offsets[tile.sequence + 1] - begin;
+  __device__ __forceinline__ ByteTask(const ByteAttention& a, const AttentionTile& tile, int warp, int lane)
+      : tile(tile) {
     head = static_cast<int>(blockIdx.y);
     head_size = kPlain ? kHead : static_cast<int>(a.head_size);
     hidden = static_cast<int>(a.heads) * head_size;
-    rows = a.first_only ? 1 : length - tile.first;
+    rows = a.first_only ? 1 : tile.length - tile.first;
     own[0] = warp * 16 + lane / 4;
     own[1] = own[0] + 8;
-    const uint32_t stride = static_cast<uint32_t>(a.stride);
-    q = {a.qkv + head * head_size + static_cast<uint64_t>(static_cast<uint32_t>(begin)) * stride, stride, head_size};
-    k = {q.from + hidden, stride, head_size};
+    const uint32_t stride = static_cast<uint32_t>(a.stride), begin = static_cast<uint32_t>(tile.begin);
+    q = {a.qkv + head * head_size + static_cast<uint64_t>(begin) * stride, stride, head_size};
+    const int8_t* k = q.from + hidden;
     const uint32_t scale_stride = static_cast<uint32_t>(a.scale_stride), first = head * scale_stride + begin;
     q_scales = a.scales + first;
-    k_scales = a.scales + (first + static_cast<uint32_t>(a.heads) * scale_stride);
-    v_scales = a.scales + (first + 2 * static_cast<uint32_t>(a.heads) * scale_stride);
+    source = {{k, stride, head_size},
+              {k + hidden, stride, head_size},
+              a.scales + (first + static_cast<uint32_t>(a.heads) * scale_stride),
+              a.scales + (first + 2 * static_cast<uint32_t>(a.heads) * scale_stride)};
     bias = nullptr;
     max_distance = static_cast<int>(a.max_distance);
     if (!kPlain && a.bias) bias = a.bias + (head * (2 * a.max_distance - 1) + a.max_distance - 1);
   }
   // One of the tile's queries where the lane has none.
   __device__ __forceinline__ int query(int half) const { return tile.first + (own[half] < rows ? own[half] : 0); }
-  __device__ __forceinline__ void load_queries(int lane, uint32_t (&queries)[kHead / 32][4]) const {
-    const int own_queries[2] = {query(0), query(1)};
-    load_byte_queries<kHead, kPlain>(q, own_queries, lane, queries);
-  }
-  __device__ __forceinline__ int keys_from(int first) const {
-    return length - first < ByteChunk<kHead>::kKeys ? length - first : ByteChunk<kHead>::kKeys;
+
+  // Bits of floats that are not negative have their order. All lanes get it.
+  __device__ __forceinline__ float largest_value_scale(int lane) const {
+    constexpr int kAtOnce = 8;
+    uint32_t largest = 0;
+#pragma unroll 1
+    for (int begin = lane; begin < tile.length; begin += 32 * kAtOnce) {
+      float scales[kAtOnce];
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i)
+        scales[i] = source.value_scales[at_most(begin + i * 32, tile.length - 1)];
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i) {
+        const uint32_t bits = float_bits(scales[i]);
+        largest = bits > largest ? bits : largest;
+      }
+    }
+    return bits_float(warp_max(largest));
   }
 
   // The biases of the chunk that begins with key `first`; 0 for distances that no two tokens of the sequence have.
   __device__ __forceinline__ void store_biases(const ByteChunk<kHead>& chunk, int first, int thread) const {
     if constexpr (!kPlain) {
       if (!bias) return;
-      for (int i = thread; i < ByteChunk<kHead>::kBiases; i += kByteThreads) {
+      for (int i = thread; i < chunk.room + kAttentionQueries; i += kByteThreads) {
         const int distance = first - tile.first - (kAttentionQueries - 1) + i;
         const bool has = distance > -max_distance && distance < max_distance;
         chunk.biases()[i] = multiply(has ? bias[distance] : 0.0f, kLog2E);
       }
     }
   }
+};
 
-  // Scores of keys [at, at + 32) of the chunk, times their keys' scales, or with the bias.
-  __device__ __forceinline__ void score(const ByteChunk<kHead>& chunk, const uint32_t (&queries)[kHead / 32][4],
-                                        const float (&scale)[2], int lane, int at, float (&x)[4][4]) const {
+// Where a warp is in the chunk, and what of it concerns a lane: units are multiplied one by one.
+template <int kHead, bool kPlain>
+struct ByteCursor {
+  using Chunk = ByteChunk<kHead>;
+  const uint8_t *keys, *other_keys;  // of 64 columns and of those behind
+  const float* floats;
+  const float* biases[2];  // of the lane's two queries, or null
+  const uint8_t* values;
+
+  __device__ __forceinline__ ByteCursor(const Chunk& chunk, const ByteTask<kHead, kPlain>& task, int lane) {
     const int own_key = lane / 8 * 4 + lane / 4 % 2, own_column = lane % 4 * (kHead < 64 ? 8 : 16);
-    const uint8_t* own_keys = chunk.keys() + ByteChunk<kHead>::key_offset(own_key, own_column);
-    const uint8_t* other_keys = chunk.keys() + ByteChunk<kHead>::key_offset(own_key, own_column + 64);
-    int32_t scores[4][4];
+    keys = chunk.keys() + Chunk::key_offset(own_key, own_column);
+    other_keys = chunk.keys() + Chunk::key_offset(own_key, own_column + 64);
+    floats = chunk.floats() + lane % 4 * 4;
+    values = chunk.values() + lane * 16;
+    biases[0] = biases[1] = nullptr;
+    if (!kPlain && task.bias)
 #pragma unroll
-    for (int t = 0; t < 4; ++t) {
-      const int row = (at + t / 2 * 16 + t % 2 * 2) * kHead;
-      multiply_byte_keys<kHead>(queries, own_keys + row, other_keys + row, scores[t]);
+      for (int half = 0; half < 2; ++half)
+        biases[half] = chunk.biases() + (kAttentionQueries - 1 + lane % 4 * 4 - task.own[half]);
+  }
+  __device__ __forceinline__ void next_unit() {
+    keys += kUnit * kHead;
+    other_keys += kUnit * kHead;
+    floats += kUnit * 4;
+    values += kUnit * kHead;
+    if (!kPlain && biases[0]) {
+      biases[0] += kUnit;
+      biases[1] += kUnit;
+    }
+  }
+
+  // Scores of the next 16 kPairs keys, times their keys' scales, or with the bias.
+  template <int kPairs>
+  __device__ __forceinline__ void score(const uint32_t (&queries)[kHead / 32][4], const float (&scale)[2],
+                                        float (&x)[2 * kPairs][4]) const {
+    int32_t scores[2 * kPairs][4];
+#pragma unroll
+    for (int t = 0; t < 2 * kPairs; ++t) {
+      const int row = (t / 2 * 16 + t % 2 * 2) * kHead;
+      multiply_byte_keys<kHead>(queries, keys + row, other_keys + row, scores[t]);
     }
 #pragma unroll
-    for (int pair = 0; pair < 2; ++pair) {
-      const float4 four = *reinterpret_cast<const float4*>(chunk.key_scales() + lane % 4 * 4 + at + pair * 16);
-      const float scales[4] = {four.x, four.y, four.z, four.w};
+    for (int pair = 0; pair < kPairs; ++pair) {
+      float scales[4], starts[4];
+      load_four(pair, Chunk::kScales, scales);
+      load_four(pair, Chunk::kStarts, starts);
 #pragma unroll
       for (int i = 0; i < 4; ++i)
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
-          const int t = 2 * pair + i / 2, e = 2 * half + i % 2;
-          x[t][e] = multiply(add(bits_float(static_cast<uint32_t>(scores[t][e])), -kRounding), scales[i]);
-          if (!kPlain && bias) {
-            const int distance = at + pair * 16 + lane % 4 * 4 + i - own[half];
-            x[t][e] = multiply_add(x[t][e], scale[half], chunk.biases()[distance + kAttentionQueries - 1]);
-          }
+          float& one = x[2 * pair + i / 2][2 * half + i % 2];
+          const uint32_t bits = static_cast<uint32_t>(scores[2 * pair + i / 2][2 * half + i % 2]);
+          one = multiply_add(bits_float(bits), scales[i], starts[i]);
+          if (!kPlain && biases[0]) one = multiply_add(one, scale[half], biases[half][pair * 16 + i]);
         }
     }
   }
-};
-
-// Of a lane's two rows the largest x and the largest x * scale + logarithm, so far.
-struct ByteMaxima {
-  float score[2], weight[2];
-
-  __device__ __forceinline__ void raise(const float (&x)[4][4], const float (&scale)[2], const float* logarithms) {
+  // Raises the largest x * scale + logarithm of the lane's two rows; with a bias, x + logarithm.
+  template <int kPairs>
+  __device__ __forceinline__ void raise(const float (&x)[2 * kPairs][4], const float (&scale)[2],
+                                        float (&highest)[2]) const {
 #pragma unroll
-    for (int pair = 0; pair < 2; ++pair) {
-      const float4 four = *reinterpret_cast<const float4*>(logarithms + pair * 16);
-      const float own_logarithms[4] = {four.x, four.y, four.z, four.w};
+    for (int pair = 0; pair < kPairs; ++pair) {
+      float logarithms[4];
+      load_four(pair, Chunk::kLogarithms, logarithms);
 #pragma unroll
       for (int i = 0; i < 4; ++i)
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
           const float one = x[2 * pair + i / 2][2 * half + i % 2];
-          score[half] = fmaxf(score[half], one);
-          weight[half] = fmaxf(weight[half], multiply_add(one, scale[half], own_logarithms[i]));
+          highest[half] = fmaxf(highest[half], !kPlain && biases[0] ? add(one, logarithms[i])
+                                                                    : multiply_add(one, scale[half], logarithms[i]));
         }
     }
   }
-  static __device__ __forceinline__ float over_row(float value) {
-    value = fmaxf(value, shuffle_xor(value, 1));
-    return fmaxf(value, shuffle_xor(value, 2));
-  }
-  __device__ __forceinline__ void finish(ByteSoftmax& softmax) const {
+  // Powers of x * scale + shift, their sums, weights from them, and their products with the values.
+  template <int kPairs>
+  __device__ __forceinline__ void weigh(const float (&x)[2 * kPairs][4], const float (&scale)[2],
+                                        const float (&shift)[2], float sum_start, ByteCarried<kHead>& carried) const {
+    uint32_t weights[4] = {};
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const float highest = multiply(over_row(score[half]), softmax.scale[half]);
-      softmax.shift[half] = -highest;
-      softmax.top[half] = multiply(kTopWeight, byte_power(fminf(add(highest, -over_row(weight[half])), kMostShift)));
+    for (int pair = 0; pair < kPairs; ++pair) {
+      float ratios[4];
+      load_four(pair, Chunk::kRatios, ratios);
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        uint32_t words[4];
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          const float power = byte_power(
+              saturated_multiply_add(x[2 * pair + i / 2][2 * half + i % 2], scale[half], shift[half]));
+          carried.total[half] += float_bits(add(power, sum_start));
+          words[i] = float_bits(multiply_add(power, ratios[i], kRounding));
+        }
+        weights[2 * pair + half] = low_bytes(words);
+      }
     }
+#pragma unroll
+    for (int i = 0; i < kHead / 16; ++i) {
+      const uint4 four = *reinterpret_cast<const uint4*>(values + i * (kUnit * 16));
+      mma_u8_s8(carried.sums[2 * i], weights, four.x, four.y);
+      mma_u8_s8(carried.sums[2 * i + 1], weights, four.z, four.w);
+    }
+  }
+
+  __device__ __forceinline__ void load_four(int pair, int which, float (&to)[4]) const {
+    const float4 four = *reinterpret_cast<const float4*>(floats + pair * 64 + which);
+    to[0] = four.x, to[1] = four.y, to[2] = four.z, to[3] = four.w;
   }
 };
 
+// Calls work(pairs of 16 keys) for each unit of `count` keys: half of one where that is all.
+template <int kPairs>
+struct Pairs {
+  static constexpr int kCount = kPairs;
+};
+template <typename Cursor, typename Work>
+__device__ __forceinline__ void for_each_unit(Cursor& cursor, int count, const Work& work) {
+#pragma unroll 1
+  for (; count > kUnit / 2; count -= kUnit, cursor.next_unit()) work(Pairs<2>{});
+  if (count > 0) work(Pairs<1>{});
+}
+
+// Blocks of a multiprocessor that registers are to leave room for.
 template <int kHead, bool kPlain>
-__global__ void __launch_bounds__(kByteThreads, kPlain && kHead <= 64 ? 3 : 2)
-    attention_s8_kernel(const ByteAttention a, float factor) {
+constexpr int kByteBlocks = kHead > 64 ? 3 : kHead > 32 ? (kPlain ? 5 : 4) : (kPlain ? 6 : 5);
+
+template <int kHead, bool kPlain>
+__global__ void __launch_bounds__(kByteThreads, (kByteBlocks<kHead, kPlain>))
+    attention_s8_kernel(const ByteAttention a, float factor, int room) {
   using Chunk = ByteChunk<kHead>;
-  using Scales = OwnScales<kHead>;
+  using Cursor = ByteCursor<kHead, kPlain>;
+  const AttentionTile tile = a.tiles[blockIdx.x];
+  if (tile.length == 0) return;
   using Task = ByteTask<kHead, kPlain>;
-  constexpr int kKeys = Chunk::kKeys, kUnits = Chunk::kUnits;
-  if (static_cast<int64_t>(blockIdx.x) >= *a.tile_count) return;
-  const int thread = byte_thread(), lane = thread % 32, warp = shuffle(thread / 32, 0);
-  const Chunk chunk{dynamic_shared()};
-  const float* logarithms = chunk.logarithms() + lane % 4 * 4;
-  const float* ratios = chunk.value_ratios() + lane % 4 * 4;
-  const uint8_t* values = chunk.values() + lane * 16;
-  const Task task(a, warp, lane);
-  const int length = task.length, left = task.keys_from(0);  // left: keys of the first chunk
-  const bool works = warp * 16 < task.rows;
+  const int warp = shuffle(static_cast<int>(threadIdx.x) / 32, 0);
+  const Chunk chunk{dynamic_shared(), room};
+  const int length = tile.length;
+  const bool works = warp * 16 < (a.first_only ? 1 : length - tile.first);
 
-  fetch_bytes<kHead, kPlain, true>(chunk, task.k, task.hidden, 0, left, thread);
-  const Scales own_scales(task.k_scales, task.v_scales, left, thread);
   uint32_t queries[kHead / 32][4];
-  float row_scales[2];
-  task.load_queries(lane, queries);
+  float scale[2], largest = 0, inverse = 0;
+  {
+    const int lane = byte_thread() % 32;
+    const Task task(a, tile, warp, lane);
+    const int own_queries[2] = {task.query(0), task.query(1)};
+    load_byte_queries<kHead, kPlain>(task.q, own_queries, lane, queries);
 #pragma unroll
-  for (int half = 0; half < 2; ++half) row_scales[half] = multiply(task.q_scales[task.query(half)], factor);
-
-  // The largest scale of the values. Bits of floats that are not negative have their order.
-  uint32_t largest = 0;
-#pragma unroll
-  for (int i = 0; i < Scales::kCount; ++i) {
-    const uint32_t bits = float_bits(own_scales.values[i]);
-    largest = bits > largest ? bits : largest;
+    for (int half = 0; half < 2; ++half) scale[half] = task.q_scales[own_queries[half]];
   }
-  if (length > kKeys)
-#pragma unroll 1
-    for (int key = kKeys + thread; key < length; key += kByteThreads) {
-      const uint32_t bits = float_bits(task.v_scales[key]);
-      largest = bits > largest ? bits : largest;
-    }
-  largest = warp_max(largest);
-  if (lane == 0) chunk.largest_scales()[warp] = largest;
-  copy_async_wait<0>();
-  sync_block();
+  // Prepares the chunk whose first key is `first`; all that is not carried comes anew: registers are scarce.
+  const auto begin_chunk = [&](int first, bool with_values, bool begins) {
+    const int thread = byte_thread(), lane = thread % 32;
+    const Task task(a, tile, warp, lane);
+    const UnitRows<kHead> units{chunk, at_most(length - first, room), warp, lane};
+    units.template fetch<kPlain>(task.source, with_values, first);
+    if (begins) {
 #pragma unroll
-  for (int i = 0; i < kByteThreads / 32; ++i) {
-    const uint32_t bits = chunk.largest_scales()[i];
-    largest = bits > largest ? bits : largest;
-  }
-  const float largest_scale = bits_float(largest), inverse = largest == 0 ? 0.0f : 1.0f / largest_scale;
-
-  ByteSoftmax softmax;
-#pragma unroll
-  for (int half = 0; half < 2; ++half) softmax.scale[half] = !kPlain && task.bias ? 1.0f : row_scales[half];
-  ByteMaxima maxima{{-INFINITY, -INFINITY}, {-INFINITY, -INFINITY}};
-  if (length > kKeys) {
-    // Those of all chunks but the first, whose keys then have to come again.
-    for (int first = (length - 1) / kKeys * kKeys; first > 0; first -= kKeys) {
-      const int count = task.keys_from(first);
-      sync_block();
-      fetch_bytes<kHead, kPlain, false>(chunk, task.k, 0, first, count, thread);
-      Scales(task.k_scales + first, task.v_scales + first, count, thread).store(chunk, inverse);
-      task.store_biases(chunk, first, thread);
-      copy_async_wait<0>();
-      sync_block();
-      if (works)
-#pragma unroll 1
-        for (int at = 0; at < count; at += kUnit) {
-          float x[4][4];
-          task.score(chunk, queries, row_scales, lane, at, x);
-          maxima.raise(x, softmax.scale, logarithms + at);
-        }
+      for (int half = 0; half < 2; ++half) scale[half] = multiply(scale[half], factor);
+      largest = task.largest_value_scale(lane);
+      inverse = largest == 0 ? 0.0f : 1.0f / largest;
     }
-    sync_block();
-    fetch_bytes<kHead, kPlain, false>(chunk, task.k, 0, 0, left, thread);
+    task.store_biases(chunk, first, thread);
     copy_async_wait<0>();
-  }
-  own_scales.store(chunk, inverse);
-  task.store_biases(chunk, 0, thread);
-  turn_values<kHead>(chunk.values(), left, warp, lane);
-  sync_block();
+    sync_warp();
+    units.prepare_floats(inverse);
+    if (with_values) units.turn_values();
+    sync_block();
+  };
 
-  ByteCarried<kHead> carried;
-  if (works) {
-    float kept[kUnits][4][4];
-#pragma unroll
-    for (int unit = 0; unit < kUnits; ++unit) {
-      const int at = unit * kUnit;
-      if (unit > 0 && at >= left) break;
-      task.score(chunk, queries, row_scales, lane, at, kept[unit]);
-      maxima.raise(kept[unit], softmax.scale, logarithms + at);
-    }
-    maxima.finish(softmax);
-    carried = {};
-#pragma unroll
-    for (int unit = 0; unit < kUnits; ++unit) {
-      const int at = unit * kUnit;
-      if (unit > 0 && at >= left) break;
-      weigh_unit<kHead>(kept[unit], softmax, ratios + at, values + at * kHead, left - at, carried);
-    }
-  }
-
-  if (length > kKeys) {
-    // All that is not carried comes anew: registers are scarce above.
-    const int again_thread = byte_thread(), again_lane = again_thread % 32;
-    const Task again(a, warp, again_lane);
-    again.load_queries(again_lane, queries);
-#pragma unroll
-    for (int half = 0; half < 2; ++half) row_scales[half] = multiply(again.q_scales[again.query(half)], factor);
-    for (int first = kKeys; first < again.length; first += kKeys) {
-      const int count = again.keys_from(first);
-      sync_block();
-      fetch_bytes<kHead, kPlain, true>(chunk, again.k, again.hidden, first, count, again_thread);
-      Scales(again.k_scales + first, again.v_scales + first, count, again_thread).store(chunk, inverse);
-      again.store_biases(chunk, first, again_thread);
-      copy_async_wait<0>();
-      sync_block();
-      turn_values<kHead>(chunk.values(), count, warp, again_lane);
-      sync_block();
-      if (works)
+  float highest[2] = {-INFINITY, -INFINITY};
+  int last = 0;
 #pragma unroll 1
-        for (int at = 0; at < count; at += kUnit) {
-          float x[4][4];
-          again.score(chunk, queries, row_scales, again_lane, at, x);
-          weigh_unit<kHead>(x, softmax, chunk.value_ratios() + again_lane % 4 * 4 + at,
-                            chunk.values() + again_lane * 16 + at * kHead, count - at, carried);
-        }
+  while (last + room < length) last += room;
+  int first = last;
+#pragma unroll 1
+  for (;; first -= room) {
+    begin_chunk(first, first == 0, first == last);
+    if (works) {
+      Cursor cursor(chunk, Task(a, tile, warp, byte_thread() % 32), byte_thread() % 32);
+      for_each_unit(cursor, at_most(length - first, room), [&](auto pairs) {
+        constexpr int kPairs = decltype(pairs)::kCount;
+        float x[2 * kPairs][4];
+        cursor.template score<kPairs>(queries, scale, x);
+        cursor.template raise<kPairs>(x, scale, highest);
+      });
     }
+    if (first == 0) break;
+    sync_block();
+  }
+
+  const float sum_start = bits_float(kRoundingBits - (sum_shift(length) << 23));
+  float power_scale[2], shift[2];
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    highest[half] = fmaxf(highest[half], shuffle_xor(highest[half], 1));
+    highest[half] = fmaxf(highest[half], shuffle_xor(highest[half], 2));
+    shift[half] = multiply(add(kTopLogarithm - kLowest, -highest[half]), 1 / kSpan);
+    power_scale[half] = !kPlain && a.bias ? 1 / kSpan : multiply(scale[half], 1 / kSpan);
+  }
+  ByteCarried<kHead> carried = {};
+#pragma unroll 1
+  while (true) {
+    if (works) {
+      Cursor cursor(chunk, Task(a, tile, warp, byte_thread() % 32), byte_thread() % 32);
+      for_each_unit(cursor, at_most(length - first, room), [&](auto pairs) {
+        constexpr int kPairs = decltype(pairs)::kCount;
+        float x[2 * kPairs][4];
+        cursor.template score<kPairs>(queries, scale, x);
+        cursor.template weigh<kPairs>(x, power_scale, shift, sum_start, carried);
+      });
+    }
+    first += room;
+    if (first >= length) break;
+    sync_block();
+    begin_chunk(first, true, false);
   }
   if (!works) return;
 
+  const int lane = byte_thread() % 32;
+  const Task task(a, tile, warp, lane);
   // Of 16 columns lane l has 4 (l % 4) and the next three.
-  const uint32_t added = static_cast<uint32_t>((length + 15) / 16 * 16) * static_cast<uint32_t>(kRoundingBits);
-  const int64_t first_row = (a.first_only ? task.tile.sequence : task.begin + task.tile.first) + task.own[0];
+  const uint32_t added = static_cast<uint32_t>((length + 15) / 16 * 16) * float_bits(sum_start);
+  const int64_t first_row = (a.first_only ? tile.sequence : tile.begin + tile.first) + task.own[0];
   const int head_size = task.head_size;
   uint16_t* y = a.y + first_row * task.hidden + task.head * head_size + lane % 4 * 4;
 #pragma unroll
@@ -337,7 +348,7 @@ __global__ void __launch_bounds__(kByteThreads, kPlain && kHead <= 64 ? 3 : 2)
     carried.total[half] += shuffle_xor(carried.total[half], 1);
     carried.total[half] += shuffle_xor(carried.total[half], 2);
     const float total = static_cast<float>(static_cast<int32_t>(carried.total[half] - added));
-    const float f = multiply(kExponentialScale / multiply(softmax.top[half], total), largest_scale);
+    const float f = multiply(multiply(1.0f / total, bits_float(kOneBits + (sum_shift(length) << 23))), largest);
     const auto result = [&](int tile, int e) { return multiply(static_cast<float>(carried.sums[tile][e]), f); };
     if (half == 1) y += 8 * task.hidden;
     if (task.own[half] >= task.rows) continue;
@@ -357,25 +368,42 @@ __global__ void __launch_bounds__(kByteThreads, kPlain && kHead <= 64 ? 3 : 2)
   }
 }
 
-template <int kHead>
-void launch_attention_s8(const ByteAttention& a, Stream stream) {
-  const float factor = kLog2E * (1 / std::sqrt(static_cast<float>(a.head_size)));
-  const Grid grid{a.most_tiles, a.heads};
-  using Chunk = ByteChunk<kHead>;
-  if (a.head_size == kHead && !a.bias)
-    launch(attention_s8_kernel<kHead, true>, grid, kByteThreads, Chunk::kSharedBytes, stream, a, factor);
-  else
-    launch(attention_s8_kernel<kHead, false>, grid, kByteThreads, Chunk::kSharedBytesWithBias, stream, a, factor);
+// kShared: KB of shared memory of a multiprocessor, of which a block takes what leaves room for the others.
+template <int kHead, bool kPlain, int kShared>
+constexpr int chunk_room() {
+  constexpr int kBlock = kShared * 1024 / kByteBlocks<kHead, kPlain> - 1024;  // what the driver takes of each
+  constexpr int kFixed = kPlain ? 0 : kAttentionQueries * 4, kKey = ByteChunk<kHead>::kKeyBytes + (kPlain ? 0 : 4);
+  return (kBlock - kFixed) / kKey / kUnit * kUnit;
 }
 
+template <int kHead, bool kPlain, int kShared>
+void launch_attention_s8(const ByteAttention& a, Stream stream) {
+  constexpr int kRoom = chunk_room<kHead, kPlain, kShared>();
+  const float factor = kLog2E * (1 / std::sqrt(static_cast<float>(a.head_size)));
+  Grid grid{a.most_tiles, a.heads};
+  grid.shared = true;
+  launch(attention_s8_kernel<kHead, kPlain>, grid, kByteThreads, ByteChunk<kHead>::shared_bytes(kRoom, !kPlain), stream,
+         a, factor, kRoom);
+}
+
+template <int kShared>
 void run_attention_s8(const ByteAttention& a, Stream stream) {
-  start_for_head_size(a.head_size, [&](auto size) { launch_attention_s8<decltype(size)::kHead>(a, stream); });
+  start_for_head_size(a.head_size, [&](auto size) {
+    constexpr int kHead = decltype(size)::kHead;
+    if (a.head_size == kHead && !a.bias)
+      launch_attention_s8<kHead, true, kShared>(a, stream);
+    else
+      launch_attention_s8<kHead, false, kShared>(a, stream);
+  });
 }
 
 }  // namespace
 
-void add_attention_s8(KernelTable& table) {
-  table.attention_s8 = run_attention_s8;
+void add_attention_s8(KernelTable& table, const Target& target) {
+  const int capability = target.capability;
+  table.attention_s8 = capability >= 90 && capability < 120   ? run_attention_s8<228>
+                       : capability == 80 || capability == 87 ? run_attention_s8<164>
+                                                              : run_attention_s8<100>;
 }
 
 }  // namespace whittle::cuda

@@ -137,6 +137,11 @@ __device__ __forceinline__ float multiply_add(float a, float b, float c) {
   return __fmaf_rn(a, b, c);
 }
 
+// The same, kept within 0 and 1; 0 for NaN.
+__device__ __forceinline__ float saturated_multiply_add(float a, float b, float c) {
+  return __saturatef(__fmaf_rn(a, b, c));
+}
+
 // 1 / x within an ulp or two, for x up to 2^126.
 __device__ __forceinline__ float reciprocal_approximate(float x) {
   float y;
@@ -222,6 +227,10 @@ __device__ __forceinline__ void copy_async(void* shared, const void* global, boo
 // The same to what shared_address gave.
 __device__ __forceinline__ void copy_async(uint32_t shared, const void* global) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared), "l"(global) : "memory");
+}
+// 4 bytes, to what shared_address gave.
+__device__ __forceinline__ void copy_async_word(uint32_t shared, const void* global) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(shared), "l"(global) : "memory");
 }
 __device__ __forceinline__ void copy_async_commit() {
   asm volatile("cp.async.commit_group;" ::: "memory");

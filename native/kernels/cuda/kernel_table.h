@@ -205,11 +205,11 @@ struct Rows {
 };
 
 // --- attention ------------------------------------------------------------------------------------------------------
-// Queries `first` up to first + 63 of sequence `sequence`.
+// Queries `first` up to first + 63 of sequence `sequence`, which has the tokens from `begin` on.
 inline constexpr int kAttentionQueries = 64;
 inline constexpr int64_t kWidestHead = 128, kWidestSplitHead = 64;
-struct AttentionTile {
-  int32_t sequence, first;
+struct alignas(16) AttentionTile {
+  int32_t sequence, first, begin, length;
 };
 
 // softmax(q k^T / sqrt(head_size) + bias) v, sequence by sequence and head by head.
@@ -230,10 +230,8 @@ struct Attention {
 
 // The same over int8 with a scale a token and head, at most 8,191 tokens a sequence (kernels/byte_attention.h).
 struct ByteAttention {
-  const int32_t* tile_count;
   int64_t most_tiles;
-  const AttentionTile* tiles;  // [tile_count]
-  const int32_t* offsets;      // [sequences + 1]
+  const AttentionTile* tiles;  // [most_tiles], of length 0 behind the last
   int64_t heads, head_size;    // head_size at most kWidestHead
   const int8_t* qkv;           // [tokens, stride] q's heads, k's heads, v's heads; 16-byte aligned
   int64_t stride;              // bytes, a multiple of 16
@@ -347,7 +345,7 @@ void add_quantize_gelu_u8(KernelTable& table);
 void add_convert_f32_bf16(KernelTable& table);
 void add_embedding(KernelTable& table);
 void add_attention(KernelTable& table);
-void add_attention_s8(KernelTable& table);
+void add_attention_s8(KernelTable& table, const Target& target);
 void add_pooling(KernelTable& table);
 void add_magnitude_histogram(KernelTable& table, const Target& target);
 void add_magnitude_mask(KernelTable& table);
@@ -366,7 +364,7 @@ inline KernelTable make_kernel_table(const Target& target) {
   add_convert_f32_bf16(table);
   add_embedding(table);
   add_attention(table);
-  add_attention_s8(table);
+  add_attention_s8(table, target);
   add_pooling(table);
   add_magnitude_histogram(table, target);
   add_magnitude_mask(table);

@@ -20,6 +20,7 @@ struct Grid {
   int64_t x, y = 1;
   int cluster = 1;  // so many blocks side by side run together and reach each other's shared memory; divides x
   bool together = false;  // all blocks are at work at the same time, so that they may wait for each other
+  bool shared = false;  // blocks fill multiprocessors by their shared memory, which then takes the place of caches
 };
 
 #if !defined(WHITTLE_CUDA_SHIM)
@@ -114,7 +115,7 @@ void launch(void (*kernel)(Parameters...), Grid grid, int threads, int shared_by
     config.blockDim = dim3(static_cast<unsigned>(threads));
     config.dynamicSmemBytes = static_cast<size_t>(shared_bytes);
     config.stream = static_cast<cudaStream_t>(stream);
-    cudaLaunchAttribute attributes[2] = {};
+    cudaLaunchAttribute attributes[3] = {};
     config.attrs = attributes;
     if (grid.cluster > 1) {
       cudaLaunchAttribute& clusters = attributes[config.numAttrs++];
@@ -126,6 +127,11 @@ void launch(void (*kernel)(Parameters...), Grid grid, int threads, int shared_by
       cudaLaunchAttribute& together = attributes[config.numAttrs++];
       together.id = cudaLaunchAttributeCooperative;
       together.val.cooperative = 1;
+    }
+    if (grid.shared) {
+      cudaLaunchAttribute& carveout = attributes[config.numAttrs++];
+      carveout.id = cudaLaunchAttributePreferredSharedMemoryCarveout;
+      carveout.val.sharedMemCarveout = cudaSharedmemCarveoutMaxShared;
     }
     return cudaLaunchKernelExC(&config, reinterpret_cast<const void*>(kernel), pointers);
   };

@@ -21,18 +21,14 @@ struct ByteSoftmax {
   int64_t bias_stride;
   uint8_t* weights;
   int64_t weights_stride;
+  float sum_unit;  // sum_scale of the length
 
-  // The exponents of a row take the place of its products: before the maximum comes off, and without a bias before the
-  // row's scale comes in.
+  // The x of a row take the place of its products, without a bias before the row's scale comes in.
   float* exponents(int64_t r) const { return reinterpret_cast<float*>(products + r * stride); }
 
-  // The largest of a row, or of each lane; weight: with the logarithm of the value's ratio.
-  struct Highest {
-    Register exponent, weight;
-  };
-  // All lanes of these are the same: shift comes off the exponents of a row, top goes into its weights.
+  // All lanes of these are the same: x * scale + shift is what powers are taken of.
   struct Row {
-    Register scale, shift, top;
+    Register scale, shift;
   };
 
   // `x` in all lanes but those behind the last key.
@@ -41,9 +37,10 @@ struct ByteSoftmax {
     return kPartial ? F::first_of(lanes, x, otherwise) : x;
   }
 
-  // Makes exponents of products from key j on, `lanes` (1 to F::width) of them if kPartial.
+  // Makes x of products from key j on, `lanes` (1 to F::width) of them if kPartial. highest: of each lane, with the
+  // logarithm of the value's ratio.
   template <bool kPartial>
-  void raise(Highest& highest, int64_t r, int64_t j, int64_t lanes, Register scale, Register key_scale,
+  void raise(Register& highest, int64_t r, int64_t j, int64_t lanes, Register scale, Register key_scale,
              Register logarithm) const {
     const int32_t* from = products + r * stride + j;
     float* to = exponents(r) + j;
@@ -59,13 +56,9 @@ struct ByteSoftmax {
     } else {
       F::store(to, x);
     }
-    highest.exponent = F::maximum(highest.exponent, existing<kPartial>(x, lanes, highest.exponent));
-    highest.weight = F::maximum(highest.weight, existing<kPartial>(weight, lanes, highest.weight));
+    highest = F::maximum(highest, existing<kPartial>(weight, lanes, highest));
   }
-  static Highest lowest() {
-    const Register x = F::all(-std::numeric_limits<float>::infinity());
-    return {x, x};
-  }
+  static Register lowest() { return F::all(-std::numeric_limits<float>::infinity()); }
 
   // What comes next is done step by step for all vectors, since the steps of one wait for each other.
   template <typename Step>
@@ -74,15 +67,15 @@ struct ByteSoftmax {
     for (int v = 0; v < vectors; ++v) step(v);
   }
 
-  // 2^y in place.
+  // 2^(kSpan y + kLowest) in place.
   template <int kVectors>
   static void power_of_two(Register (&y)[kVectors]) {
-    const Register rounding = F::all(kRounding);
+    const Register rounding = F::all(kExponentRounding), span = F::all(kSpan);
     Register whole[kVectors], p[kVectors];
-    each(kVectors, [&](int v) { y[v] = F::maximum(y[v], F::all(kLowestExponent)); });
-    each(kVectors, [&](int v) { whole[v] = F::add(y[v], rounding); });
-    each(kVectors, [&](int v) { p[v] = F::subtract(whole[v], rounding); });
-    each(kVectors, [&](int v) { y[v] = F::subtract(y[v], p[v]); });
+    each(kVectors, [&](int v) { y[v] = F::maximum(y[v], F::zero()); });
+    each(kVectors, [&](int v) { whole[v] = F::multiply_add(y[v], span, rounding); });
+    each(kVectors, [&](int v) { p[v] = F::subtract(rounding, whole[v]); });
+    each(kVectors, [&](int v) { y[v] = F::multiply_add(y[v], span, p[v]); });
     each(kVectors, [&](int v) { p[v] = F::multiply_add(F::all(kPowerOfTwo[3]), y[v], F::all(kPowerOfTwo[2])); });
     each(kVectors, [&](int v) { p[v] = F::multiply_add(p[v], y[v], F::all(kPowerOfTwo[1])); });
     each(kVectors, [&](int v) { p[v] = F::multiply_add(p[v], y[v], F::all(kPowerOfTwo[0])); });
@@ -94,17 +87,15 @@ struct ByteSoftmax {
   template <int kVectors, bool kPartial, typename Ratio>
   Register part(int64_t r, int64_t j, int64_t lanes, const Row& row, const Ratio& ratio, Register sum) const {
     constexpr int kWhole = kPartial ? kVectors - 1 : kVectors;
-    const Register rounding = F::all(kRounding), unit = F::all(kExponentialScale);
+    const Register rounding = F::all(kRounding), unit = F::all(sum_unit);
     const float* from = exponents(r) + j;
     Register e[kVectors];
     each(kWhole, [&](int v) { e[v] = F::load(from + v * F::width); });
     if constexpr (kPartial) e[kWhole] = F::load_first(from + kWhole * F::width, lanes);
-    each(kVectors,
-         [&](int v) { e[v] = kBias ? F::subtract(e[v], row.shift) : F::multiply_add(e[v], row.scale, row.shift); });
+    each(kVectors, [&](int v) { e[v] = F::multiply_add(e[v], row.scale, row.shift); });
     power_of_two(e);
     e[kVectors - 1] = existing<kPartial>(e[kVectors - 1], lanes, F::zero());
     each(kVectors, [&](int v) { sum = F::add_bits(sum, F::multiply_add(e[v], unit, rounding)); });
-    each(kVectors, [&](int v) { e[v] = F::multiply(e[v], row.top); });
     each(kVectors, [&](int v) { e[v] = F::multiply_add(e[v], ratio(v), rounding); });
     F::template store_low_bytes<kVectors>(weights + r * weights_stride + j, e);
     return sum;
@@ -120,10 +111,10 @@ struct RowsOfKeys : ByteSoftmax<F, kBias> {
 
   explicit RowsOfKeys(const Softmax& softmax) : Softmax(softmax) {}
 
-  typename Softmax::Highest highest(int64_t r) const {
+  Register highest(int64_t r) const {
     const Register scale = F::all(this->row_scales[r]);
-    typename Softmax::Highest first = Softmax::lowest(), second = first;
-    const auto raise = [&](typename Softmax::Highest& highest, int64_t j) {
+    Register first = Softmax::lowest(), second = first;
+    const auto raise = [&](Register& highest, int64_t j) {
       this->template raise<false>(highest, r, j, F::width, scale, F::load(this->key_scales + j),
                                   F::load(this->value_logarithms + j));
     };
@@ -137,7 +128,7 @@ struct RowsOfKeys : ByteSoftmax<F, kBias> {
       this->template raise<true>(first, r, j, lanes, scale, F::load_first(this->key_scales + j, lanes),
                                  F::load_first(this->value_logarithms + j, lanes));
     }
-    return {F::maximum(first.exponent, second.exponent), F::maximum(first.weight, second.weight)};
+    return F::maximum(first, second);
   }
 
   Register weigh(int64_t r, const typename Softmax::Row& row) const {
@@ -180,9 +171,9 @@ struct RowsOfFewKeys : ByteSoftmax<F, kBias> {
     });
   }
 
-  typename Softmax::Highest highest(int64_t r) const {
+  Register highest(int64_t r) const {
     const Register scale = F::all(this->row_scales[r]);
-    typename Softmax::Highest highest = Softmax::lowest();
+    Register highest = Softmax::lowest();
     Softmax::each(kVectors - 1, [&](int v) {
       this->template raise<false>(highest, r, v * F::width, F::width, scale, scales[v], logarithms[v]);
     });
@@ -204,48 +195,34 @@ void softmax_u8(const Rows softmax, int64_t rows, float* factors) {
   const Register rounding_bits =
       F::all_bits(static_cast<int32_t>(0u - static_cast<uint32_t>(kRoundingBits) * static_cast<uint32_t>(lanes)));
   // A vector has a lane for each of `count` rows, and takes what is left of them in the end.
-  const auto find_highest = [&](int64_t begin, int64_t count, float* highests, float* tops) {
-    const auto larger = [](Register a, Register b) { return F::maximum(a, b); };
-    Register exponents[F::width], row_weights[F::width];
-    for (int64_t i = 0; i < count; ++i) {
-      const auto highest = softmax.highest(begin + i);
-      exponents[i] = highest.exponent;
-      row_weights[i] = highest.weight;
-    }
-    for (int64_t i = count; i < F::width; ++i) {  // anything
-      exponents[i] = exponents[0];
-      row_weights[i] = row_weights[0];
-    }
-    Register highest = F::join_lanes(exponents, larger);
-    if constexpr (!kBias) highest = F::multiply(highest, F::load_first(softmax.row_scales + begin, count));
-    const Register shift = F::subtract(highest, F::join_lanes(row_weights, larger));
-    Register power[1] = {F::minimum(shift, F::all(kMostShift))};
-    Rows::power_of_two(power);
-    F::store(highests, highest);
-    F::store(tops, F::multiply(F::all(kTopWeight), power[0]));
+  const auto find_shifts = [&](int64_t begin, int64_t count, float* shifts) {
+    Register highest[F::width];
+    for (int64_t i = 0; i < count; ++i) highest[i] = softmax.highest(begin + i);
+    for (int64_t i = count; i < F::width; ++i) highest[i] = highest[0];  // anything
+    const Register of_rows = F::join_lanes(highest, [](Register a, Register b) { return F::maximum(a, b); });
+    F::store(shifts, F::multiply(F::subtract(F::all(kTopLogarithm - kLowest), of_rows), F::all(1 / kSpan)));
   };
-  const auto weigh = [&](int64_t begin, int64_t count, const float* highests, const float* tops) {
+  const auto weigh = [&](int64_t begin, int64_t count, const float* shifts) {
     Register sums[F::width];
     for (int64_t i = 0; i < count; ++i) {
-      sums[i] = softmax.weigh(begin + i, {F::all(softmax.row_scales[begin + i]),
-                                          F::all(kBias ? highests[i] : -highests[i]), F::all(tops[i])});
+      const float scale = kBias ? 1 / kSpan : softmax.row_scales[begin + i] * (1 / kSpan);
+      sums[i] = softmax.weigh(begin + i, {F::all(scale), F::all(shifts[i])});
     }
     for (int64_t i = count; i < F::width; ++i) sums[i] = sums[0];
     const Register total = F::join_lanes(sums, [](Register a, Register b) { return F::add_bits(a, b); });
     const Register sum = F::from_bits(F::add_bits(total, rounding_bits));
-    const Register factor = F::divide(F::all(kExponentialScale), F::multiply(F::load(tops), sum));
-    F::store_first(factors + begin, count, factor);
+    F::store_first(factors + begin, count, F::divide(F::all(softmax.sum_unit), sum));
   };
   // What the exponentials of some rows wait for is found long before: for many rows at once.
   constexpr int64_t kMostRows = 4 * F::width;
-  float highests[kMostRows], tops[kMostRows];
+  float shifts[kMostRows];
   for (int64_t begin = 0; begin < rows; begin += kMostRows) {
     const int64_t end = rows - begin < kMostRows ? rows : begin + kMostRows;
     const auto for_each_vector_of_rows = [&](const auto& work) {
       for (int64_t r = begin; r < end; r += F::width)
-        work(r, end - r < F::width ? end - r : F::width, highests + r - begin, tops + r - begin);
+        work(r, end - r < F::width ? end - r : F::width, shifts + r - begin);
     };
-    for_each_vector_of_rows(find_highest);
+    for_each_vector_of_rows(find_shifts);
     for_each_vector_of_rows(weigh);
   }
 }
@@ -266,7 +243,8 @@ void softmax_u8(int32_t* products, int64_t stride, int64_t rows, int64_t length,
                                            bias ? bias->data : nullptr,
                                            bias ? bias->stride : 0,
                                            weights,
-                                           weights_stride};
+                                           weights_stride,
+                                           sum_scale(length)};
     if (length <= F::width) {
       softmax_u8<F, kBias>(RowsOfFewKeys<F, kBias, 1>(softmax), rows, factors);
     } else if (length <= 2 * F::width) {

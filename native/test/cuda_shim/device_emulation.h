@@ -157,6 +157,10 @@ inline double add(double a, double b) {
 inline float multiply_add(float a, float b, float c) {
   return std::fma(a, b, c);
 }
+inline float saturated_multiply_add(float a, float b, float c) {
+  const float sum = std::fma(a, b, c);
+  return sum > 0 ? (sum < 1 ? sum : 1.0f) : 0.0f;
+}
 
 inline uint32_t rounded_bytes(float a, float b, float c, float d) {
   uint32_t all = 0;
@@ -223,6 +227,10 @@ inline void copy_async(void* shared, const void* global, bool valid = true) {
 }
 inline void copy_async(uint32_t shared, const void* global) {
   copy_async(shim::shared_memory() + shared, global);
+}
+inline void copy_async_word(uint32_t shared, const void* global) {
+  if ((shared | reinterpret_cast<uintptr_t>(global)) % 4) shim::fault("misaligned copy");
+  shim::defer_copy(shim::shared_memory() + shared, global, 4, 4);
 }
 inline void copy_async_commit() {
   shim::commit_copies();
