@@ -1,5 +1,6 @@
 #include "engine/cuda_model.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
@@ -67,7 +68,8 @@ class Uploader {
   }
 
   CudaNorm norm(const std::string& name) {
-    return {upload(floats(name + ".weight", {spec_.hidden})), upload(floats(name + ".bias", {spec_.hidden}))};
+    return {upload(in_order(floats(name + ".weight", {spec_.hidden}))),
+            upload(in_order(floats(name + ".bias", {spec_.hidden})))};
   }
 
   // One linear layer whose outputs are those of several stored ones, each [n, k], one after the other.
@@ -87,7 +89,7 @@ class Uploader {
       const auto part = floats(name + ".bias", {n});
       bias.insert(bias.end(), part.begin(), part.end());
     }
-    linear.bias = upload(bias);
+    linear.bias = upload(gives_sums(linear) ? in_order(bias) : bias);
     if (precision == Precision::int8)
       upload_s8(linear, names, n, input);
     else
@@ -140,6 +142,18 @@ class Uploader {
   int64_t bytes = 0;
 
  private:
+  static bool gives_sums(const CudaLinear& linear) {
+    return linear.form == cuda::Form::int8 && linear.format == cuda::Format::f16;
+  }
+  // Of an int8 model: `width` values for each hidden column, in the order of sum_place.
+  template <typename T>
+  std::vector<T> in_order(const std::vector<T>& values, int64_t width = 1) const {
+    if (spec_.precision != Precision::int8) return values;
+    std::vector<T> ordered(values.size());
+    for (int64_t c = 0; c < spec_.hidden; ++c)
+      std::copy_n(values.begin() + c * width, width, ordered.begin() + cuda::sum_place(c, spec_.hidden) * width);
+    return ordered;
+  }
   std::vector<float> scales_of(const StoredParameter& parameter, int64_t rows) {
     if (!parameter.has_scale || parameter.scale.elements() != rows)
       throw Error("BAD_CHECKPOINT",
@@ -175,6 +189,15 @@ class Uploader {
       q.insert(q.end(), part.begin(), part.end());
       scales.insert(scales.end(), part_scales.begin(), part_scales.end());
     }
+    if (gives_sums(linear)) {
+      q = in_order(q, k);
+      scales = in_order(scales);
+    }
+    if (input == Input::norm)
+      for (auto row = q.begin(); row != q.end(); row += k) {
+        const auto ordered = in_order(std::vector<int8_t>(row, row + k));
+        std::copy(ordered.begin(), ordered.end(), row);
+      }
     linear.w = blocks<int8_t>(linear, [&](int64_t r, int64_t c, int64_t) { return q[static_cast<size_t>(r * k + c)]; });
     linear.scales = upload(scales);
     if (input == Input::gelu) {

@@ -12,6 +12,8 @@
 
 namespace whittle {
 
+// In int8 models, rows of w whose results LayerNorm reads (and scales, sums, bias), columns of w (rows of columns) that
+// multiply what it gives, gamma and beta are in the order of cuda::sum_place.
 struct CudaLinear {
   cuda::Form form = cuda::Form::int8;
   cuda::Format format = cuda::Format::f32;  // of the result

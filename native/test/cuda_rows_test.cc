@@ -41,7 +41,18 @@ T stored_element(const std::vector<uint8_t>& data, int64_t row, int64_t column, 
   return value;
 }
 
-void check_quantized(CudaBench& bench, const cuda::Operand& operand, const std::vector<float>& x, int64_t rows) {
+// [rows, cols] as rows of float16 that LayerNorm reads have them.
+template <typename T>
+std::vector<T> in_order(const std::vector<T>& values, int64_t cols) {
+  std::vector<T> ordered(values.size());
+  for (int64_t i = 0; i < static_cast<int64_t>(values.size()); ++i)
+    ordered[static_cast<size_t>(i / cols * cols + cuda::sum_place(i % cols, cols))] = values[static_cast<size_t>(i)];
+  return ordered;
+}
+
+// ordered: outliers come in the order of the columns from which in_order took x.
+void check_quantized(CudaBench& bench, const cuda::Operand& operand, const std::vector<float>& x, int64_t rows,
+                     bool ordered = false) {
   const int64_t cols = operand.k, blocks = cuda::part_blocks(operand.form, cols);
   const auto data = bench.get(operand.data, cuda::operand_bytes(operand.form, rows, cols));
   const auto scales = bench.get(operand.scales, rows);
@@ -59,8 +70,12 @@ void check_quantized(CudaBench& bench, const cuda::Operand& operand, const std::
     }
     if (operand.most_outliers == 0) continue;
     CHECK_EQUAL(static_cast<size_t>(counts[static_cast<size_t>(r)]), expected.outliers.size());
+    std::vector<cuda::Outlier> of_row(outliers.begin() + r * operand.most_outliers,
+                                      outliers.begin() + r * operand.most_outliers + counts[static_cast<size_t>(r)]);
+    if (ordered)
+      std::sort(of_row.begin(), of_row.end(), [](const auto& a, const auto& b) { return a.column < b.column; });
     for (size_t i = 0; i < expected.outliers.size(); ++i) {
-      const cuda::Outlier& found = outliers[static_cast<size_t>(r * operand.most_outliers) + i];
+      const cuda::Outlier& found = of_row[i];
       CHECK_EQUAL(found.column, expected.outliers[i].column);
       CHECK_EQUAL(found.value, expected.outliers[i].value);
     }
@@ -310,13 +325,14 @@ TEST(cuda_rows, layer_norm_of_halves) {
       const auto halves = round_to_halves(x);
       CHECK(layer_norm_of_floats(x, rows, cols, gamma, beta, 1e-12f) == expected);
       cuda::Rows call{bench.put_one(static_cast<int32_t>(rows)), rows, cols, nullptr, {}};
-      call.halves = bench.put(halves);
+      call.halves = bench.put(in_order(halves, cols));
       float* y = bench.take<float>(rows * cols);
-      call.result = {bench.put(gamma), bench.put(beta), 1e-12f, y, take_operand(bench, cuda::Form::int8, rows, cols, 2),
+      call.result = {bench.put(in_order(gamma, cols)), bench.put(in_order(beta, cols)), 1e-12f, y, take_operand(bench, cuda::Form::int8, rows, cols, 2),
                      bench.take<cuda::RowStats>(rows)};
       bench.kernels().layer_norm(call, bench.stream());
       CHECK(bench.get(y, rows * cols) == expected);
-      check_quantized(bench, call.result.operand, expected, rows);
+      const auto ordered = in_order(expected, cols);
+      check_quantized(bench, call.result.operand, ordered, rows, true);
       const auto stats = bench.get(call.result.stats, rows);
       for (int64_t i = 0; i < rows * cols; ++i) {
         const auto [mean, scale] = stats[static_cast<size_t>(i / cols)];
@@ -327,7 +343,7 @@ TEST(cuda_rows, layer_norm_of_halves) {
       call.result.x = nullptr;
       call.result.operand = take_operand(bench, cuda::Form::int8, rows, cols, 2);
       bench.kernels().layer_norm(call, bench.stream());
-      check_quantized(bench, call.result.operand, expected, rows);
+      check_quantized(bench, call.result.operand, ordered, rows, true);
     }
 }
 
@@ -436,13 +452,15 @@ TEST(cuda_rows, embedding) {
           cuda::RowStats* stats = bench.take<cuda::RowStats>(rows);
           call.result.operand = take_operand(bench, cuda::Form::int8, rows, cols, 2);
           call.result.x = nullptr;
+          call.result.gamma = bench.put(in_order(gamma, cols));
+          call.result.beta = bench.put(in_order(beta, cols));
           call.result.sums = sums;
           call.result.stats = stats;
           bench.kernels().embedding(call, bench.stream());
           const auto of_rounded = layer_norm_of_cpu(sum, rows, cols, gamma, beta, 1e-5f);
           const auto rounded = round_to_halves(sum);
-          CHECK(bench.get(sums, rows * cols) == rounded);
-          check_quantized(bench, call.result.operand, of_rounded, rows);
+          CHECK(bench.get(sums, rows * cols) == in_order(rounded, cols));
+          check_quantized(bench, call.result.operand, in_order(of_rounded, cols), rows, true);
           const auto taken = bench.get(stats, rows);
           for (int64_t i = 0; i < rows * cols; ++i) {
             const auto [mean, scale] = taken[static_cast<size_t>(i / cols)];

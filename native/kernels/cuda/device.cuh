@@ -177,6 +177,21 @@ __device__ __forceinline__ int32_t dot_pair_high(uint32_t a, uint32_t b, int32_t
   return __dp2a_hi(static_cast<int>(a), static_cast<int>(b), sum);
 }
 
+// --- loads ---
+// What nobody writes while the kernel runs: the compiler may ask for it before what stands above it is stored.
+template <typename T>
+__device__ __forceinline__ T load_constant(const T* from) {
+  return __ldg(from);
+}
+// 16 bytes that are asked for here: the compiler does not put that off.
+__device__ __forceinline__ uint4 load_here(const void* from) {
+  uint4 four;
+  asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(four.x), "=r"(four.y), "=r"(four.z), "=r"(four.w)
+               : "l"(from));
+  return four;
+}
+
 // --- counting in memory that threads share ---
 __device__ __forceinline__ void add_atomically(uint32_t* to, uint32_t value) {
   atomicAdd(to, value);

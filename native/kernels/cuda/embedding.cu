@@ -39,14 +39,15 @@ struct TokenRow {
 };
 
 // The order of the additions is the CPU's.
-template <int kPlaces, bool kWhole>
+template <int kPlaces, bool kOrdered>
 __global__ void __launch_bounds__(kRowThreads, kEmbeddingBlocks) embedding_kernel(const Embeddings e) {
-  NormRow<kPlaces, kWhole> row;
+  NormRow<kPlaces, kOrdered, kOrdered> row;
   if (!row.find(*e.rows, e.cols)) return;
   const TokenRow token(e, row.row);
   token.read_word([&](const auto* word, const auto& widen) { row.read(word + row.lane, widen); });
   if (token.type) row.add_floats(token.type + row.lane);
   row.add_floats(token.position + row.lane);
+  if (e.result.sums) row.round_to_f16(e.result.sums);
   row.finish(e.result);
 }
 
@@ -62,15 +63,20 @@ __global__ void __launch_bounds__(kRowThreads, kSharedRowBlocks) embedding_share
     if (token.type) row.values[c] = add(row.values[c], token.type[c]);
     row.values[c] = add(row.values[c], token.position[c]);
   }
+  if (e.result.sums) {
+    sync_warp();
+    round_to_f16(row, cols, e.result.sums);
+  }
   finish_row(row, cols, e.result);
 }
 
 void run_embedding(const Embeddings& e, Stream stream) {
-  const bool fits = start_norm_rows<false>(e.cols, e.result, [&](auto shape) {
+  const auto start = [&](auto shape) {
     launch(embedding_kernel<decltype(shape)::kPlaces, decltype(shape)::kWhole>, norm_grid(e.most_rows), kRowThreads, 0,
            stream, e);
-  });
-  if (!fits)
+  };
+  const bool ordered = e.result.sums && sums_are_ordered(e.cols);
+  if (!(ordered ? start_norm_rows<true>(e.cols, e.result, start) : start_norm_rows<false>(e.cols, e.result, start)))
     launch(embedding_shared_kernel, shared_row_grid(e.most_rows), kRowThreads, row_shared_bytes(e.cols), stream, e);
 }
 

@@ -167,6 +167,16 @@ __device__ __forceinline__ void load_piece(const T* from, T (&to)[kColumns]) {
   }
 }
 
+// The same of what no product writes: the next piece's is asked for while this one is stored.
+template <int kColumns>
+__device__ __forceinline__ void load_constants(const float* from, float (&to)[kColumns]) {
+#pragma unroll
+  for (int c = 0; c < kColumns; c += 4) {
+    const float4 four = load_constant(reinterpret_cast<const float4*>(from + c));
+    to[c] = four.x, to[c + 1] = four.y, to[c + 2] = four.z, to[c + 3] = four.w;
+  }
+}
+
 // Two outliers' values, which are int16, and what they have beyond int8: times two bytes for each of four columns, whose
 // sums are those from `at` on.
 __device__ __forceinline__ uint32_t outlier_pair(const Outlier& one, const Outlier& other) {
@@ -230,7 +240,6 @@ template <Finish kFinish>
 struct Result {
   using P = Pieces<is_f32(kFinish)>;
   uint8_t* y;
-  const uint8_t* residual;
   int chunk;  // of an operand: byte of a row of 128 at which the first piece lies
 
   __device__ __forceinline__ Result(const Gemm& g, int64_t row, int column, int lane) {
@@ -242,18 +251,6 @@ struct Result {
     } else {
       y = static_cast<uint8_t*>(g.y) + at * (is_f32(kFinish) ? 4 : 2);
     }
-    residual = static_cast<const uint8_t*>(g.residual) + at * residual_bytes(kFinish);
-  }
-
-  // A piece's 16 bytes of the residual, and the values that they hold.
-  __device__ __forceinline__ uint4 load_residual(int piece) const {
-    return *reinterpret_cast<const uint4*>(residual + P::column(piece) * residual_bytes(kFinish));
-  }
-  static __device__ __forceinline__ void unpack_residual(const uint4& words, float (&v)[P::kColumns]) {
-    const uint32_t of[4] = {words.x, words.y, words.z, words.w};
-#pragma unroll
-    for (int c = 0; c < P::kColumns; ++c)
-      v[c] = is_f32(kFinish) ? bits_float(of[c % 4]) : half_value(static_cast<uint16_t>(of[c / 2] >> (16 * (c % 2))));
   }
 
   __device__ __forceinline__ void store(int piece, float (&v)[P::kColumns]) const {
@@ -265,6 +262,43 @@ struct Result {
     } else {
       *reinterpret_cast<uint4*>(y + P::column(piece) * 2) = half_words(v);
     }
+  }
+};
+
+// The residual of a thread's columns. Its first pieces are asked for while products are under way, later ones as pieces
+// are finished: asked for when it is needed, it is what everything else waits for.
+template <Finish kFinish, int kCount>
+struct ResidualAhead {
+  using P = Pieces<is_f32(kFinish)>;
+  static constexpr int kPieces = kCount / 2 / P::kColumns, kMost = kCount <= 64 ? 3 : 4;
+  static constexpr int kHeld = kPieces < kMost ? kPieces : kMost;  // at once
+  uint4 words[kHeld][2];
+
+  // first: the thread's first column. Rows and columns that are not there take what the first ones have: nobody stores
+  // them, and without branches all loads are on their way at once.
+  __device__ __forceinline__ void fetch_piece(const Gemm& g, const TileRow (&rows)[2], int first, int piece) {
+    if (piece >= kPieces) return;
+    const int column = first + P::column(piece) < static_cast<int>(g.n) ? first + P::column(piece) : first;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int64_t at = (rows[half].valid ? rows[half].row : 0) * g.n + column;
+      words[piece % kHeld][half] = load_here(static_cast<const uint8_t*>(g.residual) + at * residual_bytes(kFinish));
+    }
+  }
+  // Of a tile whose first column is below n.
+  __device__ __forceinline__ void fetch(const Gemm& g, const TileRow (&rows)[2], int64_t first_column, int lane) {
+    if constexpr (has_residual(kFinish)) {
+      const int first = tile_columns(is_f32(kFinish), first_column, lane).first;
+#pragma unroll
+      for (int piece = 0; piece < kHeld; ++piece) fetch_piece(g, rows, first, piece);
+    }
+  }
+  __device__ __forceinline__ void unpack(int piece, int half, float (&v)[P::kColumns]) const {
+    const uint4& four = words[piece % kHeld][half];
+    const uint32_t of[4] = {four.x, four.y, four.z, four.w};
+#pragma unroll
+    for (int c = 0; c < P::kColumns; ++c)
+      v[c] = is_f32(kFinish) ? bits_float(of[c % 4]) : half_value(static_cast<uint16_t>(of[c / 2] >> (16 * (c % 2))));
   }
 };
 
@@ -297,43 +331,30 @@ using ResidualRowsOf = std::conditional_t<has_residual(kFinish), ResidualRows<re
 
 template <Finish kFinish, int kCount, typename Sum>
 __device__ __forceinline__ void finish_as_compiled(const Gemm& g, const TileRow (&rows)[2], int64_t first_column,
-                                                   int lane, Sum (&sums)[kCount]) {
+                                                   int lane, ResidualAhead<kFinish, kCount>& residuals,
+                                                   Sum (&sums)[kCount]) {
   using P = Pieces<is_f32(kFinish)>;
   constexpr bool kResidual = has_residual(kFinish);
-  constexpr int kPieces = kCount / 2 / P::kColumns, kAhead = 2;
+  constexpr int kPieces = kCount / 2 / P::kColumns;
   const int first = tile_columns(is_f32(kFinish), first_column, lane).first, n = static_cast<int>(g.n);
   if (first >= n) return;
   const Result<kFinish> results[2] = {{g, rows[0].row, first, lane}, {g, rows[1].row, first, lane}};
-  // The residual of a piece is fetched before those ahead of it are stored: since it may lie where they go, no compiler
-  // would do so, and each row of each piece would wait for its own.
-  uint4 residuals[kAhead + 1][2] = {};
-  const auto fetch_residual = [&](int piece) {
-    if constexpr (kResidual) {
-      if (piece >= kPieces || first + P::column(piece) >= n) return;
-#pragma unroll
-      for (int half = 0; half < 2; ++half)
-        if (rows[half].valid) residuals[piece % (kAhead + 1)][half] = results[half].load_residual(piece);
-    }
-  };
-#pragma unroll
-  for (int piece = 0; piece < kAhead; ++piece) fetch_residual(piece);
   complete_sums<is_f32(kFinish)>(g, rows, first, sums);
 #pragma unroll
   for (int piece = 0; piece < kPieces; ++piece) {
     const int column = first + P::column(piece);
     if (column >= n) break;
-    fetch_residual(piece + kAhead);
     float scales[P::kColumns], bias[P::kColumns], gamma[P::kColumns], beta[P::kColumns];
     if (is_normalized(kFinish)) {
-      load_piece<float4>(g.residual_gamma + column, gamma);
-      load_piece<float4>(g.residual_beta + column, beta);
+      load_constants(g.residual_gamma + column, gamma);
+      load_constants(g.residual_beta + column, beta);
     }
-    if (kIsInt8<Sum>) load_piece<float4>(g.w_scales + column, scales);
-    load_piece<float4>(g.bias + column, bias);
+    if (kIsInt8<Sum>) load_constants(g.w_scales + column, scales);
+    load_constants(g.bias + column, bias);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       float v[P::kColumns], residual[P::kColumns];
-      if (kResidual) Result<kFinish>::unpack_residual(residuals[piece % (kAhead + 1)][half], residual);
+      if (kResidual) residuals.unpack(piece, half, residual);
 #pragma unroll
       for (int c = 0; c < P::kColumns; ++c) {
         v[c] = static_cast<float>(sums[P::sum(piece, c, half)]);
@@ -345,6 +366,7 @@ __device__ __forceinline__ void finish_as_compiled(const Gemm& g, const TileRow 
       }
       if (rows[half].valid) results[half].store(piece, v);
     }
+    if (kResidual) residuals.fetch_piece(g, rows, first, piece + residuals.kHeld);
   }
 }
 
@@ -430,14 +452,14 @@ template <int kCount>
 __device__ __forceinline__ void finish_heads(const Gemm& g, const TileRow (&rows)[2], int64_t column, int lane,
                                              int32_t (&sums)[kCount]);
 
-// Sums of a thread to their places. column: the first of its 32, or of the tile's.
+// Sums of a thread to their places. column: the first of its 32, or of the tile's. The residual has been fetched.
 template <Finish kFinish, int kCount, typename Sum>
 __device__ __forceinline__ void finish_tile(const Gemm& g, const TileRow (&rows)[2], int64_t column, int lane,
-                                            Sum (&sums)[kCount]) {
+                                            ResidualAhead<kFinish, kCount>& residual, Sum (&sums)[kCount]) {
   if constexpr (kFinish == Finish::heads) {
     finish_heads(g, rows, column, lane, sums);
   } else if constexpr (!is_general(kFinish)) {
-    finish_as_compiled<kFinish>(g, rows, column, lane, sums);
+    finish_as_compiled<kFinish>(g, rows, column, lane, residual, sums);
   } else {
 #pragma unroll
     for (int part = 0; part < kCount / 16; ++part)

@@ -96,7 +96,9 @@ __global__ void __launch_bounds__(kMmaThreads, 1) gemm_mma_kernel(const Gemm g) 
       Sum of_rows[16];
 #pragma unroll
       for (int at = 0; at < 16; ++at) of_rows[at] = sums[i][at / 4][at % 4];
-      finish_tile<kFinish>(g, pair, column, lane, of_rows);
+      ResidualAhead<kFinish, 16> residual;
+      if (column < g.n) residual.fetch(g, pair, column, lane);
+      finish_tile<kFinish>(g, pair, column, lane, residual, of_rows);
     }
   }
 #else

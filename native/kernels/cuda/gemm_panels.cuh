@@ -206,8 +206,10 @@ __device__ __forceinline__ void multiply_panels(const Gemm& g, const PanelWalk<k
       const PanelTurn turn = PanelTurn::after((tiles_before + tile) * shared.blocks);
       constexpr bool kHeads = kFinish == Finish::heads;
       OutliersAhead<kPanelColumns / 32> ahead;
+      ResidualAhead<kFinish, kPanelColumns / 2> residual;
       const auto early = [&] {
         if constexpr (kHeads) ahead.fetch_outliers(g, pair);
+        residual.fetch(g, pair, column, lane);
       };
       const auto late = [&] {
         if constexpr (kHeads) ahead.fetch_columns(g, 0, column, lane);
@@ -215,7 +217,7 @@ __device__ __forceinline__ void multiply_panels(const Gemm& g, const PanelWalk<k
       multiply_panel<kCluster>(shared, turn, tile == own, parity, lane, early, late, sums);
       if (tile + kPanelGroups >= count && lane == 0) barrier_arrive(shared.panel_empty());
       if constexpr (kHeads) ahead.add_all(g, column, lane, pair, sums);
-      finish_tile<kFinish>(g, pair, column, lane, sums);
+      finish_tile<kFinish>(g, pair, column, lane, residual, sums);
     }
     tiles_before += count;
     parity ^= 1;

@@ -87,6 +87,7 @@ __device__ __forceinline__ void multiply_tiles(const Gemm& g, const TileWalk<Sha
   walk.tiles([&](int row_tile, int column_tile) {
     const int64_t row = int64_t{row_tile} * kBlockRows + group * 64 + thread % 128 / 32 * 16 + lane / 4;
     const TileRow pair[2] = {tile_row<Sum>(g, row, rows), tile_row<Sum>(g, row + 8, rows)};  // read meanwhile
+    ResidualAhead<kFinish, kColumns / 2> residual;
     Sum sums[kColumns / 2];
     clear_sums(sums);
     int last = 0;
@@ -94,7 +95,9 @@ __device__ __forceinline__ void multiply_tiles(const Gemm& g, const TileWalk<Sha
       const uint8_t* stage = shared + turn.stage * Shape::kStageBytes;
       barrier_wait(full + turn.stage, turn.parity);
       start_products(stage + group * 64 * kRowBytes, stage + kBlockBytes, step > 0, sums);
-      if (step > 0) {
+      if (step == 0) {
+        residual.fetch(g, pair, int64_t{column_tile} * kColumns, lane);
+      } else {
         wgmma_wait<1>();
         free_stage<kCluster>(empty + last, lane);
       }
@@ -104,7 +107,7 @@ __device__ __forceinline__ void multiply_tiles(const Gemm& g, const TileWalk<Sha
     hold_accumulators(sums);
     free_stage<kCluster>(empty + last, lane);
 
-    finish_tile<kFinish>(g, pair, int64_t{column_tile} * kColumns, lane, sums);
+    finish_tile<kFinish>(g, pair, int64_t{column_tile} * kColumns, lane, residual, sums);
   });
 }
 #endif

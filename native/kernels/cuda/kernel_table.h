@@ -155,9 +155,22 @@ struct GemmGelu {
   uint32_t* exchange;     // gelu_exchange_words
 };
 
+// --- the order of hidden columns in int8 ---------------------------------------------------------------------------
+// LayerNorm's threads add columns 16 apart, in the CPU's order. So that each has 8 of them side by side, rows of these
+// widths have their columns at other places wherever int8's LayerNorm reads or writes them: the sums that it reads, its
+// gamma and beta, and the operand that it makes. Whoever packs a model's weights puts rows of those whose results are
+// such sums, with their scales and biases, and columns of those that multiply such operands, in the same order.
+constexpr bool sums_are_ordered(int64_t cols) {
+  return cols == 384 || cols == 512 || cols == 768 || cols == 1024;
+}
+constexpr int64_t sum_place(int64_t column, int64_t cols) {
+  return sums_are_ordered(cols) ? column / 128 * 128 + column % 16 * 8 + column % 128 / 16 : column;
+}
+
 // --- row by row -----------------------------------------------------------------------------------------------------
 // What becomes of a row of float32: LayerNorm if there is gamma, then stored as float32 if there is x, then as operand
-// if that has memory. x may be where the row comes from.
+// if that has memory. x may be where the row comes from. Of rows of float16 in sum_place's order, and with sums, gamma,
+// beta, sums and operand are in that order, x is not; the operand is then int8 with two outliers, or none.
 struct RowResult {
   const float* gamma = nullptr;  // [cols]
   const float* beta = nullptr;   // [cols]
@@ -165,7 +178,8 @@ struct RowResult {
   float* x = nullptr;  // [rows, cols]
   Operand operand = {};
   RowStats* stats = nullptr;  // [rows] or null, of LayerNorm
-  uint16_t* sums = nullptr;   // [rows, cols] or null: the row as float16 before all that, which is then of what it holds
+  // Of embeddings, [rows, cols] or null: the row as float16 before all that, which is then of what it holds.
+  uint16_t* sums = nullptr;
 };
 
 // Rows to Format::heads, for heads of which products cannot make it: each head as quantize_rows_s8 has a row.

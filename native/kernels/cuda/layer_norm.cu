@@ -8,10 +8,13 @@ namespace {
 
 template <int kPlaces, bool kWhole, bool kHalves>
 __global__ void __launch_bounds__(kRowThreads, kNormBlocks<kWhole, kHalves>) layer_norm_kernel(const Rows rows) {
-  NormRow<kPlaces, kWhole> row;
+  constexpr bool kOrdered = kHalves && kWhole;
+  NormRow<kPlaces, kWhole, kOrdered> row;
   if (!row.find(*rows.rows, rows.cols)) return;
   const int64_t first = row.row * row.cols + row.lane;
-  if constexpr (kHalves)
+  if constexpr (kOrdered)
+    row.read_ordered(rows.halves + row.row * row.cols);
+  else if constexpr (kHalves)
     row.read(rows.halves + first, half_value);
   else
     row.read(rows.in + first, [](float value) { return value; });

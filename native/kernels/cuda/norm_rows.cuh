@@ -10,16 +10,18 @@ namespace whittle::cuda {
 static constexpr int kNormRows = 2 * kRowWarps;  // of a block
 // Blocks of a multiprocessor at least, which leave 128, 168 or 255 registers a thread.
 template <bool kWhole, bool kHalves>
-static constexpr int kNormBlocks = (kWhole ? 4 : 3) - kHalves;
+static constexpr int kNormBlocks = kWhole ? 4 : kHalves ? 2 : 3;
 static constexpr int kNormMagnitudes = 3;       // two outliers a row
 
 static inline Grid norm_grid(int64_t most_rows) {
   return {(most_rows + kNormRows - 1) / kNormRows};
 }
 
-// kPlaces values a lane; kWhole: the row has 16 * kPlaces columns, else it may have fewer.
-template <int kPlaces, bool kWhole>
+// kPlaces values a lane; kWhole: the row has 16 * kPlaces columns, else it may have fewer. kOrdered: its columns are in
+// the order of sum_place, so that the lane has 8 side by side.
+template <int kPlaces, bool kWhole, bool kOrdered = false>
 struct NormRow {
+  static_assert(!kOrdered || kWhole);
   int64_t row;
   bool stores;  // false: there is no such row, and the lane goes along with a copy of the last
   int lane;     // below 16
@@ -32,6 +34,18 @@ struct NormRow {
   __device__ __forceinline__ void read(const Value* from, const Widen& widen) {
 #pragma unroll
     for (int i = 0; i < kPlaces; ++i) values[i] = has(i) ? widen(from[16 * i]) : 0.0f;
+  }
+  // from: the row, in order.
+  __device__ __forceinline__ void read_ordered(const uint16_t* from) {
+    uint4 words[kPlaces / 8];
+#pragma unroll
+    for (int i = 0; i < kPlaces / 8; ++i) words[i] = *reinterpret_cast<const uint4*>(from + i * 128 + lane * 8);
+#pragma unroll
+    for (int i = 0; i < kPlaces; ++i) {
+      const uint4& eight = words[i / 8];
+      const uint32_t pairs[4] = {eight.x, eight.y, eight.z, eight.w};
+      values[i] = half_value(static_cast<uint16_t>(pairs[i % 8 / 2] >> (16 * (i % 2))));
+    }
   }
   // values += from
   __device__ __forceinline__ void add_floats(const float* from) {
@@ -75,25 +89,41 @@ struct NormRow {
     }
     const float scale = 1.0f / sqrtf(add(multiply(add_lanes(squares), share), result.epsilon));
     if (result.stats && stores && lane == 0) result.stats[row] = {mean, scale};
-    const float* gamma = result.gamma + lane;
-    const float* beta = result.beta + lane;
+    if constexpr (kOrdered) {
 #pragma unroll
-    for (int i = 0; i < kPlaces; ++i)
-      if (has(i)) values[i] = multiply_add(multiply(values[i], scale), gamma[16 * i], beta[16 * i]);
+      for (int i = 0; i < kPlaces; i += 4) {
+        const int at = i / 8 * 128 + lane * 8 + i % 8;
+        const float4 gamma = load_constant(reinterpret_cast<const float4*>(result.gamma + at));
+        const float4 beta = load_constant(reinterpret_cast<const float4*>(result.beta + at));
+        values[i] = multiply_add(multiply(values[i], scale), gamma.x, beta.x);
+        values[i + 1] = multiply_add(multiply(values[i + 1], scale), gamma.y, beta.y);
+        values[i + 2] = multiply_add(multiply(values[i + 2], scale), gamma.z, beta.z);
+        values[i + 3] = multiply_add(multiply(values[i + 3], scale), gamma.w, beta.w);
+      }
+    } else {
+      const float* gamma = result.gamma + lane;
+      const float* beta = result.beta + lane;
+#pragma unroll
+      for (int i = 0; i < kPlaces; ++i)
+        if (has(i)) values[i] = multiply_add(multiply(values[i], scale), gamma[16 * i], beta[16 * i]);
+    }
   }
 
   // values = what float16 holds of them, stored at `to`.
   __device__ __forceinline__ void round_to_f16(uint16_t* to) {
-    to += row * cols + lane;
+    to += row * cols;
 #pragma unroll
-    for (int i = 0; i < kPlaces; i += 2) {
-      const uint32_t pair = half_pair(values[i], values[i + 1]);
+    for (int i = 0; i < kPlaces; i += 8) {
+      uint32_t pairs[4];
 #pragma unroll
-      for (int e = 0; e < 2; ++e) {
-        const uint16_t half = static_cast<uint16_t>(pair >> (16 * e));
+      for (int e = 0; e < 8; ++e) {
+        if (e % 2 == 0) pairs[e / 2] = half_pair(values[i + e], values[i + e + 1]);
+        const uint16_t half = static_cast<uint16_t>(pairs[e / 2] >> (16 * (e % 2)));
         values[i + e] = half_value(half);
-        if (stores && has(i + e)) to[16 * (i + e)] = half;
+        if (!kOrdered && stores && has(i + e)) to[lane + 16 * (i + e)] = half;
       }
+      if (kOrdered && stores)
+        *reinterpret_cast<uint4*>(to + i * 16 + lane * 8) = {pairs[0], pairs[1], pairs[2], pairs[3]};
     }
   }
 
@@ -137,7 +167,9 @@ struct NormRow {
 #pragma unroll
     for (int i = 0; i < 2; ++i)
       if (stores && column[i] != kNone)
-        operand.outliers[2 * row + (column[i] + lane != first)] = scale.outlier(column[i] + lane, value[i]);
+        operand.outliers[2 * row + (column[i] + lane != first)] =
+            scale.outlier(kOrdered ? static_cast<int>(sum_place(column[i] + lane, 16 * kPlaces)) : column[i] + lane,
+                          value[i]);
     return found;
   }
 
@@ -166,6 +198,21 @@ struct NormRow {
 
     const float inverse = scale.inverse();
     const int blocks = blocks_of_part(Form::int8, cols);
+    if constexpr (kOrdered) {
+      uint8_t* to = operand_chunk(operand.data, row, blocks, lane / 2) + lane % 2 * 8;
+#pragma unroll
+      for (int i = 0; i < kPlaces; i += 8) {
+        uint32_t bytes[2];
+#pragma unroll
+        for (int w = 0; w < 2; ++w) {
+          const float* four = values + i + 4 * w;
+          bytes[w] = last_bytes(rounded_sum(four[0], inverse), rounded_sum(four[1], inverse),
+                                rounded_sum(four[2], inverse), rounded_sum(four[3], inverse));
+        }
+        if (stores) *reinterpret_cast<uint2*>(to + i / 8 * kBlockBytes) = {bytes[0], bytes[1]};
+      }
+      return;
+    }
     // Four lanes side by side swap bytes, so that each has 4 columns of one 16-byte chunk.
     const Words to = words(operand, blocks, lane % 4, lane / 4 * 4);
     const uint32_t first = lane % 2 == 0 ? 0x6240 : 0x3715, second = lane / 2 % 2 == 0 ? 0x5410 : 0x3276;
@@ -202,13 +249,12 @@ struct NormRow {
     store_bf16_pairs(low, blocks, low_bf16_pair);
   }
 
-  // What RowResult asks for.
+  // What RowResult asks for, but for sums.
   __device__ __forceinline__ void finish(const RowResult& result) {
-    if (result.sums) round_to_f16(result.sums);
     if (result.gamma) normalize(result);
     if (result.x) store(result.x);
     if (!result.operand.data) return;
-    if (result.operand.form == Form::int8)
+    if (kOrdered || result.operand.form == Form::int8)
       quantize(result.operand);
     else
       round_to_bf16(result.operand);

@@ -140,10 +140,9 @@ __device__ __forceinline__ void round_to_f16(const WarpRow& row, int cols, uint1
   sync_warp();
 }
 
-// What RowResult asks for. The whole warp must have written `values`.
+// What RowResult asks for, but for sums. The whole warp must have written `values`.
 __device__ __forceinline__ void finish_row(const WarpRow& row, int cols, const RowResult& result) {
   sync_warp();
-  if (result.sums) round_to_f16(row, cols, result.sums);
   if (result.gamma) normalize(row, cols, result);
   if (result.x)
     for (int c = row.lane; c < cols; c += 32) result.x[row.row * cols + c] = row.values[c];

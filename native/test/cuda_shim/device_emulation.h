@@ -318,6 +318,13 @@ inline void copy_bulk(void* shared, const void* global, uint32_t bytes, uint64_t
   });
 }
 
+template <typename T>
+T load_constant(const T* from) {
+  return *from;
+}
+inline uint4 load_here(const void* from) {
+  return *static_cast<const uint4*>(from);
+}
 // Reads the bytes, so that sanitizers see addresses beyond an array.
 inline void prefetch_bulk(const void* global, uint32_t bytes) {
   if ((reinterpret_cast<uintptr_t>(global) | bytes) % 16) shim::fault("misaligned bulk prefetch");
