@@ -107,18 +107,19 @@ const rows = (name, bytesAToken, instructions) => ({
 });
 
 /**
- * Instructions of attention_s8.cu's warps, of 16 queries each: around the keys, and for each 32 of them, up to 192 (128 where
- * heads are wide). Those behind come in further chunks, and are multiplied twice. Warps without queries help with copies.
+ * Instructions of attention_s8.cu's warps, of 16 queries each: around the keys, and for each 32 of them, a fourth of what
+ * prepares those among it. What shared memory does not hold comes in further chunks. Warps without queries help to
+ * prepare keys.
  */
 function attentionInstructions() {
   const size = hidden / heads;
   const units = Math.ceil(length / 32);
-  const kept = size > 64 ? 4 : 6;
-  const chunks = Math.ceil(units / kept) - 1; // further ones
+  const room = size > 64 ? 8 : size > 32 ? 9 : 14; // units of a chunk
+  const chunks = Math.ceil(units / room) - 1; // further ones
   const warps = Math.ceil(length / 16);
   const idle = 4 * Math.ceil(length / 64) - warps;
-  const keys = (316 + 0.36 * size) * units + 75 * Math.max(units - kept, 0);
-  return ((heads * tokens) / length) * (warps * (290 + 3 * size + keys + 480 * chunks) + idle * (350 + 480 * chunks));
+  const prepared = 300 + (8 + 0.33 * size) * units + 150 * chunks;
+  return ((heads * tokens) / length) * ((warps + idle) * prepared + warps * (3 * size + (288 + 0.49 * size) * units));
 }
 
 const fusedGelu = !separateGelu && hidden <= 1024 && inner % 128 === 0 && geluGrid(inner / 128).groups > 0;
