@@ -178,7 +178,7 @@ __device__ __forceinline__ int32_t dot_pair_high(uint32_t a, uint32_t b, int32_t
 }
 
 // --- loads ---
-// What nobody writes while the kernel runs: the compiler may ask for it before what stands above it is stored.
+// What nobody writes while the kernel runs: the compiler may ask for it before what stands above is stored.
 template <typename T>
 __device__ __forceinline__ T load_constant(const T* from) {
   return __ldg(from);

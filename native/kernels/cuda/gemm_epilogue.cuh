@@ -167,16 +167,6 @@ __device__ __forceinline__ void load_piece(const T* from, T (&to)[kColumns]) {
   }
 }
 
-// The same of what no product writes: the next piece's is asked for while this one is stored.
-template <int kColumns>
-__device__ __forceinline__ void load_constants(const float* from, float (&to)[kColumns]) {
-#pragma unroll
-  for (int c = 0; c < kColumns; c += 4) {
-    const float4 four = load_constant(reinterpret_cast<const float4*>(from + c));
-    to[c] = four.x, to[c + 1] = four.y, to[c + 2] = four.z, to[c + 3] = four.w;
-  }
-}
-
 // Two outliers' values, which are int16, and what they have beyond int8: times two bytes for each of four columns, whose
 // sums are those from `at` on.
 __device__ __forceinline__ uint32_t outlier_pair(const Outlier& one, const Outlier& other) {
@@ -293,12 +283,11 @@ struct ResidualAhead {
       for (int piece = 0; piece < kHeld; ++piece) fetch_piece(g, rows, first, piece);
     }
   }
-  __device__ __forceinline__ void unpack(int piece, int half, float (&v)[P::kColumns]) const {
+  // Column c of a piece.
+  __device__ __forceinline__ float value(int piece, int half, int c) const {
     const uint4& four = words[piece % kHeld][half];
     const uint32_t of[4] = {four.x, four.y, four.z, four.w};
-#pragma unroll
-    for (int c = 0; c < P::kColumns; ++c)
-      v[c] = is_f32(kFinish) ? bits_float(of[c % 4]) : half_value(static_cast<uint16_t>(of[c / 2] >> (16 * (c % 2))));
+    return is_f32(kFinish) ? bits_float(of[c % 4]) : half_value(static_cast<uint16_t>(of[c / 2] >> (16 * (c % 2))));
   }
 };
 
@@ -329,43 +318,68 @@ template <Finish kFinish>
 using ResidualRowsOf = std::conditional_t<has_residual(kFinish), ResidualRows<residual_bytes(kFinish)>, NoResidualRows>;
 #endif
 
+// What a product does with four columns, asked for before those ahead of them are finished.
+template <Finish kFinish, bool kInt8>
+struct FourColumns {
+  float scales[4], bias[4], gamma[4], beta[4];
+
+  __device__ __forceinline__ FourColumns(const Gemm& g, int column) {
+    if (kInt8) load(g.w_scales + column, scales);
+    load(g.bias + column, bias);
+    if (!is_normalized(kFinish)) return;
+    load(g.residual_gamma + column, gamma);
+    load(g.residual_beta + column, beta);
+  }
+
+ private:
+  static __device__ __forceinline__ void load(const float* from, float (&to)[4]) {
+    const uint4 four = load_here(from);
+    to[0] = bits_float(four.x), to[1] = bits_float(four.y), to[2] = bits_float(four.z), to[3] = bits_float(four.w);
+  }
+};
+
 template <Finish kFinish, int kCount, typename Sum>
 __device__ __forceinline__ void finish_as_compiled(const Gemm& g, const TileRow (&rows)[2], int64_t first_column,
                                                    int lane, ResidualAhead<kFinish, kCount>& residuals,
                                                    Sum (&sums)[kCount]) {
   using P = Pieces<is_f32(kFinish)>;
-  constexpr bool kResidual = has_residual(kFinish);
-  constexpr int kPieces = kCount / 2 / P::kColumns;
+  constexpr bool kInt8 = kIsInt8<Sum>, kResidual = has_residual(kFinish);
+  constexpr int kFours = kCount / 8, kEach = P::kColumns / 4;  // of a row, of a piece
   const int first = tile_columns(is_f32(kFinish), first_column, lane).first, n = static_cast<int>(g.n);
   if (first >= n) return;
   const Result<kFinish> results[2] = {{g, rows[0].row, first, lane}, {g, rows[1].row, first, lane}};
+  // Columns behind n take what the first ones take: nobody stores them.
+  const auto constants = [&](int four) {
+    const int apart = P::column(four / kEach);
+    return FourColumns<kFinish, kInt8>(g, (first + apart < n ? first + apart : first) + four % kEach * 4);
+  };
   complete_sums<is_f32(kFinish)>(g, rows, first, sums);
+  FourColumns<kFinish, kInt8> next = constants(0);
+  float v[2][P::kColumns];
 #pragma unroll
-  for (int piece = 0; piece < kPieces; ++piece) {
-    const int column = first + P::column(piece);
-    if (column >= n) break;
-    float scales[P::kColumns], bias[P::kColumns], gamma[P::kColumns], beta[P::kColumns];
-    if (is_normalized(kFinish)) {
-      load_constants(g.residual_gamma + column, gamma);
-      load_constants(g.residual_beta + column, beta);
-    }
-    if (kIsInt8<Sum>) load_constants(g.w_scales + column, scales);
-    load_constants(g.bias + column, bias);
+  for (int four = 0; four < kFours; ++four) {
+    const int piece = four / kEach;
+    const FourColumns<kFinish, kInt8> of = next;
+    if (four + 1 < kFours) next = constants(four + 1);
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      float v[P::kColumns], residual[P::kColumns];
-      if (kResidual) residuals.unpack(piece, half, residual);
+    for (int half = 0; half < 2; ++half)
 #pragma unroll
-      for (int c = 0; c < P::kColumns; ++c) {
-        v[c] = static_cast<float>(sums[P::sum(piece, c, half)]);
-        v[c] = kIsInt8<Sum> ? multiply_add(multiply(v[c], rows[half].scale), scales[c], bias[c]) : add(v[c], bias[c]);
-        if (has_gelu(kFinish)) v[c] = gelu(v[c]);
-        if (is_normalized(kFinish))
-          residual[c] = normalized(residual[c], rows[half].residual, gamma[c], beta[c]);
-        if (kResidual) v[c] = add(v[c], residual[c]);
+      for (int i = 0; i < 4; ++i) {
+        const int c = four % kEach * 4 + i;
+        float x = static_cast<float>(sums[P::sum(piece, c, half)]);
+        x = kInt8 ? multiply_add(multiply(x, rows[half].scale), of.scales[i], of.bias[i]) : add(x, of.bias[i]);
+        if (has_gelu(kFinish)) x = gelu(x);
+        if (kResidual) {
+          const float residual = residuals.value(piece, half, c);
+          x = add(x, is_normalized(kFinish) ? normalized(residual, rows[half].residual, of.gamma[i], of.beta[i])
+                                            : residual);
+        }
+        v[half][c] = x;
       }
-      if (rows[half].valid) results[half].store(piece, v);
-    }
+    if ((four + 1) % kEach != 0) continue;
+#pragma unroll
+    for (int half = 0; half < 2; ++half)
+      if (rows[half].valid && first + P::column(piece) < n) results[half].store(piece, v[half]);
     if (kResidual) residuals.fetch_piece(g, rows, first, piece + residuals.kHeld);
   }
 }
