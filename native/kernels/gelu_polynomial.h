@@ -20,7 +20,7 @@ constexpr float gelu_coefficient(int power) {
   return coefficients[power];
 }
 inline constexpr float kGeluEnd = 4.0f;
-inline constexpr double kGeluError = 1.83e-4;  // 1.8e-4 by the fit, the rest by float32; as much several times from x = 1.3 on
+inline constexpr double kGeluError = 1.83e-4;  // 1.8e-4 by the fit, the rest by float32
 
 }  // namespace
 

@@ -68,7 +68,8 @@ TEST(gelu_polynomial, within_its_error_of_erf_with_the_same_bits_on_every_isa) {
 }
 
 TEST(gelu_polynomial, tails_of_any_size) {
-  const std::vector<float> x = {0.0f, -0.0f, 1e-45f, 1e-38f, 1e-30f, 4.0f, 100.0f, 1e5f, 1e10f, 3e18f, 1e19f, 1e25f, 1e38f};
+  const std::vector<float> x = {0.0f,   -0.0f, 1e-45f, 1e-38f, 1e-30f, 4.0f, 100.0f,
+                                1e5f, 1e10f, 3e18f,  1e19f,  1e25f,  1e38f};
   std::vector<float> negative;
   for (const float value : x) negative.push_back(-value);
   for (const KernelVariant& variant : kernel_variants()) {

@@ -20,7 +20,7 @@ inline __m512 activate(__m512 x, Gelu gelu) {
   return x;
 }
 
-// y = act(value(j, mask)) + residual for columns [j, j + 16) of one row, as far as the mask goes. The bias is in `value`.
+// y = act(value(j, mask)) + residual for columns [j, j + 16) of one row, as far as the mask goes. `value` has the bias.
 template <Activation act, typename Value, typename Gelu>
 inline void finish_columns(int64_t j, __mmask16 mask, const float* residual, float* y, Value value, Gelu gelu) {
   __m512 x = value(j, mask);

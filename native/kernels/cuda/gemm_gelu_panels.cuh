@@ -11,7 +11,7 @@
 // filled in the order of tiles, each as soon as the products before it are done in all blocks of the cluster.
 #pragma once
 
-#include "kernels/cuda/gemm_panels.cuh"
+#include "kernels/cuda/gelu_exchange.cuh"
 #include "kernels/cuda/rows.cuh"
 
 namespace whittle::cuda {
@@ -24,77 +24,6 @@ __device__ __forceinline__ int gelu_tiles(int rows) {
 __device__ __forceinline__ int gelu_row_tile(int tile) {
   return static_cast<int>(blockIdx.y + tile * gridDim.y);
 }
-
-// Where the blocks of a group tell each other what one of their warpgroups has. Maxima are not below 0, so that bit 31
-// of their bits is free: it says in which round through the ring of two tiles they were told, and a number from the
-// last round is known by it. A ring of two is enough: who tells of tile t has seen tile t - 1 of all others, so that
-// they have seen tile t - 2. How many tiles there were stays for the next launch.
-struct GeluExchange {
-  const GemmGelu& g;
-  int warpgroup;
-  uint32_t turn;
-
-  // turns_before: how many tiles there were before this launch.
-  __device__ __forceinline__ GeluExchange(const GemmGelu& product, int of_warpgroup, uint32_t turns_before)
-      : g(product), warpgroup(of_warpgroup), turn(turns_before) {}
-  __device__ __forceinline__ uint32_t slots() const {  // of a row
-    return (static_cast<uint32_t>(g.grid.panels) + 3) / 4 * 4;
-  }
-  // Where it is kept how many tiles there were. A block reads it before any of its warps tells something: whoever has
-  // seen what all blocks told of their last tiles may then store the next launch's.
-  __device__ __forceinline__ uint32_t* turns() const {
-    return g.exchange + static_cast<uint32_t>(g.grid.groups) * kGeluRing * slots() + blockIdx.y * kGeluTurns +
-           static_cast<uint32_t>(warpgroup);
-  }
-  __device__ __forceinline__ uint32_t round() const { return (~turn >> 1 & 1) << 31; }
-  __device__ __forceinline__ uint32_t* slots_of(uint32_t row) const {
-    const uint32_t tile = blockIdx.y * 6 + static_cast<uint32_t>(warpgroup) * 2 + (turn & 1);
-    return g.exchange + (tile * kPanelRows + row) * slots();
-  }
-  // The largest result of a row in this panel, not below 0. The last panel speaks for all slots behind.
-  __device__ __forceinline__ void tell_maximum(uint32_t row, float maximum) const {
-    const uint32_t panel = blockIdx.x;
-    uint32_t* to = slots_of(row);
-    const uint32_t told = float_bits(maximum) | round();
-    tell(to + panel, told);
-    if (panel + 1 == static_cast<uint32_t>(g.grid.panels))
-#pragma unroll 1
-      for (uint32_t slot = panel + 1; slot < slots(); ++slot) tell(to + slot, told);
-  }
-  // Waits until all panels have told of these two rows; for whole warps, four lanes a row.
-  __device__ __forceinline__ void see_maxima(uint32_t first, uint32_t lane, float (&maxima)[2]) const {
-    uint32_t largest[2];
-    do {
-      largest[0] = largest[1] = 0;
-      const uint32_t* told = slots_of(first) + lane % 4 * 4;
-      const uint32_t other = 8 * slots();
-      // All loads of 32 panels are on their way at once.
-#pragma unroll 1
-      for (uint32_t slot = lane % 4 * 4; slot < slots(); slot += 32, told += 32) {
-        const uint32_t* behind = slot + 16 < slots() ? told + 16 : told;
-        const uint4 a = load_told(told), b = load_told(behind);
-        const uint4 c = load_told(told + other), d = load_told(behind + other);
-        largest[0] = larger(larger(largest[0], a), b);
-        largest[1] = larger(larger(largest[1], c), d);
-      }
-    } while (ballot(((largest[0] | largest[1]) & 0x80000000u) != 0) != 0 && look_again());
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      largest[half] = larger(largest[half], shuffle_xor(largest[half], 1));
-      largest[half] = larger(largest[half], shuffle_xor(largest[half], 2));
-      maxima[half] = bits_float(largest[half]);
-    }
-  }
-
- private:
-  static __device__ __forceinline__ uint32_t larger(uint32_t a, uint32_t b) { return a > b ? a : b; }
-  // With bit 31 where one is from another round.
-  __device__ __forceinline__ uint32_t larger(uint32_t largest, const uint4& told) const {
-    const uint32_t now = round();
-    largest = larger(larger(largest, told.x ^ now), told.y ^ now);
-    return larger(larger(largest, told.z ^ now), told.w ^ now);
-  }
-};
 
 // a / b, correctly rounded, by the instructions that nvcc has for it too; but its others, for quotients or numbers near
 // the ends of float32, are a call, which may not be where products are under way.
@@ -160,53 +89,97 @@ __device__ __forceinline__ void fill_gelu_panel(const GemmGelu& g, int tiles, co
   }
 }
 
-// What a thread knows of its two rows when their product begins.
+// What a thread knows of its two rows when their product begins, and, since registers are few meanwhile, when it ends.
 struct GeluRows {
-  float scales[2];
+  float scales[2] = {};
   int both_outliers = 0;  // how many; of the second row in the upper half
 
   __device__ __forceinline__ GeluRows(const GemmGelu& g, int row, int rows) {
+    if (g.a.most_outliers == 0) return;
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int at = row + 8 * half;
-      const bool valid = at < rows;
-      scales[half] = valid ? g.a.scales[at] : 0.0f;
-      if (valid && g.a.most_outliers > 0) both_outliers += g.a.outlier_counts[at] << 16 * half;
-    }
+    for (int half = 0; half < 2; ++half)
+      if (row + 8 * half < rows) both_outliers += g.a.outlier_counts[row + 8 * half] << 16 * half;
+  }
+  __device__ __forceinline__ void fetch_scales(const GemmGelu& g, int row, int rows) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) scales[half] = row + 8 * half < rows ? g.a.scales[row + 8 * half] : 0.0f;
   }
   __device__ __forceinline__ int outliers(int half) const {
     return half == 0 ? both_outliers & 0xffff : both_outliers >> 16;
   }
 };
 
-// Adds what outliers of one of the thread's rows have beyond int8, two at once: their values, which are int16, times
-// two bytes for each column.
-template <int kHalf>
-__device__ __forceinline__ void add_gelu_outliers(const GemmGelu& g, const GeluRows& of, int row, int column,
-                                                  int32_t (&sums)[kPanelColumns / 2]) {
-  const int count = of.outliers(kHalf);
-  for (int i = 0; i < count; i += 2) {
-    const Outlier* outliers = g.a.outliers + int64_t{row + 8 * kHalf} * g.a.most_outliers + i;
-    const Outlier one = outliers[0], other = i + 1 < count ? outliers[1] : Outlier{one.column, 0};
-    const uint32_t values = (static_cast<uint32_t>(one.value) & 0xffffu) | static_cast<uint32_t>(other.value) << 16;
-    const int8_t* of_one = g.columns + one.column * g.n + column;
-    const int8_t* of_other = g.columns + other.column * g.n + column;
+// The first two outliers of each of the thread's rows and what they meet, asked for while products are under way. Rows
+// that have fewer take 0 times any column, without branches between the loads. They begin as zeros, since what is
+// undefined on some way takes registers from the last tile's values.
+struct GeluOutliers {
+  uint32_t values[2] = {};    // int16, two
+  uint32_t columns[2] = {};   // two, of at most 1,024
+  uint4 bytes[2][2][2] = {};  // of a row and outlier, at column and column + 64
+
+  __device__ __forceinline__ void fetch(const GemmGelu& g, const GeluRows& of, int row) {
 #pragma unroll
-    for (int part = 0; part < 2; ++part) {
-      const uint4 a = *reinterpret_cast<const uint4*>(of_one + part * 64);
-      const uint4 b = *reinterpret_cast<const uint4*>(of_other + part * 64);
-      const uint32_t of_a[4] = {a.x, a.y, a.z, a.w}, of_b[4] = {b.x, b.y, b.z, b.w};
+    for (int half = 0; half < 2; ++half) {
+      const Outlier* outliers = g.a.outliers + int64_t{row + 8 * half} * g.a.most_outliers;
+      const Outlier none{0, 0}, one = of.outliers(half) > 0 ? outliers[0] : none;
+      const Outlier other = of.outliers(half) > 1 ? outliers[1] : none;
+      values[half] = outlier_pair(one, other);
+      columns[half] = static_cast<uint32_t>(one.column) | static_cast<uint32_t>(other.column) << 16;
+    }
+  }
+  __device__ __forceinline__ void fetch_columns(const GemmGelu& g, int column) {
 #pragma unroll
-      for (int c = 0; c < 16; ++c) {
-        const uint32_t pairs = permute_bytes(of_a[c / 4], of_b[c / 4], c % 4 < 2 ? 0x5140 : 0x7362);
-        int32_t& sum = sums[gelu_sum(part * 16 + c, kHalf)];
-        sum = c % 2 == 0 ? dot_pair_low(values, pairs, sum) : dot_pair_high(values, pairs, sum);
+    for (int half = 0; half < 2; ++half)
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const int8_t* from = g.columns + (columns[half] >> 16 * i & 0xffffu) * g.n + column;
+#pragma unroll
+        for (int part = 0; part < 2; ++part) bytes[half][i][part] = *reinterpret_cast<const uint4*>(from + part * 64);
+      }
+  }
+  __device__ __forceinline__ void add(int32_t (&sums)[kPanelColumns / 2]) const {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) add_pair(half, values[half], bytes[half][0], bytes[half][1], sums);
+  }
+  // What a row has beyond the first two.
+  static __device__ __forceinline__ void add_others(const GemmGelu& g, const GeluRows& of, int row, int column,
+                                                    int32_t (&sums)[kPanelColumns / 2]) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int count = of.outliers(half);
+#pragma unroll 1
+      for (int i = 2; i < count; i += 2) {
+        const Outlier* outliers = g.a.outliers + int64_t{row + 8 * half} * g.a.most_outliers + i;
+        const Outlier one = outliers[0], other = i + 1 < count ? outliers[1] : Outlier{one.column, 0};
+        uint4 of_one[2], of_other[2];
+#pragma unroll
+        for (int part = 0; part < 2; ++part) {
+          of_one[part] = *reinterpret_cast<const uint4*>(g.columns + one.column * g.n + column + part * 64);
+          of_other[part] = *reinterpret_cast<const uint4*>(g.columns + other.column * g.n + column + part * 64);
+        }
+        add_pair(half, outlier_pair(one, other), of_one, of_other, sums);
       }
     }
   }
-}
 
-// values = twice GELU of what completed sums stand for. Returns the largest of each row, 0 at least. Bits of floats
+ private:
+  static __device__ __forceinline__ void add_pair(int half, uint32_t pair, const uint4 (&one)[2],
+                                                  const uint4 (&other)[2], int32_t (&sums)[kPanelColumns / 2]) {
+#pragma unroll
+    for (int part = 0; part < 2; ++part) {
+      const uint32_t a[4] = {one[part].x, one[part].y, one[part].z, one[part].w};
+      const uint32_t b[4] = {other[part].x, other[part].y, other[part].z, other[part].w};
+#pragma unroll
+      for (int c = 0; c < 16; ++c) {
+        const uint32_t pairs = permute_bytes(a[c / 4], b[c / 4], c % 4 < 2 ? 0x5140 : 0x7362);
+        int32_t& sum = sums[gelu_sum(part * 16 + c, half)];
+        sum = c % 2 == 0 ? dot_pair_low(pair, pairs, sum) : dot_pair_high(pair, pairs, sum);
+      }
+    }
+  }
+};
+
+// values = twice GELU of what completed sums stand for; largest: of each row, 0 at least, as bits. Bits of floats
 // compare like integers, if one is positive; of those the GPU has the largest of three in an instruction.
 __device__ __forceinline__ void finish_gelu_sums(const GemmGelu& g, const GeluRows& of, int column,
                                                  const int32_t (&sums)[kPanelColumns / 2],
@@ -279,17 +252,20 @@ __device__ __forceinline__ void multiply_and_gelu(const GemmGelu& g, int tiles, 
   // Once more than there are tiles, to quantize the last one.
   for (int tile = warpgroup;; tile += kPanelGroups) {
     const bool is_first = tile == warpgroup, is_over = tile >= tiles;
-    const GeluRows of(g, gelu_row_tile(tile) * kPanelRows + within, rows);  // read meanwhile
+    GeluRows of(g, gelu_row_tile(tile) * kPanelRows + within, rows);
     int32_t sums[kPanelColumns / 2];
     begin_accumulators(sums);
     GeluBytes bytes[2];
     uint32_t turn = static_cast<uint32_t>(tile * shared.blocks), stage = turn % kPanelStages, last = 0;
-    // While products are under way, bytes are made of the last tile: three pieces of work, before the last two steps and
-    // behind them.
     const int end = is_over ? 0 : shared.blocks;
     int step = 0;
+    const int row = gelu_row_tile(tile) * kPanelRows + within;
+    const int column = static_cast<int>(blockIdx.x * kPanelColumns + threadIdx.x % 4 * 16);
+    GeluOutliers outliers;
+    // While products are under way, bytes are made of the last tile: three pieces of work, before the last two steps
+    // and behind them.
 #pragma unroll 1
-    for (int piece = is_first ? 3 : 0; piece <= 3; ++piece) {
+    for (int piece = 0; piece <= 3; ++piece) {
       const int until = piece < 2 ? end - 2 + piece : end;
 #pragma unroll 1
       for (; step < until; ++step) {
@@ -304,30 +280,33 @@ __device__ __forceinline__ void multiply_and_gelu(const GemmGelu& g, int tiles, 
         ++turn;
       }
       if (piece == 3) break;
-      const int row = made_here(gelu_row_tile(tile - kPanelGroups) * kPanelRows + within);
+      if (piece == 1 && g.a.most_outliers > 0) outliers.fetch(g, of, made_here(row));
+      if (is_first) continue;
+      const int before = made_here(gelu_row_tile(tile - kPanelGroups) * kPanelRows + within);
       if (piece == 0) {
         float maxima[2];
         exchange.see_maxima(static_cast<uint32_t>(made_here(within)), threadIdx.x % 32, maxima);
         ++exchange.turn;
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
-          const int at = row + 8 * half;
+          const int at = before + 8 * half;
           bytes[half].set(maxima[half], g.y, at, blockIdx.x == 0 && threadIdx.x % 4 == 0 && at < rows);
         }
       } else if (piece == 1) {
-        if (row < rows) store_gelu_row<0>(g, bytes[0], row, values);
+        if (before < rows) store_gelu_row<0>(g, bytes[0], before, values);
       } else {
-        if (row + 8 < rows) store_gelu_row<1>(g, bytes[1], row + 8, values);
+        if (before + 8 < rows) store_gelu_row<1>(g, bytes[1], before + 8, values);
       }
     }
+    // Behind the last tile as well: what follows a product that is under way is the same for all.
+    of.fetch_scales(g, row, rows);
+    if (g.a.most_outliers > 0) outliers.fetch_columns(g, column);
     wgmma_wait<0>();
     hold_accumulators(sums);
     if (is_over) break;
     barrier_arrive_at(empty + last * 8, lane, lane < kCluster);
-    const int column = static_cast<int>(blockIdx.x * kPanelColumns + threadIdx.x % 4 * 16);
-    const int row = gelu_row_tile(tile) * kPanelRows + within;
-    add_gelu_outliers<0>(g, of, row, column, sums);
-    add_gelu_outliers<1>(g, of, row, column, sums);
+    if (g.a.most_outliers > 0) outliers.add(sums);
+    if (g.a.most_outliers > 2) outliers.add_others(g, of, row, column, sums);
     int32_t largest[2];
     finish_gelu_sums(g, of, column, sums, values, largest);
     if (threadIdx.x % 4 == 0) {
