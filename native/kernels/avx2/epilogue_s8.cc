@@ -5,8 +5,8 @@ namespace whittle::avx2 {
 
 namespace {
 
-// One row of int32 sums times its scale and the columns' scales, plus the bias. Fixes: none, the row's zero point, or its
-// outliers.
+// One row of int32 sums times its scale and the columns' scales, plus the bias. Fixes: none, the row's zero point, or
+// its outliers.
 enum class Fix { none, offset, outliers };
 
 template <Fix fix>
