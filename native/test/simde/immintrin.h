@@ -97,6 +97,20 @@ inline __m512bh to_bf16(__m512 upper, __m512 lower) {
   return bits_as<__m512bh>(halves);
 }
 
+// F16C has both for half as many lanes.
+inline __m256i to_halves(__m512 x) {
+  const auto from = bits_as<Lanes<__m256, 2>>(x);
+  Lanes<__m128i, 2> halves;
+  for (int i = 0; i < 2; ++i) halves.of[i] = _mm256_cvtps_ph(from.of[i], 0);  // to the nearest, ties to even
+  return bits_as<__m256i>(halves);
+}
+inline __m512 of_halves(__m256i x) {
+  const auto halves = bits_as<Lanes<__m128i, 2>>(x);
+  Lanes<__m256, 2> to;
+  for (int i = 0; i < 2; ++i) to.of[i] = _mm256_cvtph_ps(halves.of[i]);
+  return bits_as<__m512>(to);
+}
+
 template <typename Lane, int N, typename Vector, typename Combine>
 Lane reduced(Vector x, Combine combine) {
   auto lanes = bits_as<Lanes<Lane, N>>(x);
@@ -184,6 +198,8 @@ inline __m512 permuted(__m512 x, int order) {
 #define _mm512_cvtepi32_ps(x) whittle::simde_missing::to_floats(x)
 #define _mm512_cvtps_epi32(x) whittle::simde_missing::to_integers(x)
 #define _mm512_cvtps_pd(x) whittle::simde_missing::to_doubles(x)
+#define _mm512_cvtps_ph(x, nearest) whittle::simde_missing::to_halves(x)
+#define _mm512_cvtph_ps(x) whittle::simde_missing::of_halves(x)
 #define _mm512_cvtneps_pbh(x) whittle::simde_missing::to_bf16(x)
 #define _mm512_cvtne2ps_pbh(upper, lower) whittle::simde_missing::to_bf16(upper, lower)
 #define _mm512_reduce_add_epi32(x) whittle::simde_missing::sum<int32_t, 16>(x)
