@@ -80,20 +80,19 @@ __device__ __forceinline__ void store_heads(const Gemm& g, int64_t row, int colu
 // first row while its products are under way, and for the second's while the first's are added.
 template <int kParts>
 struct OutliersAhead {
-  uint32_t values[2];
-  int columns[2][2];
+  Outlier outliers[2][2];
   uint32_t words[2][2 * kParts];
 
   __device__ __forceinline__ void fetch_outliers(const Gemm& g, const TileRow (&rows)[2]) {
     if (g.a.most_outliers == 0) return;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const Outlier* outliers = g.a.outliers + rows[half].row * g.a.most_outliers;
-      const Outlier none{0, 0};
-      const Outlier one = rows[half].outliers > 0 ? outliers[0] : none;
-      const Outlier other = rows[half].outliers > 1 ? outliers[1] : none;
-      values[half] = outlier_pair(one, other);
-      columns[half][0] = one.column, columns[half][1] = other.column;
+      const Outlier* of_row = g.a.outliers + rows[half].row * g.a.most_outliers;
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        outliers[half][i] = {0, 0};
+        if (rows[half].outliers > i) outliers[half][i] = of_row[i];
+      }
     }
   }
   __device__ __forceinline__ void fetch_columns(const Gemm& g, int half, int64_t first_column, int lane) {
@@ -102,7 +101,7 @@ struct OutliersAhead {
     const int first = tile_columns(false, tile < n ? first_column : 0, lane).first;
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-      const int8_t* column = g.columns + columns[half][i] * g.n + first;
+      const int8_t* column = g.columns + outliers[half][i].column * g.n + first;
 #pragma unroll
       for (int part = 0; part < kParts; ++part) {
         const uint2 eight = *reinterpret_cast<const uint2*>(column + (tile + part * 32 < n ? part * 32 : 0));
@@ -111,9 +110,10 @@ struct OutliersAhead {
     }
   }
   __device__ __forceinline__ void add(int half, int32_t (&sums)[16 * kParts]) const {
+    const uint32_t values = outlier_pair(outliers[half][0], outliers[half][1]);
 #pragma unroll
     for (int four = 0; four < 2 * kParts; ++four)
-      add_outlier_pair(values[half], words[0][four], words[1][four], 8 * four + half * 2, sums);
+      add_outlier_pair(values, words[0][four], words[1][four], 8 * four + half * 2, sums);
   }
   // Of both rows, when their products are done.
   __device__ __forceinline__ void add_all(const Gemm& g, int64_t first_column, int lane, TileRow (&rows)[2],

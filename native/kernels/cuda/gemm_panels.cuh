@@ -31,9 +31,6 @@ struct PanelTurn {
     of_stage.next();
     of_full.next();
   }
-  static __device__ __forceinline__ PanelTurn after(int count) {
-    return {StageTurn<kPanelStages>::after(count), StageTurn<kPanelFull>::after(count)};
-  }
 };
 
 // Shared memory: the panel, the stages, the barriers, and how many tiles fill_stages has begun.
@@ -154,37 +151,56 @@ __device__ __forceinline__ void prefetch_residuals(const Gemm& g, const PanelWal
   });
 }
 
-// sums [64, 128] of the warpgroup = the stages from `turn` on times the panel. early: what is done while the
+// Addresses in shared memory, the same in all lanes, as the compiler knows of what a lane is asked for: they then take no
+// registers of the lanes.
+struct PanelAddresses {
+  uint32_t panel, stages, full, empty, panel_full;
+
+  __device__ __forceinline__ explicit PanelAddresses(const PanelShared& shared)
+      : panel(shuffle(shared_address(shared.panel(0)), 0)),
+        stages(panel + static_cast<uint32_t>(shared.blocks) * kBlockBytes),
+        full(stages + kPanelStages * kPanelStageBytes),
+        empty(full + kPanelFull * 8),
+        panel_full(empty + kPanelStages * 8) {}
+};
+
+// sums [64, 128] of the warpgroup = `blocks` stages, from turn `turn` on, times the panel. early: what is done while the
 // first products are under way, and late: while the last ones are.
 template <int kCluster, typename Sum, typename Early, typename Late>
-__device__ __forceinline__ void multiply_panel(const PanelShared& shared, PanelTurn turn, bool new_panel,
+__device__ __forceinline__ void multiply_panel(const PanelAddresses& at, int blocks, uint32_t turn, bool new_panel,
                                                uint32_t panel_parity, int lane, const Early& early, const Late& late,
                                                Sum (&sums)[kPanelColumns / 2]) {
   clear_sums(sums);
-  int last = 0;
-  for (int block = 0; block < shared.blocks; ++block, turn.next()) {
-    if (new_panel) barrier_wait(shared.panel_full(block), panel_parity);
-    barrier_wait(shared.full(turn.of_full.stage), turn.of_full.parity);
-    start_products(shared.stage(turn.of_stage.stage), shared.panel(block), block > 0, sums);
-    if (block == 0) {
-      early();
-    } else {
+  uint32_t stage = turn % kPanelStages, last = 0;
+  int step = 0;
+  const auto multiply_until = [&](int end) {
+#pragma unroll 1
+    for (; step < end; ++step) {
+      if (new_panel) barrier_wait(at.panel_full + static_cast<uint32_t>(step) * 8, panel_parity);
+      barrier_wait(at.full + turn % kPanelFull * 8, turn / kPanelFull & 1);
+      start_products(at.stages + stage * kPanelStageBytes, at.panel + static_cast<uint32_t>(step) * kBlockBytes,
+                     step > 0, sums);
       wgmma_wait<1>();
-      free_stage<kCluster>(shared.empty(last), lane);
+      barrier_arrive_at(at.empty + last * 8, lane, step > 0 && lane < kCluster);
+      last = stage;
+      stage = stage + 1 == kPanelStages ? 0 : stage + 1;
+      ++turn;
     }
-    last = turn.of_stage.stage;
-  }
+  };
+  multiply_until(blocks < 2 ? blocks : 2);
+  early();
+  multiply_until(blocks);
   late();
   wgmma_wait<0>();
   hold_accumulators(sums);
-  free_stage<kCluster>(shared.empty(last), lane);
+  barrier_arrive_at(at.empty + last * 8, lane, lane < kCluster);
 }
 
 template <typename Sum, Finish kFinish, int kCluster>
 __device__ __forceinline__ void multiply_panels(const Gemm& g, const PanelWalk<kCluster>& walk, int64_t rows,
                                                 const PanelShared& shared) {
-  // The same number in all lanes, as the compiler knows of what a lane is asked for: addresses then take no registers
-  // of the lanes.
+  const PanelAddresses addresses(shared);
+  // The same numbers in all lanes, too.
   const int group = shuffle(static_cast<int>(threadIdx.x) / 128, 0);
   const int first_row = shuffle(static_cast<int>(threadIdx.x) % 128 / 32 * 16, 0);  // of the warp, in a tile
   const int lane = static_cast<int>(threadIdx.x) % 32;
@@ -203,7 +219,7 @@ __device__ __forceinline__ void multiply_panels(const Gemm& g, const PanelWalk<k
       const int64_t column = int64_t{panel} * kPanelColumns;
       TileRow pair[2] = {tile_row<Sum>(g, row, rows), tile_row<Sum>(g, row + 8, rows)};  // read meanwhile
       Sum sums[kPanelColumns / 2];
-      const PanelTurn turn = PanelTurn::after((tiles_before + tile) * shared.blocks);
+      const uint32_t turn = static_cast<uint32_t>((tiles_before + tile) * shared.blocks);
       constexpr bool kHeads = kFinish == Finish::heads;
       OutliersAhead<kPanelColumns / 32> ahead;
       ResidualAhead<kFinish, kPanelColumns / 2> residual;
@@ -214,7 +230,7 @@ __device__ __forceinline__ void multiply_panels(const Gemm& g, const PanelWalk<k
       const auto late = [&] {
         if constexpr (kHeads) ahead.fetch_columns(g, 0, column, lane);
       };
-      multiply_panel<kCluster>(shared, turn, tile == own, parity, lane, early, late, sums);
+      multiply_panel<kCluster>(addresses, shared.blocks, turn, tile == own, parity, lane, early, late, sums);
       if (tile + kPanelGroups >= count && lane == 0) barrier_arrive(shared.panel_empty());
       if constexpr (kHeads) ahead.add_all(g, column, lane, pair, sums);
       finish_tile<kFinish>(g, pair, column, lane, residual, sums);

@@ -17,10 +17,6 @@ struct StageTurn {
       parity ^= 1;
     }
   }
-  // The turn `count` turns after the first.
-  static __device__ __forceinline__ StageTurn after(int count) {
-    return {count % kStages, static_cast<uint32_t>(count / kStages & 1)};
-  }
 };
 
 #if WHITTLE_HAS_WGMMA
