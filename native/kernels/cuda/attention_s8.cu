@@ -84,22 +84,23 @@ struct ByteTask {
   // One of the tile's queries where the lane has none.
   __device__ __forceinline__ int query(int half) const { return tile.first + (own[half] < rows ? own[half] : 0); }
 
-  // Bits of floats that are not negative have their order. All lanes get it.
-  __device__ __forceinline__ float largest_value_scale(int lane) const {
-    constexpr int kAtOnce = 8;
+  // The largest scale of the values, of which a lane has its share of the first kScales: bits of floats that are not
+  // negative have their order. All lanes get it.
+  static constexpr int kScales = 256;
+  __device__ __forceinline__ void load_value_scales(int lane, float (&scales)[kScales / 32]) const {
+#pragma unroll
+    for (int i = 0; i < kScales / 32; ++i) scales[i] = source.value_scales[at_most(lane + i * 32, tile.length - 1)];
+  }
+  __device__ __forceinline__ float largest_value_scale(int lane, const float (&scales)[kScales / 32]) const {
     uint32_t largest = 0;
-#pragma unroll 1
-    for (int begin = lane; begin < tile.length; begin += 32 * kAtOnce) {
-      float scales[kAtOnce];
+    const auto raise = [&](float scale) {
+      const uint32_t bits = float_bits(scale);
+      largest = bits > largest ? bits : largest;
+    };
 #pragma unroll
-      for (int i = 0; i < kAtOnce; ++i)
-        scales[i] = source.value_scales[at_most(begin + i * 32, tile.length - 1)];
-#pragma unroll
-      for (int i = 0; i < kAtOnce; ++i) {
-        const uint32_t bits = float_bits(scales[i]);
-        largest = bits > largest ? bits : largest;
-      }
-    }
+    for (int i = 0; i < kScales / 32; ++i) raise(scales[i]);
+#pragma unroll 4
+    for (int key = kScales + lane; key < tile.length; key += 32) raise(source.value_scales[key]);
     return bits_float(warp_max(largest));
   }
 
@@ -257,29 +258,37 @@ __global__ void __launch_bounds__(kByteThreads, (kByteBlocks<kHead, kPlain>))
   const int length = tile.length;
   const bool works = warp * 16 < (a.first_only ? 1 : length - tile.first);
 
+  int last = 0;
+#pragma unroll 1
+  while (last + room < length) last += room;
+
   uint32_t queries[kHead / 32][4];
-  float scale[2], largest = 0, inverse = 0;
+  float scale[2], largest, inverse;
+  // All that is not carried comes anew where it is needed: registers are scarce.
+  const auto fetch_chunk = [&](int first, bool with_values) {
+    const int lane = byte_thread() % 32;
+    UnitRows<kHead>{chunk, at_most(length - first, room), warp, lane}.template fetch<kPlain>(
+        Task(a, tile, warp, lane).source, with_values, first);
+  };
+  // Copies begin first, and all other loads before what one of them brings is used.
+  fetch_chunk(last, last == 0);
   {
     const int lane = byte_thread() % 32;
     const Task task(a, tile, warp, lane);
     const int own_queries[2] = {task.query(0), task.query(1)};
+    float value_scales[Task::kScales / 32];
+    task.load_value_scales(lane, value_scales);
     load_byte_queries<kHead, kPlain>(task.q, own_queries, lane, queries);
 #pragma unroll
-    for (int half = 0; half < 2; ++half) scale[half] = task.q_scales[own_queries[half]];
+    for (int half = 0; half < 2; ++half) scale[half] = multiply(task.q_scales[own_queries[half]], factor);
+    largest = task.largest_value_scale(lane, value_scales);
+    inverse = largest == 0 ? 0.0f : 1.0f / largest;
   }
-  // Prepares the chunk whose first key is `first`; all that is not carried comes anew: registers are scarce.
-  const auto begin_chunk = [&](int first, bool with_values, bool begins) {
+  // When the chunk whose first key is `first` has been fetched.
+  const auto begin_chunk = [&](int first, bool with_values) {
     const int thread = byte_thread(), lane = thread % 32;
-    const Task task(a, tile, warp, lane);
     const UnitRows<kHead> units{chunk, at_most(length - first, room), warp, lane};
-    units.template fetch<kPlain>(task.source, with_values, first);
-    if (begins) {
-#pragma unroll
-      for (int half = 0; half < 2; ++half) scale[half] = multiply(scale[half], factor);
-      largest = task.largest_value_scale(lane);
-      inverse = largest == 0 ? 0.0f : 1.0f / largest;
-    }
-    task.store_biases(chunk, first, thread);
+    if constexpr (!kPlain) Task(a, tile, warp, lane).store_biases(chunk, first, thread);
     copy_async_wait<0>();
     sync_warp();
     units.prepare_floats(inverse);
@@ -288,13 +297,10 @@ __global__ void __launch_bounds__(kByteThreads, (kByteBlocks<kHead, kPlain>))
   };
 
   float highest[2] = {-INFINITY, -INFINITY};
-  int last = 0;
-#pragma unroll 1
-  while (last + room < length) last += room;
   int first = last;
 #pragma unroll 1
-  for (;; first -= room) {
-    begin_chunk(first, first == 0, first == last);
+  while (true) {
+    begin_chunk(first, first == 0);
     if (works) {
       Cursor cursor(chunk, Task(a, tile, warp, byte_thread() % 32), byte_thread() % 32);
       for_each_unit(cursor, at_most(length - first, room), [&](auto pairs) {
@@ -305,7 +311,9 @@ __global__ void __launch_bounds__(kByteThreads, (kByteBlocks<kHead, kPlain>))
       });
     }
     if (first == 0) break;
+    first -= room;
     sync_block();
+    fetch_chunk(first, first == 0);
   }
 
   const float sum_start = bits_float(kRoundingBits - (sum_shift(length) << 23));
@@ -332,7 +340,8 @@ __global__ void __launch_bounds__(kByteThreads, (kByteBlocks<kHead, kPlain>))
     first += room;
     if (first >= length) break;
     sync_block();
-    begin_chunk(first, true, false);
+    fetch_chunk(first, true);
+    begin_chunk(first, true);
   }
   if (!works) return;
 
