@@ -20,7 +20,7 @@ static inline int64_t padded_k(int64_t k) {  // static: no copy of it compiled f
 
 // What takes sums of a product: rows [row, row + rows) of columns [column, column + columns), at most 64 and from a
 // multiple of 64 behind the first on; kFinishedStride apart, and free to be written over.
-inline constexpr int64_t kFinishedStride = 64, kFinishedSums = 2 * 32 * kFinishedStride;
+inline constexpr int64_t kFinishedStride = 64, kFinishedSums = 128 * kFinishedStride;
 template <typename TC>
 struct FinishSums {
   void (*call)(void* context, TC* sums, int64_t row, int64_t rows, int64_t column, int64_t columns);
@@ -49,8 +49,8 @@ struct PackedProduct {
   // A block of rows takes as long as one of the next multiple of this many.
   int64_t row_unit = 1;
   // As run() without accumulation, for sums that are used at once: calls finish for parts of C, which together cover it,
-  // while the product goes on with the next ones: what vector units do there costs little where products have units of
-  // their own. sums: scratch, kFinishedSums elements. Null where a caller does as well with run().
+  // each once, as soon as they are known. sums: scratch, kFinishedSums elements. Null where a caller does as well with
+  // run().
   void (*run_finishing)(const TA* a, int64_t a_stride, const void* packed, int64_t m, int64_t n, int64_t k,
                         int64_t n_begin, int64_t n_end, TC* sums, const FinishSums<TC>& finish) = nullptr;
   // As pack(), for bytes of A that stand for themselves, from 0 to 255. Null for other elements than bytes.

@@ -28,9 +28,10 @@ SumsS8 sums_of(const LinearBytes& g, const int32_t* sums, int64_t row, int64_t c
 template <typename Finish>
 void for_each_tile(const LinearBytes& g, const KernelTable& kernels, Arena& arena, const Finish& finish) {
   static_assert(kLinearBytesScratch >= kTileSums * static_cast<int64_t>(sizeof(int32_t)));
-  static_assert(kTileSums >= kFinishedSums && kTileColumns == kFinishedStride);
+  static_assert(kLinearBytesScratch >= kFinishedSums * static_cast<int64_t>(sizeof(int32_t)));
+  static_assert(kTileColumns == kFinishedStride);
   const Arena::Scope scope(arena);
-  int32_t* const sums = arena.take<int32_t>(kTileSums);
+  int32_t* const sums = arena.take<int32_t>(std::max(kTileSums, kFinishedSums));
   const PackedWeight& w = *g.weight;
   const auto& product = kernels.gemm_s8;
   if (product.run_finishing) {

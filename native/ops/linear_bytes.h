@@ -32,7 +32,7 @@ struct LinearBytes {
 };
 
 // Most bytes that one of these takes of the arena.
-inline constexpr int64_t kLinearBytesScratch = 96 * 64 * static_cast<int64_t>(sizeof(int32_t));
+inline constexpr int64_t kLinearBytesScratch = 128 * 64 * static_cast<int64_t>(sizeof(int32_t));
 
 // y[r, j - n_begin] = activation(x W^T + bias) + residual. residual: laid out as y, with its own stride, or null.
 void linear_bytes(const LinearBytes& g, Activation activation, const float* residual, int64_t residual_stride, float* y,

@@ -34,35 +34,13 @@ inline void take_tile(const TC* tile, int64_t rows, int64_t columns, TC* c, int6
   }
 }
 
-// What sums begin with, then A[rows, steps * 64 bytes] times one panel, which is `Tiles::header_bytes` of that and the two
-// tiles of each step side by side (2048 bytes a step). Rows from 16 on are there if `two_row_blocks`.
-// `Tiles` multiplies: tile numbers are part of the instructions, so there is one function a pair of products.
-// `beside(step)` is called when the products of a step are on their way to the tile unit.
-template <typename Tiles, typename Beside>
-inline void multiply_steps(const char* a, int64_t a_bytes, const char* panel, int64_t steps, bool two_row_blocks,
-                           const Beside& beside) {
-  Tiles::begin_sums(panel);
-  panel += Tiles::header_bytes;
-  const char* a_second = a + 16 * a_bytes;
-  for (int64_t s = 0; s < steps; ++s) {
-    WHITTLE_TILE_LOAD(4, a + s * 64, a_bytes);
-    WHITTLE_TILE_LOAD(6, panel + s * 2 * kTileBytes, 64);
-    WHITTLE_TILE_LOAD(7, panel + s * 2 * kTileBytes + kTileBytes, 64);
-    Tiles::multiply_first_rows();
-    if (two_row_blocks) {
-      WHITTLE_TILE_LOAD(5, a_second + s * 64, a_bytes);
-      Tiles::multiply_second_rows();
-    }
-    beside(s);
-  }
-}
-
 // Fetches memory into the second-level cache line by line, spread over the steps of products: what no prefetcher of the
 // CPU knows of while the panel before it is multiplied again and again.
 class Ahead {
  public:
-  // `bytes` from `from` on over `steps` steps.
-  Ahead(const char* from, int64_t bytes, int64_t steps) : next_(from), lines_((bytes / 64 + steps - 1) / steps) {}
+  // `bytes` from `from` on over `steps` steps; nothing if `wanted` is false.
+  Ahead(const char* from, int64_t bytes, int64_t steps, bool wanted)
+      : next_(from), lines_(wanted ? (bytes / 64 + steps - 1) / steps : 0) {}
   void fetch() {
     for (int64_t line = 0; line < lines_; ++line, next_ += 64) _mm_prefetch(next_, _MM_HINT_T1);
   }
@@ -72,12 +50,55 @@ class Ahead {
   const int64_t lines_;  // a step
 };
 
+// What sums begin with, then A[rows, steps * 64 bytes] times one panel, which is `Tiles::header_bytes` of that and the two
+// tiles of each step side by side (2048 bytes a step). Rows from 16 on are there if `two_row_blocks`.
+// `Tiles` multiplies: tile numbers are part of the instructions, so there are functions for pairs of them.
+template <typename Tiles>
+inline void multiply_steps(const char* a, int64_t a_bytes, const char* panel, int64_t steps, bool two_row_blocks,
+                           Ahead& ahead) {
+  Tiles::begin_sums(panel);
+  panel += Tiles::header_bytes;
+  const char* a_second = a + 16 * a_bytes;
+  if (!two_row_blocks) {
+    for (int64_t s = 0; s < steps; ++s, a += 64, panel += 2 * kTileBytes) {
+      WHITTLE_TILE_LOAD(4, a, a_bytes);
+      WHITTLE_TILE_LOAD(6, panel, 64);
+      WHITTLE_TILE_LOAD(7, panel + kTileBytes, 64);
+      Tiles::multiply_first_rows();
+      ahead.fetch();
+    }
+    return;
+  }
+  // Each operand is loaded as soon as the last product that reads the one before it is on its way.
+  WHITTLE_TILE_LOAD(4, a, a_bytes);
+  WHITTLE_TILE_LOAD(6, panel, 64);
+  WHITTLE_TILE_LOAD(7, panel + kTileBytes, 64);
+  WHITTLE_TILE_LOAD(5, a_second, a_bytes);
+  for (int64_t s = 1; s < steps; ++s) {
+    a += 64;
+    a_second += 64;
+    panel += 2 * kTileBytes;
+    Tiles::multiply_first_rows();
+    WHITTLE_TILE_LOAD(4, a, a_bytes);
+    Tiles::multiply_second_rows_left();
+    WHITTLE_TILE_LOAD(6, panel, 64);
+    Tiles::multiply_second_rows_right();
+    WHITTLE_TILE_LOAD(5, a_second, a_bytes);
+    WHITTLE_TILE_LOAD(7, panel + kTileBytes, 64);
+    ahead.fetch();
+  }
+  Tiles::multiply_first_rows();
+  Tiles::multiply_second_rows_left();
+  Tiles::multiply_second_rows_right();
+  ahead.fetch();
+}
+
 // C[rows, columns] (+)= A[rows, steps * 64 bytes] times one panel.
 template <typename TC, typename Tiles>
 void multiply_block(const char* a, int64_t a_bytes, const char* panel, int64_t steps, int64_t rows, int64_t columns,
                     TC* c, int64_t c_stride, bool accumulate, Ahead& ahead) {
   const bool two_row_blocks = rows > 16;
-  multiply_steps<Tiles>(a, a_bytes, panel, steps, two_row_blocks, [&](int64_t) { ahead.fetch(); });
+  multiply_steps<Tiles>(a, a_bytes, panel, steps, two_row_blocks, ahead);
   const int64_t first = rows < 16 ? rows : 16;
   // Tiles of which all columns exist go straight to c.
   const bool whole = !accumulate && columns >= 16, second_whole = !accumulate && columns >= kPanel;
@@ -118,12 +139,15 @@ void run_blocks(const TA* a, int64_t a_stride, const void* packed, int64_t m, in
                 panel_bytes = Tiles::header_bytes + steps * 2 * kTileBytes;
   const int64_t a_bytes = a_stride * static_cast<int64_t>(sizeof(TA));
   const char* panels = static_cast<const char*>(packed);
+  // Less than that, as in attention, has just been packed.
+  constexpr int64_t kLeastFetched = 128 << 10;
+  const bool fetches = (n_end - n_begin) / kPanel * panel_bytes >= kLeastFetched;
   const int64_t whole = m / kRows * kRows, rest = m - whole;
   const auto multiply = [&](int64_t begin, int64_t end, int64_t rows) {
     for (int64_t j = n_begin; j < n_end; j += kPanel) {
       const char* panel = panels + j / kPanel * panel_bytes;
       // The last panel's successor is another matrix or nothing: fetching is harmless.
-      Ahead ahead(panel + panel_bytes, panel_bytes, (end - begin + kRows - 1) / kRows * steps);
+      Ahead ahead(panel + panel_bytes, panel_bytes, (end - begin + kRows - 1) / kRows * steps, fetches);
       for (int64_t row = begin; row < end; row += kRows) {
         multiply_block<TC, Tiles>(reinterpret_cast<const char*>(a + row * a_stride), a_bytes, panel, steps, rows,
                                   n_end - j, c + row * c_stride + (j - n_begin), c_stride, accumulate, ahead);
@@ -143,44 +167,12 @@ void run_blocks(const TA* a, int64_t a_stride, const void* packed, int64_t m, in
   WHITTLE_TILE_RELEASE();
 }
 
-// Sums that are still to be finished, some rows at a time.
-template <typename TC>
-class Unfinished {
- public:
-  explicit Unfinished(const FinishSums<TC>& finish) : finish_(finish) {}
-  // `steps`: in how many parts, at most.
-  void begin(TC* sums, int64_t row, int64_t rows, int64_t column, int64_t columns, int64_t parts) {
-    sums_ = sums;
-    row_ = row;
-    rows_ = rows;
-    column_ = column;
-    columns_ = columns;
-    rows_a_part_ = (rows + parts - 1) / parts;
-  }
-  void finish_part() {
-    const int64_t rows = rows_a_part_ < rows_ ? rows_a_part_ : rows_;
-    if (rows <= 0) return;
-    finish_.call(finish_.context, sums_, row_, rows, column_, columns_);
-    sums_ += rows * kFinishedStride;
-    row_ += rows;
-    rows_ -= rows;
-  }
-  void finish_all() {
-    while (rows_ > 0) finish_part();
-  }
+// Blocks of A whose sums are finished together: 128 rows, sums of 32 KB. Fewer at a time, or some rows beside each step of
+// the next product, were slower where it was measured: going from tiles to vectors and back costs about 100 cycles.
+constexpr int64_t kFinishedBlocks = kFinishedSums / (kRows * kFinishedStride);
 
- private:
-  const FinishSums<TC>& finish_;
-  TC* sums_ = nullptr;
-  int64_t row_ = 0, rows_ = 0, column_ = 0, columns_ = 0, rows_a_part_ = 0;
-};
-
-// Between parts of what is finished beside a product: 128 cycles of the tile unit. Both kinds of work stay within the
-// reach of the CPU's out-of-order execution.
-constexpr int64_t kStepsAPart = 2;
-
-// PackedProduct::run_finishing. Pairs of panels, which all rows are multiplied by one block after the other; every block's
-// sums [32, 64] are finished beside the next block's product.
+// PackedProduct::run_finishing. Pairs of panels, which all rows are multiplied by, some blocks at a time; a panel stays in
+// the first-level cache meanwhile.
 template <typename TA, typename TC, typename Tiles>
 void run_blocks_finishing(const TA* a, int64_t a_stride, const void* packed, int64_t m, int64_t k, int64_t n_begin,
                           int64_t n_end, TC* sums, const FinishSums<TC>& finish) {
@@ -190,41 +182,37 @@ void run_blocks_finishing(const TA* a, int64_t a_stride, const void* packed, int
   const int64_t a_bytes = a_stride * static_cast<int64_t>(sizeof(TA));
   const char* panels = static_cast<const char*>(packed);
   // Blocks of the same number of rows, so that tiles are configured once; the last one may begin with rows that the one
-  // before it has finished.
+  // before it computes too.
   const int64_t blocks = (m + kRows - 1) / kRows, rows = (m + blocks - 1) / blocks;
   const bool two_row_blocks = rows > 16;
+  const auto row_of = [=](int64_t block) { return block * rows < m - rows ? block * rows : m - rows; };
   TileConfig config = two_by_two(two_row_blocks ? 16 : static_cast<int>(rows), static_cast<int>(rows) - 16);
   WHITTLE_TILE_CONFIGURE(&config);
-  Unfinished<TC> unfinished(finish);
-  int64_t count = 0;
   for (int64_t j = n_begin; j < n_end; j += 2 * kPanel) {
     const int64_t columns = n_end - j < 2 * kPanel ? n_end - j : 2 * kPanel, halves = columns > kPanel ? 2 : 1;
     const char* pair = panels + j / kPanel * panel_bytes;
-    Ahead ahead(pair + 2 * panel_bytes, 2 * panel_bytes, blocks * halves * steps);
-    for (int64_t block = 0; block < blocks; ++block) {
-      const int64_t row = block * rows < m - rows ? block * rows : m - rows;
-      const char* from = reinterpret_cast<const char*>(a + row * a_stride);
-      TC* to = sums + count++ % 2 * kRows * kFinishedStride;
+    Ahead ahead(pair + 2 * panel_bytes, 2 * panel_bytes, blocks * halves * steps, true);
+    for (int64_t begin = 0; begin < blocks; begin += kFinishedBlocks) {
+      const int64_t end = begin + kFinishedBlocks < blocks ? begin + kFinishedBlocks : blocks;
       for (int64_t half = 0; half < halves; ++half) {
-        multiply_steps<Tiles>(from, a_bytes, pair + half * panel_bytes, steps, two_row_blocks, [&](int64_t s) {
-          ahead.fetch();
-          if (s % kStepsAPart == 0) unfinished.finish_part();
-        });
-        WHITTLE_TILE_STORE(0, to + half * kPanel, kFinishedStride * 4);
-        WHITTLE_TILE_STORE(1, to + half * kPanel + 16, kFinishedStride * 4);
-        if (two_row_blocks) {
-          WHITTLE_TILE_STORE(2, to + 16 * kFinishedStride + half * kPanel, kFinishedStride * 4);
-          WHITTLE_TILE_STORE(3, to + 16 * kFinishedStride + half * kPanel + 16, kFinishedStride * 4);
+        for (int64_t block = begin; block < end; ++block) {
+          const char* from = reinterpret_cast<const char*>(a + row_of(block) * a_stride);
+          multiply_steps<Tiles>(from, a_bytes, pair + half * panel_bytes, steps, two_row_blocks, ahead);
+          TC* to = sums + (row_of(block) - row_of(begin)) * kFinishedStride + half * kPanel;
+          WHITTLE_TILE_STORE(0, to, kFinishedStride * 4);
+          WHITTLE_TILE_STORE(1, to + 16, kFinishedStride * 4);
+          if (two_row_blocks) {
+            WHITTLE_TILE_STORE(2, to + 16 * kFinishedStride, kFinishedStride * 4);
+            WHITTLE_TILE_STORE(3, to + 16 * kFinishedStride + 16, kFinishedStride * 4);
+          }
         }
       }
-      unfinished.finish_all();
-      const int64_t done = block * rows - row;  // rows that the block before has finished
-      unfinished.begin(to + done * kFinishedStride, row + done, rows - done, j, columns,
-                       (steps + kStepsAPart - 1) / kStepsAPart * halves);
+      // What an earlier group of blocks has finished is not finished again.
+      const int64_t first = begin * rows, last = row_of(end - 1) + rows;
+      finish.call(finish.context, sums + (first - row_of(begin)) * kFinishedStride, first, last - first, j, columns);
     }
   }
   WHITTLE_TILE_RELEASE();
-  unfinished.finish_all();
 }
 
 }  // namespace

@@ -20,10 +20,8 @@ struct Bf16Tiles {
     WHITTLE_TILE_MULTIPLY_BF16(0, 4, 6);
     WHITTLE_TILE_MULTIPLY_BF16(1, 4, 7);
   }
-  static void multiply_second_rows() {
-    WHITTLE_TILE_MULTIPLY_BF16(2, 5, 6);
-    WHITTLE_TILE_MULTIPLY_BF16(3, 5, 7);
-  }
+  static void multiply_second_rows_left() { WHITTLE_TILE_MULTIPLY_BF16(2, 5, 6); }
+  static void multiply_second_rows_right() { WHITTLE_TILE_MULTIPLY_BF16(3, 5, 7); }
   static __m512i add(__m512i before, __m512i sums) {
     return _mm512_castps_si512(_mm512_add_ps(_mm512_castsi512_ps(before), _mm512_castsi512_ps(sums)));
   }

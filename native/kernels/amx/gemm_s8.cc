@@ -22,10 +22,8 @@ struct Int8Tiles {
     WHITTLE_TILE_MULTIPLY_U8_S8(0, 4, 6);
     WHITTLE_TILE_MULTIPLY_U8_S8(1, 4, 7);
   }
-  static void multiply_second_rows() {
-    WHITTLE_TILE_MULTIPLY_U8_S8(2, 5, 6);
-    WHITTLE_TILE_MULTIPLY_U8_S8(3, 5, 7);
-  }
+  static void multiply_second_rows_left() { WHITTLE_TILE_MULTIPLY_U8_S8(2, 5, 6); }
+  static void multiply_second_rows_right() { WHITTLE_TILE_MULTIPLY_U8_S8(3, 5, 7); }
   static __m512i add(__m512i before, __m512i sums) { return _mm512_add_epi32(before, sums); }
 };
 
