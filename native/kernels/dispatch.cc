@@ -39,6 +39,7 @@ struct Tables {
 
   void keep(KernelTable& table, Isa isa) {
     table.isa = isa;
+    if (isa != Isa::amx) table.small_gemm_s8 = table.gemm_s8;
     of[static_cast<int>(isa)] = table;
   }
 };

@@ -99,6 +99,8 @@ struct KernelTable {
 
   // --- products -----------------------------------------------------------------------------------------
   PackedProduct<uint8_t, int8_t, int32_t> gemm_s8;  // exact for all bytes: every ISA gives the same int32
+  // The same, where it is faster for matrices as small as those of short sequences: on AMX that of VNNI.
+  PackedProduct<uint8_t, int8_t, int32_t> small_gemm_s8;
   PackedProduct<float, float, float> gemm_f32;
   PackedProduct<bf16, float, float> gemm_bf16;  // A by convert_f32_bf16
 

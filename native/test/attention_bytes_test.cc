@@ -312,7 +312,10 @@ TEST(attention_bytes, every_isa_gives_the_bits_of_plain_sums) {
   std::vector<std::pair<std::vector<int64_t>, int64_t>> shapes;
   for (const int64_t size : kHeadSizes) shapes.push_back({many, size});
   for (const int64_t length : kLengths) shapes.push_back({{length}, 32});
-  shapes.push_back({{130, 65}, 64});
+  // On AMX tiles multiply heads of 64 and more of long sequences.
+  shapes.push_back({{130, 65, 96, 95, 513}, 64});
+  shapes.push_back({{128, 97}, 80});
+  shapes.push_back({{200}, 128});
   for (const auto& [lengths, size] : shapes) {
     const Batch batch(random, lengths, 2, size, true);
     const int64_t hidden = batch.heads * batch.size;

@@ -35,6 +35,7 @@ void add_emulated([[maybe_unused]] std::vector<KernelVariant>& variants) {
   auto keep = [&](int index, Isa isa, const char* name) {
     tables[index] = table;
     tables[index].isa = isa;
+    if (isa != Isa::amx) table.small_gemm_s8 = tables[index].small_gemm_s8 = table.gemm_s8;
     tables[index].native_bf16 = isa >= Isa::vnni;
     variants.push_back({name, &tables[index]});
   };
