@@ -201,24 +201,31 @@ __device__ __forceinline__ void load_byte_queries(const HeadBytes& source, const
     }
 }
 
-// scores [16, 8] + 1.5 * 2^23, as bits of float32, of the tile whose first key's row is `keys` for this lane.
+// A tile of 8 keys as right operands: a lane's part of them.
 template <int kHead>
-__device__ __forceinline__ void multiply_byte_keys(const uint32_t (&queries)[kHead / 32][4], const uint8_t* keys,
-                                                   const uint8_t* other_keys, int32_t (&scores)[4]) {
-  if constexpr (kHead < 64) {
-    const uint2 k = *reinterpret_cast<const uint2*>(keys);
-    mma_s8_from(kRoundingBits, scores, queries[0], k.x, k.y);
-  } else {
+struct ByteKeys {
+  uint32_t words[kHead / 32][2];
+
+  // keys, other_keys: the lane's row, from its first column on and 64 behind.
+  __device__ __forceinline__ void load(const uint8_t* keys, const uint8_t* other_keys) {
+    if constexpr (kHead < 64) {
+      const uint2 two = *reinterpret_cast<const uint2*>(keys);
+      words[0][0] = two.x, words[0][1] = two.y;
+    } else {
 #pragma unroll
-    for (int piece = 0; piece < kHead / 64; ++piece) {
-      const uint4 k = *reinterpret_cast<const uint4*>(piece == 0 ? keys : other_keys);
-      if (piece == 0)
-        mma_s8_from(kRoundingBits, scores, queries[0], k.x, k.y);
-      else
-        mma_s8(scores, queries[2 * piece], k.x, k.y);
-      mma_s8(scores, queries[2 * piece + 1], k.z, k.w);
+      for (int piece = 0; piece < kHead / 64; ++piece) {
+        const uint4 four = *reinterpret_cast<const uint4*>(piece == 0 ? keys : other_keys);
+        words[2 * piece][0] = four.x, words[2 * piece][1] = four.y;
+        words[2 * piece + 1][0] = four.z, words[2 * piece + 1][1] = four.w;
+      }
     }
   }
-}
+  // scores [16, 8] + 1.5 * 2^23, as bits of float32.
+  __device__ __forceinline__ void multiply(const uint32_t (&queries)[kHead / 32][4], int32_t (&scores)[4]) const {
+    mma_s8_from(kRoundingBits, scores, queries[0], words[0][0], words[0][1]);
+#pragma unroll
+    for (int i = 1; i < kHead / 32; ++i) mma_s8(scores, queries[i], words[i][0], words[i][1]);
+  }
+};
 
 }  // namespace whittle::cuda

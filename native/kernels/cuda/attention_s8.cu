@@ -149,16 +149,25 @@ struct ByteCursor {
     }
   }
 
-  // Scores of the next 16 kPairs keys, times their keys' scales, or with the bias.
-  template <int kPairs>
-  __device__ __forceinline__ void score(const uint32_t (&queries)[kHead / 32][4], const float (&scale)[2],
-                                        float (&x)[2 * kPairs][4]) const {
-    int32_t scores[2 * kPairs][4];
+  // The keys of the unit, or of the one `ahead` units behind it: what lies behind a chunk's keys may be read too.
+  __device__ __forceinline__ void load_keys(ByteKeys<kHead> (&to)[4], int ahead) const {
 #pragma unroll
-    for (int t = 0; t < 2 * kPairs; ++t) {
-      const int row = (t / 2 * 16 + t % 2 * 2) * kHead;
-      multiply_byte_keys<kHead>(queries, keys + row, other_keys + row, scores[t]);
+    for (int t = 0; t < 4; ++t) {
+      const int row = (ahead * kUnit + t / 2 * 16 + t % 2 * 2) * kHead;
+      to[t].load(keys + row, other_keys + row);
     }
+  }
+  // Scores of the unit's first 16 kPairs keys, bits of float32 and not yet scaled.
+  template <int kPairs>
+  __device__ __forceinline__ void multiply(const uint32_t (&queries)[kHead / 32][4], const ByteKeys<kHead> (&keys)[4],
+                                           int32_t (&scores)[2 * kPairs][4]) const {
+#pragma unroll
+    for (int t = 0; t < 2 * kPairs; ++t) keys[t].multiply(queries, scores[t]);
+  }
+  // Scores times their keys' scales, or with the bias.
+  template <int kPairs>
+  __device__ __forceinline__ void scale_scores(const int32_t (&scores)[2 * kPairs][4], const float (&scale)[2],
+                                               float (&x)[2 * kPairs][4]) const {
 #pragma unroll
     for (int pair = 0; pair < kPairs; ++pair) {
       float scales[4], starts[4];
@@ -303,10 +312,15 @@ __global__ void __launch_bounds__(kByteThreads, (kByteBlocks<kHead, kPlain>))
     begin_chunk(first, first == 0);
     if (works) {
       Cursor cursor(chunk, Task(a, tile, warp, byte_thread() % 32), byte_thread() % 32);
+      ByteKeys<kHead> keys[4];  // on their way while what the ones before gave is compared
+      cursor.load_keys(keys, 0);
       for_each_unit(cursor, at_most(length - first, room), [&](auto pairs) {
         constexpr int kPairs = decltype(pairs)::kCount;
+        int32_t scores[2 * kPairs][4];
         float x[2 * kPairs][4];
-        cursor.template score<kPairs>(queries, scale, x);
+        cursor.template multiply<kPairs>(queries, keys, scores);
+        cursor.load_keys(keys, 1);
+        cursor.template scale_scores<kPairs>(scores, scale, x);
         cursor.template raise<kPairs>(x, scale, highest);
       });
     }
@@ -332,8 +346,12 @@ __global__ void __launch_bounds__(kByteThreads, (kByteBlocks<kHead, kPlain>))
       Cursor cursor(chunk, Task(a, tile, warp, byte_thread() % 32), byte_thread() % 32);
       for_each_unit(cursor, at_most(length - first, room), [&](auto pairs) {
         constexpr int kPairs = decltype(pairs)::kCount;
+        ByteKeys<kHead> keys[4];
+        int32_t scores[2 * kPairs][4];
         float x[2 * kPairs][4];
-        cursor.template score<kPairs>(queries, scale, x);
+        cursor.load_keys(keys, 0);
+        cursor.template multiply<kPairs>(queries, keys, scores);
+        cursor.template scale_scores<kPairs>(scores, scale, x);
         cursor.template weigh<kPairs>(x, power_scale, shift, sum_start, carried);
       });
     }
