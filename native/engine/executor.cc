@@ -15,6 +15,13 @@ namespace {
 // Rows that go through the feed-forward layers together: [64, intermediate] floats of a base model fit into L2.
 constexpr int64_t kBlockRows = 64;
 
+// More where W has to serve more rows.
+int64_t rows_of_block(const PackedModel& model) {
+  const int64_t most = model.kernels.gemm_bf16.most_rows;
+  const bool is_bf16 = model.layers.front().intermediate.weight.precision == Precision::bfloat16;
+  return is_bf16 && most > kUsualMostRows ? most : kBlockRows;
+}
+
 void apply(const PackedLinear& layer, const float* x, int64_t rows, Activation activation, const float* residual,
            float* y, const Context& context) {
   const int64_t k = layer.weight.k, n = layer.weight.n;
@@ -44,15 +51,15 @@ void finish_layer(const PackedModel& model, const PackedLayer& layer, const floa
                   const Context& context) {
   const int64_t hidden = model.hidden;
   const Arena::Scope scope(context.arena);
-  const int64_t most = std::min(rows, kBlockRows);
+  const int64_t block_rows = rows_of_block(model), most = std::min(rows, block_rows);
   float* inner = context.arena.take<float>(most * model.intermediate);
   float* sum = context.arena.take<float>(most * hidden);
   const auto normalize = [&](const Norm& norm, int64_t count, float* y) {
     model.kernels.layer_norm(sum, hidden, count, hidden, norm.gamma.data(), norm.beta.data(), model.norm_epsilon, y,
                              hidden, nullptr, nullptr);
   };
-  for (int64_t begin = 0; begin < rows; begin += kBlockRows) {
-    const int64_t count = std::min(kBlockRows, rows - begin);
+  for (int64_t begin = 0; begin < rows; begin += block_rows) {
+    const int64_t count = std::min(block_rows, rows - begin);
     float* block = x + begin * hidden;
     apply(layer.attention_output, attended + begin * hidden, count, Activation::none, block, sum, context);
     normalize(layer.attention_norm, count, block);
@@ -87,7 +94,7 @@ void mean_rows(const float* x, const int32_t* offsets, int64_t sequences, int64_
 // Chunks that threads share take more memory for products than chunks of one thread each; counts it as if both came.
 void expect_scratch(const PackedModel& model, int64_t tokens, int threads, Arena& arena) {
   const PackedLayer& layer = model.layers.front();
-  const int64_t most = std::min(tokens, kBlockRows);
+  const int64_t most = std::min(tokens, rows_of_block(model));
   const auto scratch = [&](const PackedLinear& linear, int64_t rows) {
     return most_linear_scratch(linear.weight, rows, threads, model.kernels);
   };

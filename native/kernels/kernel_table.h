@@ -27,6 +27,8 @@ struct FinishSums {
   void* context;
 };
 
+inline constexpr int64_t kUsualMostRows = 96;
+
 // A product C[m, n] = A[m, k] * W[n, k]^T with W packed once in the layout of the ISA.
 // A: row-major; TA is uint8_t, bf16 or float. Columns [k, padded_k(k)) of A exist: zeros for bf16, anything for bytes.
 // Bytes stand for a - 128, from -128 to 127: unsigned by signed is what the instructions multiply.
@@ -56,6 +58,10 @@ struct PackedProduct {
   // As pack(), for bytes of A that stand for themselves, from 0 to 255. Null for other elements than bytes.
   void (*pack_unsigned)(const TW* w, int64_t row_stride, int64_t column_stride, int64_t n, int64_t k, int64_t n_begin,
                         int64_t n_end, void* packed) = nullptr;
+  // Rows that each part of W is read for at once: where products are fast, W comes too slowly for fewer.
+  int64_t most_rows = kUsualMostRows;
+  // Elements between rows of sums in scratch memory: rows 2,048 bytes apart would share few sets of the caches.
+  int64_t sums_gap = 0;
 };
 
 // Which elements dropout keeps, one bit an element (bit c % 8 of byte c / 8), rows `stride` bytes apart; those kept are

@@ -185,7 +185,7 @@ template <typename Prepare, typename TA>
 void linear_float(const Linear& g, const PackedProduct<TA, float, float>& product, const Prepare& prepare,
                   const Context& context) {
   const PackedWeight& w = *g.weight;
-  Cut cut = cut_product(g.m, w.n, w.k, product.panel, product.rows, context.threads);
+  Cut cut = cut_product(g.m, w.n, w.k, product.panel, product.rows, product.most_rows, context.threads);
   if (!g.bias && g.activation == Activation::none && !g.residual) {
     blocked_product(product, w.data.as<void>(), g.m, w.n, w.k, cut, prepare, direct_tile(g.y, g.y_stride), context);
     return;
@@ -195,7 +195,8 @@ void linear_float(const Linear& g, const PackedProduct<TA, float, float>& produc
                                  g.activation, g.residual ? g.residual + t.row * g.residual_stride + t.column : nullptr,
                                  g.residual_stride, g.y + t.row * g.y_stride + t.column, g.y_stride);
   };
-  blocked_product(product, w.data.as<void>(), g.m, w.n, w.k, cut, prepare, scratch_tile(finish), context);
+  blocked_product(product, w.data.as<void>(), g.m, w.n, w.k, cut, prepare, scratch_tile(finish, product.sums_gap),
+                  context);
 }
 
 void linear_s8(const Linear& g, const Context& context) {
@@ -209,16 +210,17 @@ void linear_s8(const Linear& g, const Context& context) {
                                 g.residual ? g.residual + t.row * g.residual_stride + t.column : nullptr,
                                 g.residual_stride, g.y + t.row * g.y_stride + t.column, g.y_stride);
   };
-  Cut cut = cut_product(g.m, w.n, w.k, product.panel, product.rows, context.threads);
+  Cut cut = cut_product(g.m, w.n, w.k, product.panel, product.rows, product.most_rows, context.threads);
   blocked_product(product, w.data.as<void>(), g.m, w.n, w.k, cut,
-                  QuantizedRows{context.kernels, g.x, g.x_stride, w.k, w.outliers}, scratch_tile(finish), context);
+                  QuantizedRows{context.kernels, g.x, g.x_stride, w.k, w.outliers},
+                  scratch_tile(finish, product.sums_gap), context);
 }
 
 // Packs B (as W = B^T) and multiplies.
 template <typename Prepare, typename TA>
 void matmul_packed(const Matmul& g, const PackedProduct<TA, float, float>& product, const Prepare& prepare,
                    const Context& context) {
-  Cut cut = cut_product(g.m, g.n, g.k, product.panel, product.rows, context.threads);
+  Cut cut = cut_product(g.m, g.n, g.k, product.panel, product.rows, product.most_rows, context.threads);
   Arena::Scope scope(context.arena);
   void* packed = context.arena.take<char>(product.packed_bytes(g.n, g.k));
   pack_panels(product, g.b, g.b_column, g.b_row, g.n, g.k, packed, cut.threads, context);
@@ -279,7 +281,8 @@ void linear(const Linear& arguments, const Context& context) {
 int64_t most_linear_scratch(const PackedWeight& weight, int64_t m, int threads, const KernelTable& kernels) {
   const auto most = [&](const auto& product) {
     const int64_t row_bytes = row_stride_of<float>(padded_k(weight.k)) * static_cast<int64_t>(sizeof(float));
-    return most_product_scratch(m, weight.n, row_bytes, product.panel, product.rows, threads);
+    return most_product_scratch(m, weight.n, row_bytes, product.panel + product.sums_gap, product.rows, product.most_rows,
+                                threads);
   };
   return weight.precision == Precision::int8       ? most(kernels.gemm_s8)
          : weight.precision == Precision::bfloat16 ? most(kernels.gemm_bf16)

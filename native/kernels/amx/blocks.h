@@ -17,6 +17,7 @@ namespace {
 constexpr int64_t kPanel = 32;  // rows of W in a panel: two tiles of 16 columns
 constexpr int kRows = 32;       // rows of A in a block: two tiles
 constexpr int64_t kTileBytes = 1024;
+constexpr int64_t kMostRows = 192, kSumsGap = 16;  // of products whose W and sums are more than L2 and L1 hold
 
 // Adds or copies tile sums [rows, 16] (64-byte rows) to c, `columns` of which exist.
 template <typename Tiles, typename TC>

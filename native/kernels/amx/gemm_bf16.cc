@@ -75,6 +75,8 @@ void run(const bf16* a, int64_t a_stride, const void* packed, int64_t m, int64_t
 
 void add_gemm_bf16(KernelTable& table) {
   table.gemm_bf16 = {kPanel, kRows, packed_bytes, pack, run, kRows};
+  table.gemm_bf16.most_rows = kMostRows;
+  table.gemm_bf16.sums_gap = kSumsGap;
   table.pack_transposed_bf16 = pack_transposed_bf16;
   table.pack_weight_bf16 = pack_weight_bf16;
 }
