@@ -123,7 +123,8 @@ function attentionInstructions() {
 }
 
 const fusedGelu = !separateGelu && hidden <= 1024 && inner % 128 === 0 && geluGrid(inner / 128).groups > 0;
-const norm = rows('LayerNorm, quantize', 4 * hidden + hidden, 220 + 0.57 * hidden);
+// Rows between a product and its LayerNorm are float16.
+const norm = rows('LayerNorm, quantize', 2 * hidden + hidden, 220 + 0.53 * hidden);
 const kernels = [
   product('query, key, value', 3 * hidden, hidden, 'heads', 3 * hidden + 12 * heads),
   {
@@ -139,7 +140,7 @@ const kernels = [
     kind: 'attention',
   },
   rows('quantize attention', 2 * hidden + hidden, 90 + 0.23 * hidden),
-  product('attention output', hidden, hidden, 'residual', 4 * hidden, 4 * hidden),
+  product('attention output', hidden, hidden, 'residual', 2 * hidden, 2 * hidden),
   norm,
   ...(fusedGelu
     ? [product('intermediate, GELU, quantize', inner, hidden, 'gelu', inner)]
@@ -147,7 +148,7 @@ const kernels = [
         product('intermediate', inner, hidden, 'plain', wide * inner),
         rows('GELU, quantize', wide * inner + inner, 500 + 0.42 * inner),
       ]),
-  product('output', hidden, inner, 'residual', 4 * hidden, 4 * hidden),
+  product('output', hidden, inner, 'residual', 2 * hidden, 2 * hidden),
   norm,
 ];
 

@@ -7,13 +7,13 @@ namespace whittle::cuda {
 namespace {
 
 template <int kPlaces, bool kWhole, bool kHalves>
-__global__ void __launch_bounds__(kRowThreads, kNormBlocks<kWhole, kHalves>) layer_norm_kernel(const Rows rows) {
+__global__ void __launch_bounds__(kRowThreads, kNormBlocks<kPlaces, kWhole, kHalves>) layer_norm_kernel(const Rows rows) {
   constexpr bool kOrdered = kHalves && kWhole;
   NormRow<kPlaces, kWhole, kOrdered> row;
   if (!row.find(*rows.rows, rows.cols)) return;
-  const int64_t first = row.row * row.cols + row.lane;
+  const int64_t first = int64_t{row.row} * row.cols + row.lane;
   if constexpr (kOrdered)
-    row.read_ordered(rows.halves + row.row * row.cols);
+    row.read_ordered(rows.halves + int64_t{row.row} * row.cols);
   else if constexpr (kHalves)
     row.read(rows.halves + first, half_value);
   else

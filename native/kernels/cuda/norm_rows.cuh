@@ -8,9 +8,10 @@
 namespace whittle::cuda {
 
 static constexpr int kNormRows = 2 * kRowWarps;  // of a block
-// Blocks of a multiprocessor at least, which leave 128, 168 or 255 registers a thread.
-template <bool kWhole, bool kHalves>
-static constexpr int kNormBlocks = kWhole ? 4 : kHalves ? 2 : 3;
+// Blocks of a multiprocessor at least: 5 leave 102 registers a thread, 4 leave 128, 3 and 2 leave 168 and 255. The more
+// blocks, the more instructions that don't wait for each other.
+template <int kPlaces, bool kWhole, bool kHalves>
+static constexpr int kNormBlocks = kWhole ? (kHalves && kPlaces <= 48 ? 5 : 4) : kHalves ? 2 : 3;
 static constexpr int kNormMagnitudes = 3;       // two outliers a row
 
 static inline Grid norm_grid(int64_t most_rows) {
@@ -22,7 +23,7 @@ static inline Grid norm_grid(int64_t most_rows) {
 template <int kPlaces, bool kWhole, bool kOrdered = false>
 struct NormRow {
   static_assert(!kOrdered || kWhole);
-  int64_t row;
+  int row;
   bool stores;  // false: there is no such row, and the lane goes along with a copy of the last
   int lane;     // below 16
   int cols;
@@ -55,9 +56,9 @@ struct NormRow {
   }
   __device__ __forceinline__ bool has(int i) const { return kWhole || 16 * i < left; }
   // False if the warp has no row.
-  __device__ __forceinline__ bool find(int64_t rows, int64_t columns) {
+  __device__ __forceinline__ bool find(int rows, int64_t columns) {
     const int thread = static_cast<int>(threadIdx.x);
-    row = static_cast<int64_t>(blockIdx.x) * kNormRows + thread / 16;
+    row = static_cast<int>(blockIdx.x) * kNormRows + thread / 16;
     lane = thread % 16;
     cols = kWhole ? 16 * kPlaces : static_cast<int>(columns);
     left = cols - lane;
@@ -90,9 +91,10 @@ struct NormRow {
     const float scale = 1.0f / sqrtf(add(multiply(add_lanes(squares), share), result.epsilon));
     if (result.stats && stores && lane == 0) result.stats[row] = {mean, scale};
     if constexpr (kOrdered) {
+      const int own = lane * 8;
 #pragma unroll
       for (int i = 0; i < kPlaces; i += 4) {
-        const int at = i / 8 * 128 + lane * 8 + i % 8;
+        const int at = i / 8 * 128 + own + i % 8;
         const float4 gamma = load_constant(reinterpret_cast<const float4*>(result.gamma + at));
         const float4 beta = load_constant(reinterpret_cast<const float4*>(result.beta + at));
         values[i] = multiply_add(multiply(values[i], scale), gamma.x, beta.x);
@@ -111,7 +113,7 @@ struct NormRow {
 
   // values = what float16 holds of them, stored at `to`.
   __device__ __forceinline__ void round_to_f16(uint16_t* to) {
-    to += row * cols;
+    to += int64_t{row} * cols;
 #pragma unroll
     for (int i = 0; i < kPlaces; i += 8) {
       uint32_t pairs[4];
@@ -128,7 +130,7 @@ struct NormRow {
   }
 
   __device__ __forceinline__ void store(float* x) const {
-    float* to = x + row * cols + lane;
+    float* to = x + int64_t{row} * cols + made_here(lane);
 #pragma unroll
     for (int i = 0; i < kPlaces; ++i)
       if (stores && has(i)) to[16 * i] = values[i];
@@ -167,7 +169,7 @@ struct NormRow {
 #pragma unroll
     for (int i = 0; i < 2; ++i)
       if (stores && column[i] != kNone)
-        operand.outliers[2 * row + (column[i] + lane != first)] =
+        operand.outliers[int64_t{2} * row + (column[i] + lane != first)] =
             scale.outlier(kOrdered ? static_cast<int>(sum_place(column[i] + lane, 16 * kPlaces)) : column[i] + lane,
                           value[i]);
     return found;
@@ -199,7 +201,8 @@ struct NormRow {
     const float inverse = scale.inverse();
     const int blocks = blocks_of_part(Form::int8, cols);
     if constexpr (kOrdered) {
-      uint8_t* to = operand_chunk(operand.data, row, blocks, lane / 2) + lane % 2 * 8;
+      const int own = made_here(lane);
+      uint8_t* to = operand_chunk(operand.data, row, blocks, own / 2) + own % 2 * 8;
 #pragma unroll
       for (int i = 0; i < kPlaces; i += 8) {
         uint32_t bytes[2];
