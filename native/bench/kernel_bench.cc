@@ -131,7 +131,7 @@ void bench_linear(Bench& bench, const Kind& kind) {
   }
 }
 
-// What the engine's int8 layers are made of: bytes in, float32 or heads of bytes out, with what belongs to the epilogue.
+// What the engine's int8 layers are made of: bytes in, float32 or heads of bytes out, with all of the epilogue.
 // Several matrices in turns, more than a second-level cache holds, as in a model.
 void bench_linear_bytes(Bench& bench) {
   constexpr int64_t kWeightBytes = 16 << 20;

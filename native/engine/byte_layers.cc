@@ -13,8 +13,8 @@ namespace {
 // Rows that go through the feed-forward layers together: [48, intermediate] floats and bytes of a base model, 740 KB,
 // fit into L2.
 constexpr int64_t kBlockRows = 48;
-// Where tiles multiply 1,024 bytes a cycle, 48 rows would need 21 bytes of weights a cycle from beyond L2, more than comes
-// from there; rows of activations that leave L2 cost less.
+// Where tiles multiply 1,024 bytes a cycle, 48 rows would need 21 bytes of weights a cycle from beyond L2, twice what
+// comes from there; rows of activations that leave L2 cost less.
 constexpr int64_t kBlockRowsOfTiles = 192;
 // Rows of a block when several threads share a chunk: fewer, so that they finish together, but enough to be worth
 // reading the weights for.

@@ -50,9 +50,9 @@ struct PackedProduct {
               int64_t n_end, TC* c, int64_t c_stride, bool accumulate);
   // A block of rows takes as long as one of the next multiple of this many.
   int64_t row_unit = 1;
-  // As run() without accumulation, for sums that are used at once: calls finish for parts of C, which together cover it,
-  // each once, as soon as they are known. sums: scratch, kFinishedSums elements. Null where a caller does as well with
-  // run().
+  // As run() without accumulation, for sums that are used at once: calls finish for parts of C, which together cover
+  // it, each once, as soon as they are known. sums: scratch, kFinishedSums elements. Null where a caller does as well
+  // with run().
   void (*run_finishing)(const TA* a, int64_t a_stride, const void* packed, int64_t m, int64_t n, int64_t k,
                         int64_t n_begin, int64_t n_end, TC* sums, const FinishSums<TC>& finish) = nullptr;
   // As pack(), for bytes of A that stand for themselves, from 0 to 255. Null for other elements than bytes.

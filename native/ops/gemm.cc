@@ -281,8 +281,8 @@ void linear(const Linear& arguments, const Context& context) {
 int64_t most_linear_scratch(const PackedWeight& weight, int64_t m, int threads, const KernelTable& kernels) {
   const auto most = [&](const auto& product) {
     const int64_t row_bytes = row_stride_of<float>(padded_k(weight.k)) * static_cast<int64_t>(sizeof(float));
-    return most_product_scratch(m, weight.n, row_bytes, product.panel + product.sums_gap, product.rows, product.most_rows,
-                                threads);
+    return most_product_scratch(m, weight.n, row_bytes, product.panel + product.sums_gap, product.rows,
+                                product.most_rows, threads);
   };
   return weight.precision == Precision::int8       ? most(kernels.gemm_s8)
          : weight.precision == Precision::bfloat16 ? most(kernels.gemm_bf16)

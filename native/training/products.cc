@@ -31,7 +31,9 @@ int64_t Products<T>::equal_parts(int64_t rows, int64_t target) const {
 
 template <typename T>
 int64_t Products<T>::block_rows(int64_t rows) const {
-  return equal_parts(rows, rows >= 1024 ? 64 : 32);
+  // W comes too slowly for few rows where products are fast.
+  const int64_t many = product().most_rows > kUsualMostRows ? 128 : 64;
+  return equal_parts(rows, rows >= 1024 ? many : 32);
 }
 
 template <typename T>

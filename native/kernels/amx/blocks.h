@@ -51,8 +51,8 @@ class Ahead {
   const int64_t lines_;  // a step
 };
 
-// What sums begin with, then A[rows, steps * 64 bytes] times one panel, which is `Tiles::header_bytes` of that and the two
-// tiles of each step side by side (2048 bytes a step). Rows from 16 on are there if `two_row_blocks`.
+// What sums begin with, then A[rows, steps * 64 bytes] times one panel, which is `Tiles::header_bytes` of that and the
+// two tiles of each step side by side (2048 bytes a step). Rows from 16 on are there if `two_row_blocks`.
 // `Tiles` multiplies: tile numbers are part of the instructions, so there are functions for pairs of them.
 template <typename Tiles>
 inline void multiply_steps(const char* a, int64_t a_bytes, const char* panel, int64_t steps, bool two_row_blocks,
@@ -168,12 +168,12 @@ void run_blocks(const TA* a, int64_t a_stride, const void* packed, int64_t m, in
   WHITTLE_TILE_RELEASE();
 }
 
-// Blocks of A whose sums are finished together: 128 rows, sums of 32 KB. Fewer at a time, or some rows beside each step of
-// the next product, were slower where it was measured: going from tiles to vectors and back costs about 100 cycles.
+// Blocks of A whose sums are finished together: 128 rows, sums of 32 KB. Some rows beside each step of the next product
+// were slower where it was measured: going from tiles to vectors and back costs some hundred cycles.
 constexpr int64_t kFinishedBlocks = kFinishedSums / (kRows * kFinishedStride);
 
-// PackedProduct::run_finishing. Pairs of panels, which all rows are multiplied by, some blocks at a time; a panel stays in
-// the first-level cache meanwhile.
+// PackedProduct::run_finishing. Pairs of panels, which all rows are multiplied by, some blocks at a time; a panel stays
+// in the first-level cache meanwhile.
 template <typename TA, typename TC, typename Tiles>
 void run_blocks_finishing(const TA* a, int64_t a_stride, const void* packed, int64_t m, int64_t k, int64_t n_begin,
                           int64_t n_end, TC* sums, const FinishSums<TC>& finish) {

@@ -61,7 +61,8 @@ void run_finishing(const uint8_t* a, int64_t a_stride, const void* packed, int64
 }  // namespace
 
 void add_gemm_s8(KernelTable& table) {
-  table.gemm_s8 = {kPanel, kRows, packed_bytes, pack<false>, run, kRows, run_finishing, pack<true>, kMostRows, kSumsGap};
+  table.gemm_s8 = {kPanel,        kRows,      packed_bytes, pack<false>, run, kRows,
+                   run_finishing, pack<true>, kMostRows,    kSumsGap};
 }
 
 }  // namespace whittle::amx
