@@ -140,9 +140,9 @@ void run_blocks(const TA* a, int64_t a_stride, const void* packed, int64_t m, in
                 panel_bytes = Tiles::header_bytes + steps * 2 * kTileBytes;
   const int64_t a_bytes = a_stride * static_cast<int64_t>(sizeof(TA));
   const char* panels = static_cast<const char*>(packed);
-  // Less than that, as in attention, has just been packed.
+  // Less than that, as in attention, has just been packed. One block of rows reads W as fast as it could be fetched.
   constexpr int64_t kLeastFetched = 128 << 10;
-  const bool fetches = (n_end - n_begin) / kPanel * panel_bytes >= kLeastFetched;
+  const bool fetches = m > kRows && (n_end - n_begin) / kPanel * panel_bytes >= kLeastFetched;
   const int64_t whole = m / kRows * kRows, rest = m - whole;
   const auto multiply = [&](int64_t begin, int64_t end, int64_t rows) {
     for (int64_t j = n_begin; j < n_end; j += kPanel) {
@@ -192,7 +192,7 @@ void run_blocks_finishing(const TA* a, int64_t a_stride, const void* packed, int
   for (int64_t j = n_begin; j < n_end; j += 2 * kPanel) {
     const int64_t columns = n_end - j < 2 * kPanel ? n_end - j : 2 * kPanel, halves = columns > kPanel ? 2 : 1;
     const char* pair = panels + j / kPanel * panel_bytes;
-    Ahead ahead(pair + 2 * panel_bytes, 2 * panel_bytes, blocks * halves * steps, true);
+    Ahead ahead(pair + 2 * panel_bytes, 2 * panel_bytes, blocks * halves * steps, blocks > 1);
     for (int64_t begin = 0; begin < blocks; begin += kFinishedBlocks) {
       const int64_t end = begin + kFinishedBlocks < blocks ? begin + kFinishedBlocks : blocks;
       for (int64_t half = 0; half < halves; ++half) {
