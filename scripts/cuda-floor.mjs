@@ -18,7 +18,8 @@ const wide = 4; // bytes of an element that waits to be quantized
 const gpu = { int8: 1979e12, memory: 3.35e12, cache: 5.1e12 };
 const clock = 132 * 1.755e9; // cycles of all multiprocessors: 128 bytes of shared memory and 128 threads' instructions each
 // Blocks at work at once in clusters of 1, 2 and 4: multiprocessors come in groups of 16 or 18, and clusters lie in one.
-const atOnce = { 1: 132, 2: 132, 4: 128 };
+// An H200 says 120 of those of 4.
+const atOnce = { 1: 132, 2: 132, 4: 120 };
 // What is expected of each kind of kernel, as a share of its floor's rate: an assumption until measured.
 const share = { product: 0.7, attention: 0.5, memory: 0.85, shared: 0.9, issue: 0.6 };
 // Instructions for each sum of an epilogue (node scripts/cuda-instructions.mjs), with two outliers a row or with offsets;
@@ -31,8 +32,8 @@ const geluEpilogue = 23.8 + 0.81 * Math.ceil(hidden / 128);
 // Half of the values, and two bits each that say where they stand.
 const weights = sparse ? 0.5 + 0.125 : 1;
 
-/** The largest clusters whose panels are whole: blocks that fetch A once for all of them. */
-const clusterOf = (panels) => [4, 2, 1].find((size) => panels % size === 0);
+/** Clusters of two if their panels are whole: blocks that fetch A once for both. */
+const clusterOf = (panels) => [2, 1].find((size) => panels % size === 0);
 
 /** As gelu_grid of kernel_table.h has it: the most groups, of such the largest clusters; blocks at work. */
 function geluGrid(panels) {
