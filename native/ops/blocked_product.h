@@ -62,8 +62,9 @@ inline Cut cut_product(int64_t m, int64_t n, int64_t k, int64_t panel, int64_t r
   return cut;
 }
 
-// At least as many bytes of the caller's arena as blocked_product takes for up to m rows cut for up to `threads` threads,
-// if a prepared row takes row_bytes and results have 4 bytes (panel: with the gap between rows of results). (Fewer rows may take more: they are cut otherwise.)
+// At least as many bytes of the caller's arena as blocked_product takes for up to m rows cut for up to `threads`
+// threads, if a prepared row takes row_bytes and results have 4 bytes; panel: with the gap between rows of results.
+// (Fewer rows may take more: they are cut otherwise.)
 inline int64_t most_product_scratch(int64_t m, int64_t n, int64_t row_bytes, int64_t panel, int64_t row_multiple,
                                     int64_t most_rows, int64_t threads) {
   const int64_t block = std::min(m, 2 * most_rows + row_multiple);

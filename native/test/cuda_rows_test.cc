@@ -327,7 +327,11 @@ TEST(cuda_rows, layer_norm_of_halves) {
       cuda::Rows call{bench.put_one(static_cast<int32_t>(rows)), rows, cols, nullptr, {}};
       call.halves = bench.put(in_order(halves, cols));
       float* y = bench.take<float>(rows * cols);
-      call.result = {bench.put(in_order(gamma, cols)), bench.put(in_order(beta, cols)), 1e-12f, y, take_operand(bench, cuda::Form::int8, rows, cols, 2),
+      call.result = {bench.put(in_order(gamma, cols)),
+                     bench.put(in_order(beta, cols)),
+                     1e-12f,
+                     y,
+                     take_operand(bench, cuda::Form::int8, rows, cols, 2),
                      bench.take<cuda::RowStats>(rows)};
       bench.kernels().layer_norm(call, bench.stream());
       CHECK(bench.get(y, rows * cols) == expected);

@@ -8,7 +8,7 @@
 
 namespace whittle::cuda {
 
-// A part: what a thread has of 32 columns, 8 of each of two rows (gemm_epilogue.cuh).
+// A part: what a thread has of 32 columns, 8 of each of two rows (gemm_tile.cuh).
 using PartValues = float[2][8];
 
 // Those of completed sums, and the largest magnitude of each row's 8.
