@@ -268,22 +268,29 @@ class GpuCheck:
                 [program, suite], cwd=ROOT, stdout=said, stderr=subprocess.STDOUT, start_new_session=True, env=self.runner.environment
             )
             running.append((suite, process, said))
-        for suite, process, said in running:
-            try:
-                status = process.wait(max(1, limit - (time.monotonic() - started)))
-                outcome = "passed" if status == 0 else "failed"
-            except subprocess.TimeoutExpired:
-                end_group(process)
-                outcome = "timed out"
-            seconds = time.monotonic() - started
-            self.runner.note(f"tests {suite}", outcome, seconds, "" if outcome == "passed" else f"(status {process.returncode})")
-            said.seek(0)
-            text = said.read()
-            said.close()
-            self.runner.log.write(f"\n$ {program} {suite}\n{text}")
-            if outcome != "passed":
-                self.failed_suites.append(suite)
-                print("\n".join("    " + line[:300] for line in text.splitlines()[:24]), flush=True)
+        try:
+            for suite, process, said in running:
+                try:
+                    status = process.wait(max(1, limit - (time.monotonic() - started)))
+                    outcome = "passed" if status == 0 else "failed"
+                except subprocess.TimeoutExpired:
+                    end_group(process)
+                    outcome = "timed out"
+                self.end_suite(suite, outcome, time.monotonic() - started, process.returncode, said)
+        finally:
+            for _, process, said in running:
+                if process.poll() is None:
+                    end_group(process)
+                said.close()
+
+    def end_suite(self, suite, outcome, seconds, status, said):
+        self.runner.note(f"tests {suite}", outcome, seconds, "" if outcome == "passed" else f"(status {status})")
+        said.seek(0)
+        text = said.read()
+        self.runner.log.write(f"\n$ {self.tests()} {suite}\n{text}")
+        if outcome != "passed":
+            self.failed_suites.append(suite)
+            print("\n".join("    " + line[:300] for line in text.splitlines()[:24]), flush=True)
 
     def tests(self):
         return self.program("whittle_native_tests" if self.rehearse else "whittle_cuda_tests")

@@ -55,7 +55,8 @@ function classDecoder({ labels }: TaskHead): Decoder {
 function labelsDecoder({ labels }: TaskHead): Decoder {
   return {
     decode: (_input, _encoding, windows, { thresholds, allScores }): MultiLabelPrediction => {
-      const scores = labels.map((label, id): [string, number] => [label, sigmoid(merged(windows)[id]!)]);
+      const logits = merged(windows);
+      const scores = labels.map((label, id): [string, number] => [label, sigmoid(logits[id]!)]);
       const given = scores.filter(([, score], id) => score >= thresholds[id]!);
       return { labels: given.map(([label]) => label), scores: Object.fromEntries(allScores ? scores : given) };
     },

@@ -82,12 +82,16 @@ bool ByteLayers::by_columns(int64_t rows) const {
   return context_.threads > 1 && head_group_ > 0 && rows <= few_rows_;
 }
 
+int64_t most_block_rows(const KernelTable& kernels) {
+  return kernels.gemm_s8.run_finishing ? kBlockRowsOfTiles : kBlockRows;
+}
+
 // Calls body(row, rows) for blocks of rows, on all threads.
 template <typename Body>
 void ByteLayers::for_each_block(int64_t rows, const Body& body) const {
   const int64_t threads = context_.threads;
   // As many blocks as divide evenly among the threads.
-  const int64_t most = (model_.kernels.gemm_s8.run_finishing ? kBlockRowsOfTiles : kBlockRows) * threads;
+  const int64_t most = most_block_rows(model_.kernels) * threads;
   const int64_t rounds = (rows + most - 1) / most;
   const int64_t blocks = std::clamp<int64_t>(rows / kFewestRows, 1, rounds * threads);
   context_.pool.run(blocks, context_.threads, [&](int64_t block) {
@@ -152,6 +156,8 @@ void ByteLayers::finish(const PackedLayer& layer, int64_t row, int64_t rows) {
   const KernelTable& kernels = model_.kernels;
   Arena& arena = thread_arena();
   const Arena::Scope scope(arena);
+  // Fewer rows in all may be in larger blocks.
+  arena.expect(Buffers::bytes(model_, std::min(chunk_.tokens(), most_block_rows(model_.kernels))));
   const Buffers t(model_, rows, arena);
   const float* x = x_ + row * hidden;
   const auto apply = [&](const PackedLinear& linear, const ByteRows& input, Activation activation, bool add_x,

@@ -79,7 +79,8 @@ struct ScoreBias {
   int64_t stride;
 };
 
-enum class Activation : int { none = 0, gelu, tanh };  // gelu: x * (1 + erf(x / sqrt 2)) / 2
+// gelu: x * (1 + erf(x / sqrt 2)) / 2, of int8 products the polynomial of gelu_polynomial.h.
+enum class Activation : int { none = 0, gelu, tanh };
 
 // No result of GELU is below -0.169998 (kernels/gelu_polynomial.h).
 inline constexpr float kGeluLowest = 0.17f;

@@ -140,6 +140,24 @@ TEST(executor_memory_int8, warm_runs_allocate_nothing) {
   check_warm_runs(Precision::int8);
 }
 
+// Rows just more than a block has are two blocks of half as many; the block of fewer rows is larger than those.
+TEST(executor_memory_int8, a_larger_block_of_fewer_rows_allocates_nothing) {
+  auto random = generator(51);
+  SmallModelOptions wide = options();
+  wide.intermediate = 4096;
+  const SmallModel small(wide, Precision::int8, random);
+  const PackedModel model(small.spec, kernels(), 1, [] {});
+  Executor executor;
+  for (const int64_t rows : {48, 192}) {  // of vectors and of tiles
+    const SmallBatch more({rows + 1}, small.spec, random), fewer({rows}, small.spec, random);
+    std::vector<float> out(static_cast<size_t>((rows + 1) * model.hidden));
+    for (int i = 0; i < 2; ++i) run(executor, model, more, Output::hidden, 1, out);
+    const uint64_t before = allocations();
+    run(executor, model, fewer, Output::hidden, 1, out);
+    CHECK_EQUAL(allocations(), before);
+  }
+}
+
 TEST(executor_memory_int8, warm_runs_by_columns_allocate_nothing) {
   const DividedColumns divided;
   check_warm_runs(Precision::int8);

@@ -153,7 +153,7 @@ __device__ __forceinline__ float reciprocal_approximate(float x) {
 __device__ __forceinline__ uint32_t permute_bytes(uint32_t a, uint32_t b, uint32_t order) {
   return __byte_perm(a, b, order);
 }
-// Four numbers within -127 and 127, rounded to integers (ties to even), as int8, the first in the lowest byte.
+// Four numbers within -128 and 127, rounded to integers (ties to even), as int8, the first in the lowest byte.
 __device__ __forceinline__ uint32_t rounded_bytes(float a, float b, float c, float d) {
 #if __CUDA_ARCH__ >= 860
   // In this form the compiler rounds and packs two by one instruction (F2IP).
