@@ -285,6 +285,74 @@ TEST(attention_bytes, softmax_of_every_isa) {
   }
 }
 
+// Up to kMostByteKeys, around the lengths where sums change their unit: ref against a softmax in double, every ISA
+// against ref. Scales of values are all alike, or of any size, or small but for one.
+TEST(attention_bytes, softmax_of_long_sequences) {
+  enum class Sizes { alike, any, small_but_one };
+  auto random = generator(66);
+  for (const int64_t length : {511, 512, 1023, 1024, 2047, 2048, 4095, 4096, 8191})
+    for (const Sizes sizes : {Sizes::alike, Sizes::any, Sizes::small_but_one}) {
+      const int64_t rows = 3, width = padded_k(length), other = 17;
+      const size_t keys = static_cast<size_t>(length);
+      std::vector<float> value_scales(keys, sizes == Sizes::small_but_one ? 0x1p-8f : 1.0f), ratios, logarithms;
+      for (size_t j = 0; j < keys && sizes == Sizes::any; ++j)
+        value_scales[j] = std::exp2(-static_cast<float>(random() % 1024) / 100);
+      value_scales[static_cast<size_t>(other)] = 1;
+      value_ratios(value_scales, ratios, logarithms);
+      // Scores all equal; any; and equal but for one far below, of the only large value where the others are small: no
+      // sum is larger.
+      const std::vector<float> row_scales(static_cast<size_t>(rows), 1e-4f), key_scales(keys, 1.0f);
+      std::vector<int32_t> products(static_cast<size_t>(rows * length), 70000);
+      for (size_t j = 0; j < keys; ++j) products[keys + j] = static_cast<int32_t>(random() % 160000) - 80000;
+      products[static_cast<size_t>(2 * length + other)] = -200000;
+      const auto run = [&](const KernelTable& table, Guarded<uint8_t>& weights, Guarded<float>& factors) {
+        std::vector<int32_t> overwritten = products;
+        table.softmax_u8(overwritten.data(), length, rows, length, row_scales.data(), key_scales.data(), ratios.data(),
+                         logarithms.data(), nullptr, weights.data(), width + 64, factors.data());
+      };
+      const std::string shape =
+          "length " + std::to_string(length) + ", sizes " + std::to_string(static_cast<int>(sizes));
+      Guarded<uint8_t> weights_of_ref(rows, width, width + 64);
+      Guarded<float> factors_of_ref(1, rows, rows);
+      run(*kernels_for(Isa::ref), weights_of_ref, factors_of_ref);
+      for (int64_t r = 0; r < rows; ++r) {
+        std::vector<double> e;
+        double highest = -INFINITY, sum = 0;
+        for (size_t j = 0; j < keys; ++j) {
+          e.push_back(double{row_scales[0]} * products[static_cast<size_t>(r) * keys + j]);
+          highest = std::max(highest, e[j] + logarithms[j]);
+        }
+        for (double& each : e) sum += each = 240 * std::exp2(each - highest);
+        // Powers are off by 7.5e-5 and what float32 leaves of their exponents. Each is then rounded: for the sum to a
+        // unit of 2^-6 up to 511 keys, twice that for each doubling, and for the weight to 1.
+        constexpr double kOff = 1e-4;
+        const double unit = std::exp2(std::max(8.0, std::floor(std::log2(static_cast<double>(length)))) - 14);
+        const double found = 1 / double{factors_of_ref.at(0, r)};
+        if (!(std::fabs(found - sum) <= kOff * sum + unit / 2 * static_cast<double>(length)))
+          WHITTLE_FAIL(shape << ", row " << r << ": sum " << found << " but expected " << sum);
+        for (int64_t j = 0; j < length; ++j) {
+          const double weight = e[static_cast<size_t>(j)] * ratios[static_cast<size_t>(j)];
+          if (!(std::fabs(weights_of_ref.at(r, j) - weight) <= 0.5 + kOff * weight))
+            WHITTLE_FAIL(shape << ": weight [" << r << ", " << j << "] is " << int{weights_of_ref.at(r, j)}
+                               << " but expected " << weight);
+        }
+      }
+      for (const KernelVariant& variant : kernel_variants()) {
+        const std::string what = variant.name + ", " + shape;
+        Guarded<uint8_t> weights(rows, width, width + 64);
+        Guarded<float> factors(1, rows, rows);
+        run(*variant.table, weights, factors);
+        weights.check_guards(what);
+        factors.check_guards(what);
+        for (int64_t r = 0; r < rows; ++r) {
+          CHECK_EQUAL(factors.at(0, r), factors_of_ref.at(0, r));
+          if (std::memcmp(&weights.at(r, 0), &weights_of_ref.at(r, 0), keys) != 0)
+            WHITTLE_FAIL(what << ": row " << r << " has other weights than ref");
+        }
+      }
+    }
+}
+
 // Among them ties, halves that are not normal, and what float16 cannot hold.
 TEST(attention_bytes, scaled_sums_of_every_isa) {
   auto random = generator(65);

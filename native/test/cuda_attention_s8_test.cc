@@ -26,8 +26,9 @@ struct Case {
   int64_t max_distance() const { return *std::max_element(lengths.begin(), lengths.end()); }
 };
 
-// Lengths around those of tiles of 16, 64 and 192 keys (128 where heads are wide), for the head sizes that have kernels
-// of their own, those that are multiples of 16, and others.
+// Lengths around those of tiles of 16 and 64 keys and of chunks, for the head sizes that have kernels of their own and
+// others. By chunk_room a chunk has, on kernels 90 and 80: for heads of 32 up to 448 and 320 keys (512 and 384 with a
+// bias or for smaller heads), for 64 up to 288 and 224 (384 and 256), for 128 up to 256 and 192.
 const std::vector<Case> kCases = {
     {{1}, 1, 32},
     {{2, 15, 16, 17}, 2, 64},
@@ -49,6 +50,16 @@ const std::vector<Case> kCases = {
     {{130, 1}, 2, 32, true},
     {{260, 17}, 1, 128, true},
     {{66, 195}, 1, 20, true},
+    {{450}, 1, 32},
+    {{447, 448, 449}, 1, 32},
+    {{319, 320, 321}, 1, 32},
+    {{223, 224, 225}, 1, 64},
+    {{287, 288, 289}, 1, 64},
+    {{600}, 1, 20},
+    {{600}, 1, 20, true},
+    {{513}, 1, 32, true},
+    {{430, 289}, 1, 64, true},
+    {{1100}, 1, 32},
     {{180, 33}, 2, 64, false, Values::zero_rows},
     {{70, 200}, 1, 64, true, Values::zero_rows},
     {{100, 16}, 1, 32, false, Values::zero_values},

@@ -149,7 +149,8 @@ TEST(linear, int8_weights_as_stored_equal_those_quantized_here) {
   }
 }
 
-// On AMX a tile's epilogue runs beside the next tile's product.
+// On AMX sums of up to 128 rows, four blocks of equally many, are finished at once; of 129 rows a fifth block is left,
+// which begins with rows that the fourth has too.
 TEST(linear_bytes, every_isa_gives_the_same_bits_for_any_number_of_rows_and_columns) {
   auto random = generator(29);
   const int64_t k = 130;
@@ -159,7 +160,7 @@ TEST(linear_bytes, every_isa_gives_the_same_bits_for_any_number_of_rows_and_colu
   for (const auto& [n, head_size, flipped] :
        {Columns{32, 16, 16}, {64, 32, 32}, {100, 20, 40}, {192, 64, 64}, {192, 32, 96}, {257, 257, 0}}) {
     const auto w = random_floats(random, n * k), bias = random_floats(random, n);
-    for (int64_t m : {1, 15, 31, 96, 97, 200}) {
+    for (int64_t m : {1, 15, 31, 96, 97, 128, 129, 192, 200}) {
       auto x = random_floats(random, m * k);
       for (int64_t r = 0; r < m; r += 3) x[static_cast<size_t>(r * k + r % k)] = 90;  // outliers
       auto gelu_results = x;  // which are not lower

@@ -39,7 +39,6 @@ void check_shares() {
 TEST(cuda_panels, every_tile_once_and_equal_shares) {
   check_shares<1>();
   check_shares<2>();
-  check_shares<4>();
 }
 
 // Barriers know two parities: at the end of a launch they look as they did before it to who waits for an early turn.
