@@ -1,6 +1,7 @@
 // Products of random int8 on the GPUs of the tests.
 #pragma once
 
+#include <cmath>
 #include <string>
 
 #include "formats/half.h"
@@ -71,19 +72,40 @@ struct Int8Product {
     gives(bench, cuda::Format::f32);
     call.y = bench.take<float>(s.m * s.n);
   }
-  // Adds a residual that is `added` everywhere, on its way through a LayerNorm that leaves it so, and scales sums so
-  // that float16 holds most of them: expected() is what comes of sum `sum`. Into the place of the residual, or not.
+  // Adds a residual [rows, n] on its way through LayerNorm, each of whose rows, columns and elements differs from the
+  // others by more than float16 rounds away, and scales sums so that it holds most of them. Into the place of the
+  // residual, or not. Gives what comes of the sums, `bias` in each column and the residual; of rows behind the shape's,
+  // sums begin again with its first.
   static constexpr float kHalfScale = 1.0f / 256;
-  void add_residual(CudaBench& bench, int64_t rows, float added, bool in_place) {
+  std::vector<uint16_t> add_residual(CudaBench& bench, std::mt19937_64& random, int64_t rows, float bias,
+                                     bool in_place) {
     gives(bench, cuda::Format::f16);
-    const size_t n = static_cast<size_t>(shape.n);
-    uint16_t* residual = bench.put(std::vector<uint16_t>(static_cast<size_t>(rows) * n, half_of(added)));
+    const size_t n = static_cast<size_t>(shape.n), count = static_cast<size_t>(rows) * n;
+    const auto within = [&](float least, float most) {
+      return least + (most - least) * static_cast<float>(random() % 1024) / 1023;
+    };
+    std::vector<cuda::RowStats> stats;
+    for (int64_t r = 0; r < rows; ++r) stats.push_back({within(-100, 100), within(0.5f, 2)});
+    std::vector<float> gamma, beta;
+    for (size_t c = 0; c < n; ++c) {
+      gamma.push_back((random() % 2 ? 1.0f : -1.0f) * within(0.5f, 2));
+      beta.push_back(within(-50, 50));
+    }
+    std::vector<uint16_t> halves, results;
+    for (size_t at = 0; at < count; ++at) {
+      halves.push_back(half_of(within(-400, 400)));
+      const auto [mean, scale] = stats[at / n];
+      const float added = std::fma((half_to_float(halves[at]) - mean) * scale, gamma[at % n], beta[at % n]);
+      results.push_back(half_of(static_cast<float>(sums[at % sums.size()]) * kHalfScale + bias + added));
+    }
+    uint16_t* residual = bench.put(halves);
     call.residual = residual;
-    call.residual_stats = bench.put(std::vector<cuda::RowStats>(static_cast<size_t>(rows), {0.0f, 1.0f}));
-    call.residual_gamma = bench.put(std::vector<float>(n, 1.0f));
-    call.residual_beta = bench.put(std::vector<float>(n, 0.0f));
+    call.residual_stats = bench.put(stats);
+    call.residual_gamma = bench.put(gamma);
+    call.residual_beta = bench.put(beta);
     call.a.scales = bench.put(std::vector<float>(static_cast<size_t>(rows), kHalfScale));
     call.y = in_place ? residual : bench.take<uint16_t>(rows * shape.n);
+    return results;
   }
   // Weights are stored for the format of the result.
   void gives(CudaBench& bench, cuda::Format format) {
