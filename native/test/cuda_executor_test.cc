@@ -176,8 +176,17 @@ TEST(cuda_executor, shape_of_minilm) {
   options.hidden = 384;
   options.heads = 12;
   options.intermediate = 1536;
-  options.layers = 1;
   compare(options, {Output::logits});
+  compare_int8(options, {Output::hidden, Output::pooled, Output::mean, Output::first});
+}
+
+// Whose float16 rows have an order of their own too (sum_place).
+TEST(cuda_executor, rows_of_512_columns) {
+  SmallModelOptions options;
+  options.hidden = 512;
+  options.heads = 4;
+  options.intermediate = 64;
+  compare_int8(options, {Output::logits, Output::hidden});
 }
 
 TEST(cuda_executor, rows_do_not_depend_on_the_batch) {
